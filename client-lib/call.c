@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+
+/* One method call, made by a thread that waits for the answer.
+ *
+ * The service may be restarted at any time, and nobody should notice. So a call that fails because the service or the
+ * bus is away is made again for a few seconds, under two conditions: the service must have been seen before (where
+ * there is none, the caller wants to know at once), and the call must either surely have had no effect, or be
+ * one that can be made twice. */
+
+#include "call.h"
+
+#include "client.h"
+#include "names.h"
+#include "util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CALL_TIMEOUT_USEC (25 * USEC_PER_SEC)
+#define CALL_SLOW_TIMEOUT_USEC (600 * USEC_PER_SEC)
+
+uint64_t call_pause(unsigned attempt) {
+        return attempt < 5 ? (10 * USEC_PER_MSEC) << attempt : 250 * USEC_PER_MSEC;
+}
+
+uint64_t call_timeout(const Call *call) {
+        return call->interactive || call->slow ? CALL_SLOW_TIMEOUT_USEC : CALL_TIMEOUT_USEC;
+}
+
+bool call_is_repeatable(const Call *call, Fate fate, int local, bool service_was_seen) {
+        switch (fate) {
+        case FATE_ANSWERED:
+                return false;
+        case FATE_LOST:
+                /* That it could get lost says that somebody was there. */
+                return !call->once;
+        case FATE_UNDELIVERED:
+                /* EAGAIN: so many connect to the bus at this moment that its backlog is full. */
+                return service_was_seen || local == -EAGAIN;
+        }
+
+        return false;
+}
+
+int call_fail(const Call *call, Fate fate, const sd_bus_error *error, int local) {
+        if (call->once && fate == FATE_LOST)
+                return error_set(error_number(error->name, local),
+                                 "the daxbroker service went away before it answered, perhaps after it did its work");
+
+        return error_set_bus(error, local);
+}
+
+int call_new_message(const Call *call, sd_bus *bus, sd_bus_message **ret, sd_bus_error *error) {
+        sd_bus_message *message = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(bus, &message, DAXBROKER_BUS_NAME, call->path, call->interface,
+                                           call->member);
+        if (r >= 0 && call->append)
+                r = call->append(message, call->arguments);
+        if (r >= 0 && call->interactive)
+                r = sd_bus_message_set_allow_interactive_authorization(message, 1);
+        if (r < 0) {
+                sd_bus_message_unref(message);
+                return sd_bus_error_set_errnof(error, r,
+                                               r == -EINVAL ? "an argument is not valid UTF-8" :
+                                                              "cannot put the call together");
+        }
+
+        *ret = message;
+        return 0;
+}
+
+/* One attempt. A connection goes back into the pool only if it is known to be in order and to owe us nothing: an answer
+ * that comes too late would otherwise lie in the socket, with the lease inside, and keep memory alive. */
+static int call_attempt(const Call *call, daxbroker_client *client, sd_bus_error *error, Fate *ret_fate) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        Connection *connection;
+        bool keep = false;
+        int r;
+
+        r = client_take(client, &connection, error);
+        if (r < 0) {
+                *ret_fate = error_fate(error->name, r);
+                return r;
+        }
+
+        r = call_new_message(call, connection->bus, &message, error);
+        if (r < 0) {
+                client_give(client, connection);
+                *ret_fate = FATE_ANSWERED;
+                return r;
+        }
+
+        r = sd_bus_call(connection->bus, message, call_timeout(call), error, &reply);
+        if (r >= 0) {
+                keep = true;
+                atomic_store(&client->answered, true);
+                if (call->parse)
+                        r = call->parse(reply, call->arguments, call->result);
+        } else {
+                *ret_fate = error_fate(error->name, r);
+                keep = *ret_fate == FATE_UNDELIVERED;
+                if (error->name && strncmp(error->name, DAXBROKER_BUS_NAME ".", strlen(DAXBROKER_BUS_NAME ".")) == 0) {
+                        keep = true;
+                        atomic_store(&client->answered, true);
+                }
+        }
+
+        sd_bus_message_unref(reply);
+        sd_bus_message_unref(message);
+        if (keep)
+                client_give(client, connection);
+        else
+                connection_free(connection);
+        return r;
+}
+
+static void call_nap(uint64_t usec) {
+        struct timespec span = {
+                .tv_sec = (time_t) (usec / USEC_PER_SEC),
+                .tv_nsec = (long) (usec % USEC_PER_SEC * NSEC_PER_USEC),
+        };
+
+        /* A signal may cut it short; then the next attempt comes a little sooner. */
+        (void) nanosleep(&span, NULL);
+}
+
+int call_run(daxbroker_client *client, const Call *call, bool *ret_acted) {
+        uint64_t give_up = 0;
+        bool acted = false;
+        int r;
+
+        client = client_or_default(client);
+
+        for (unsigned attempt = 0;; attempt++) {
+                sd_bus_error error = SD_BUS_ERROR_NULL;
+                Fate fate = FATE_ANSWERED;
+
+                r = call_attempt(call, client, &error, &fate);
+                if (r >= 0 || !sd_bus_error_is_set(&error)) {
+                        sd_bus_error_free(&error);
+                        break;
+                }
+
+                if (fate == FATE_LOST) {
+                        acted = true;
+                        atomic_store(&client->answered, true);
+                }
+                if (give_up == 0)
+                        give_up = now_usec() + CALL_PATIENCE_USEC;
+                if (!call_is_repeatable(call, fate, r, atomic_load(&client->answered)) || now_usec() >= give_up) {
+                        r = call_fail(call, fate, &error, r);
+                        sd_bus_error_free(&error);
+                        break;
+                }
+
+                sd_bus_error_free(&error);
+                call_nap(call_pause(attempt));
+        }
+
+        if (ret_acted)
+                *ret_acted = acted;
+        return r < 0 ? r : 0;
+}
+
+int call_append_string(sd_bus_message *message, const void *arguments) {
+        return sd_bus_message_append(message, "s", (const char *) arguments);
+}
+
+int call_parse_string(sd_bus_message *reply, const void *arguments, void *result) {
+        const char *text;
+        char *copy;
+        int r;
+
+        (void) arguments;
+
+        /* A string and an object path look the same from here. */
+        r = sd_bus_message_read_basic(reply, sd_bus_message_has_signature(reply, "o") ? 'o' : 's', &text);
+        if (r <= 0)
+                return error_set(-EPROTO, "the service's answer is not what its interface says");
+
+        copy = strdup(text);
+        if (!copy)
+                return error_set(-ENOMEM, "out of memory");
+
+        *(char **) result = copy;
+        return 0;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Questions and orders to the service that yield no memory: about one allocation, which may be named in three ways, and
+ * about the service itself. */
+
+#include "call.h"
+#include "error-names.h"
+#include "info.h"
+#include "names.h"
+#include "request.h"
+#include "service.h"
+#include "util.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool service_is_allocation_id(const char *text) {
+        return strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16;
+}
+
+/* The object for "which". It may have ended when it is used; then the service says so. */
+static int service_resolve(daxbroker_client *client, const char *which, char **ret) {
+        Call call = {
+                .path = DAXBROKER_ROOT_PATH,
+                .interface = DAXBROKER_MANAGER_INTERFACE,
+                .member = "GetAllocation",
+                .append = call_append_string,
+                .arguments = which,
+                .parse = call_parse_string,
+                .result = ret,
+        };
+        int r;
+
+        if (!which)
+                return error_set(-EINVAL, "no allocation is named");
+
+        if (which[0] == '/') {
+                if (strncmp(which, DAXBROKER_ALLOCATION_PATH "/", strlen(DAXBROKER_ALLOCATION_PATH "/")) != 0 ||
+                    sd_bus_object_path_is_valid(which) <= 0)
+                        return error_set(-ENOENT, "'%s' is not the object of an allocation", which);
+
+                *ret = strdup(which);
+                return *ret ? 0 : error_set(-ENOMEM, "out of memory");
+        }
+
+        r = call_run(client, &call, NULL);
+        if (r != -ENOENT || !service_is_allocation_id(which))
+                return r;
+
+        if (asprintf(ret, "%s/%s", DAXBROKER_ALLOCATION_PATH, which) < 0)
+                return error_set(-ENOMEM, "out of memory");
+
+        return 0;
+}
+
+/* For Call.parse; arguments is the interface, result the daxbroker_info that is filled in. */
+static int service_parse_properties(sd_bus_message *reply, const void *arguments, void *result) {
+        int r;
+
+        (void) arguments;
+
+        r = info_add_message(result, reply);
+        if (r == -ENOMEM)
+                return error_set(r, "out of memory");
+        if (r < 0)
+                return error_set(-EPROTO, "the service's answer is not what its interface says");
+
+        return 0;
+}
+
+_public_ int daxbroker_get_allocation(daxbroker_client *client, const char *which, daxbroker_info **ret) {
+        _cleanup_(freep) char *object = NULL;
+        daxbroker_info *info;
+        Call call;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        r = info_new(object, &info);
+        if (r < 0)
+                return error_set(r, "out of memory");
+
+        call = (Call) {
+                .path = object,
+                .interface = "org.freedesktop.DBus.Properties",
+                .member = "GetAll",
+                .append = call_append_string,
+                .arguments = DAXBROKER_ALLOCATION_INTERFACE,
+                .parse = service_parse_properties,
+                .result = info,
+        };
+        r = call_run(client, &call, NULL);
+        if (r < 0) {
+                daxbroker_info_free(info);
+                return r;
+        }
+
+        *ret = info;
+        return 0;
+}
+
+_public_ int daxbroker_end_allocation(daxbroker_client *client, const char *which) {
+        _cleanup_(freep) char *object = NULL;
+        bool acted;
+        Call call;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call = (Call) { .path = object, .interface = DAXBROKER_ALLOCATION_INTERFACE, .member = "Free" };
+        r = call_run(client, &call, &acted);
+        if (r == -ENOENT && acted)
+                return 0; /* an attempt whose answer was lost has done it */
+
+        return r;
+}
+
+static int service_append_mode(sd_bus_message *message, const void *arguments) {
+        return sd_bus_message_append(message, "u", (uint32_t) *(const mode_t *) arguments);
+}
+
+_public_ int daxbroker_set_mode(daxbroker_client *client, const char *which, mode_t mode) {
+        _cleanup_(freep) char *object = NULL;
+        Call call;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call = (Call) {
+                .path = object,
+                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+                .member = "SetMode",
+                .append = service_append_mode,
+                .arguments = &mode,
+        };
+        return call_run(client, &call, NULL);
+}
+
+static int service_parse_check(sd_bus_message *reply, const void *arguments, void *result) {
+        const char *name, *reason;
+        uint64_t length;
+        int allowed, r;
+
+        (void) arguments;
+
+        r = sd_bus_message_read(reply, "bsst", &allowed, &name, &reason, &length);
+        if (r <= 0)
+                return error_set(-EPROTO, "the service's answer is not what its interface says");
+
+        if (!allowed)
+                return error_set_bus(&SD_BUS_ERROR_MAKE_CONST(name, reason), -EACCES);
+
+        *(uint64_t *) result = length;
+        return 0;
+}
+
+_public_ int daxbroker_check(daxbroker_client *client, const daxbroker_request *request, uint64_t *ret_length) {
+        uint64_t length;
+        Call call = {
+                .path = DAXBROKER_ROOT_PATH,
+                .interface = DAXBROKER_MANAGER_INTERFACE,
+                .member = "Check",
+                .append = request_append,
+                .arguments = request,
+                .parse = service_parse_check,
+                .result = &length,
+        };
+        int r;
+
+        if (!request)
+                return error_set(-EINVAL, "there is no request");
+
+        r = call_run(client, &call, NULL);
+        if (r < 0)
+                return r;
+
+        if (ret_length)
+                *ret_length = length;
+        return 0;
+}
+
+_public_ int daxbroker_reload(daxbroker_client *client) {
+        Call call = { .path = DAXBROKER_ROOT_PATH, .interface = DAXBROKER_MANAGER_INTERFACE, .member = "Reload" };
+
+        return call_run(client, &call, NULL);
+}
+
+static int service_append_version(sd_bus_message *message, const void *arguments) {
+        (void) arguments;
+
+        return sd_bus_message_append(message, "ss", DAXBROKER_MANAGER_INTERFACE, "Version");
+}
+
+static int service_parse_version(sd_bus_message *reply, const void *arguments, void *result) {
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'v', "s");
+        if (r <= 0)
+                return error_set(-EPROTO, "the service's answer is not what its interface says");
+
+        return call_parse_string(reply, arguments, result);
+}
+
+_public_ int daxbroker_get_version(daxbroker_client *client, char **ret) {
+        Call call = {
+                .path = DAXBROKER_ROOT_PATH,
+                .interface = "org.freedesktop.DBus.Properties",
+                .member = "Get",
+                .append = service_append_version,
+                .parse = service_parse_version,
+                .result = ret,
+        };
+
+        return call_run(client, &call, NULL);
+}
