@@ -163,6 +163,31 @@ static void test_help_texts(void) {
         }
 }
 
+/* What the tool takes is in its man page and in the completion. */
+static void test_documented(void) {
+        static const char *const files[] = { "docs/daxbrokerctl.1.scd", "ctl/completion/daxbrokerctl" };
+        const char *root = g_getenv("DAXBROKER_SOURCE_ROOT");
+
+        if (!root) {
+                g_test_skip("DAXBROKER_SOURCE_ROOT is not set");
+                return;
+        }
+
+        for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+                g_autofree char *path = g_build_filename(root, files[i], NULL), *text = NULL;
+
+                g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+                for (const Command *command = commands; command->name; command++)
+                        g_assert_nonnull(strstr(text, command->name));
+                for (const OptionHelp *help = option_help; help->text; help++) {
+                        const char *name = strstr(help->text, "--");
+                        g_autofree char *option = g_strndup(name, strcspn(name, "=["));
+
+                        g_assert_nonnull(strstr(text, option));
+                }
+        }
+}
+
 int main(int argc, char *argv[]) {
         int r;
 
@@ -177,6 +202,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/ctl/options/nonsense", test_nonsense);
         g_test_add_func("/ctl/options/mode", test_mode);
         g_test_add_func("/ctl/options/help-texts", test_help_texts);
+        g_test_add_func("/ctl/options/documented", test_documented);
         r = g_test_run();
         g_ptr_array_unref(lines_in_use);
         return r;
