@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <stdlib.h>
-
 #include <daxbroker.h>
 
 /* Variables that tidy up after themselves. They only ever hold what they own. */
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
 
-#define DEFINE_CLEANUP(Type, function)                                                                         \
-        static inline void function##p(Type **object) {                                                        \
-                function(*object);                                                                             \
+#define DEFINE_CLEANUP(Type, function)                                                                 \
+        static inline void function##p(Type **object) {                                                \
+                function(*object);                                                                     \
         }
-
-static inline void freep(void *memory) {
-        free(*(void **) memory);
-}
 
 DEFINE_CLEANUP(daxbroker_client, daxbroker_client_free)
 DEFINE_CLEANUP(daxbroker_request, daxbroker_request_free)

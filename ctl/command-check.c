@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* daxbrokerctl check-policy: would this request be granted? Root can ask on behalf of a user by becoming that user first:
- * the service and polkit then judge a real caller, and nobody's word. */
+/* daxbrokerctl check-policy: would this request be granted? Root can ask on behalf of a user by becoming
+ * that user first: the service and polkit then judge a real caller, and nobody's word. */
 
 #include "cleanup.h"
 #include "command.h"
@@ -17,14 +17,15 @@
 #include <unistd.h>
 
 static Status answer_print_json(int error, const char *reason, uint64_t length, JsonMode mode) {
+        bool allowed = error == 0;
         char user[USER_TEXT_MAX];
-        _cleanup_(json_decrefp) json_t *value = json_pack("{s:b, s:o, s:o, s:o, s:o}",
-                                                          "allowed", error == 0,
-                                                          "user", output_string(user_format(geteuid(), user)),
-                                                          "error", error == 0 ? json_null()
-                                                                              : output_string(strerrorname_np(-error)),
-                                                          "reason", error == 0 ? json_null() : output_string(reason),
-                                                          "length", output_number(length));
+        _cleanup_(json_decrefp) json_t *value = json_pack(
+                        "{s:b, s:o, s:o, s:o, s:o}",
+                        "allowed", allowed,
+                        "user", output_string(user_format(geteuid(), user)),
+                        "error", allowed ? json_null() : output_string(strerrorname_np(-error)),
+                        "reason", allowed ? json_null() : output_string(reason),
+                        "length", output_number(length));
 
         return output_json(value, mode);
 }

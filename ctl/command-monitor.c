@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* daxbrokerctl monitor: a line for each thing that comes, changes or goes, as it happens. With JSON, each line is an
- * object of its own. It ends by a signal, or when nobody reads it any more. */
+/* daxbrokerctl monitor: a line for each thing that comes, changes or goes, as it happens. With JSON, each
+ * line is an object of its own. It ends by a signal, or when nobody reads it any more. */
 
 #include "cleanup.h"
 #include "command.h"
@@ -74,7 +74,8 @@ static void on_event(const char *event, const char *object, const char *properti
         }
 }
 
-/* From a moment on the monotonic clock to poll()'s milliseconds, rounded up lest it wakes up early and often. */
+/* From a moment on the monotonic clock to poll()'s milliseconds, rounded up lest it wakes up early and
+ * often. */
 static int timeout_from_usec(uint64_t until) {
         struct timespec now;
         uint64_t usec, milliseconds;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* daxbrokerctl regions: where memory can be had from. A region that cannot be used is listed with the reason. */
+/* daxbrokerctl regions: where memory can be had from. A region that cannot be used is listed with the
+ * reason. */
 
 #include "cleanup.h"
 #include "command.h"
@@ -117,5 +118,6 @@ Status command_regions(const Options *options) {
         if (r < 0)
                 return refusal_tell(r, "list regions");
 
-        return options->json != JSON_OFF ? regions_print_json(list, options->json) : regions_print(list, options);
+        return options->json != JSON_OFF ? regions_print_json(list, options->json)
+                                         : regions_print(list, options);
 }

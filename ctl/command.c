@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The commands, in the order in which a newcomer meets them, and the help texts, which are made from the same tables that
- * the command line is judged by. */
+/* The commands, in the order in which a newcomer meets them, and the help texts, which are made from the
+ * same tables that the command line is judged by. */
 
 #include "command.h"
 
@@ -125,8 +125,8 @@ static void command_help_print(const Command *command, FILE *file) {
         if (command->options & OPTION_SIZE)
                 fputs("\nBYTES are written like 4096, 64M, 64MiB or 1.5G; the base is 1024.\n", file);
         if (command->takes_program)
-                fputs("\nThe command finds the memory in the environment: DAXBROKER_FD, DAXBROKER_OFFSET, DAXBROKER_LENGTH and\n"
-                      "DAXBROKER_LEASE_FD. Its exit status becomes that of daxbrokerctl.\n",
+                fputs("\nThe command finds the memory in the environment: DAXBROKER_FD, DAXBROKER_OFFSET,\n"
+                      "DAXBROKER_LENGTH and DAXBROKER_LEASE_FD. Its exit status is passed on.\n",
                       file);
 }
 
@@ -136,7 +136,10 @@ void help_print(const Command *command, FILE *file) {
                 return;
         }
 
-        fputs("Usage: daxbrokerctl COMMAND [OPTION...] [ARGUMENT...]\n\nMemory from the daxbroker service.\n\nCommands:\n", file);
+        fputs("Usage: daxbrokerctl COMMAND [OPTION...] [ARGUMENT...]\n\n"
+              "Memory from the daxbroker service.\n\n"
+              "Commands:\n",
+              file);
         for (command = commands; command->name; command++)
                 fprintf(file, "  %-13s %s\n", command->name, command->meaning);
         options_print(OPTION_JSON | OPTION_NO_LEGEND | OPTIONS_ALWAYS, file);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* How things that went wrong are told. Messages quote what came from the command line and from the service, so they are
- * made printable as a whole. */
+/* How things that went wrong are told. Messages quote what came from the command line and from the
+ * service, so they are made printable as a whole. */
 
 #include "complaint.h"
 #include "text.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void complain_va(const char *format, va_list arguments) {
+static void __attribute__((format(printf, 1, 0))) complain_va(const char *format, va_list arguments) {
         char *message = NULL, *printable;
 
         if (vasprintf(&message, format, arguments) < 0) {

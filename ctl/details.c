@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What the service tells about an allocation, read once and then shown in three ways: a row, a page, JSON. A service of
- * another version may tell less; what is missing stays empty. */
+/* What the service tells about an allocation, read once and then shown in three ways: a row, a page,
+ * JSON. A service of another version may tell less; what is missing stays empty. */
 
 #include "details.h"
 #include "output.h"
@@ -62,33 +62,51 @@ const char *details_get_title(const Details *details) {
 }
 
 char *details_format_holder(const Details *details, char text[static HOLDER_TEXT_MAX]) {
-        if (*details->holder_unit && details->holder_pid > 0)
-                snprintf(text, HOLDER_TEXT_MAX, "%s[%" PRIu64 "]", details->holder_unit, details->holder_pid);
-        else if (details->holder_pid > 0)
-                snprintf(text, HOLDER_TEXT_MAX, "[%" PRIu64 "]", details->holder_pid);
+        const char *unit = details->holder_unit;
+
+        if (details->holder_pid > 0)
+                snprintf(text, HOLDER_TEXT_MAX, "%s[%" PRIu64 "]", unit, details->holder_pid);
         else
-                snprintf(text, HOLDER_TEXT_MAX, "%s", *details->holder_unit ? details->holder_unit : "-");
+                snprintf(text, HOLDER_TEXT_MAX, "%s", *unit ? unit : "-");
         return text;
 }
 
+static json_t *owner_to_json(const Details *details) {
+        char user[USER_TEXT_MAX];
+
+        return output_string(user_format((uid_t) details->owner, user));
+}
+
+static json_t *group_to_json(const Details *details) {
+        char group[USER_TEXT_MAX];
+
+        if (details->group == DETAILS_NO_GROUP)
+                return json_null();
+        return output_string(group_format((gid_t) details->group, group));
+}
+
+/* A string, as JSON has no octal numbers. */
+static json_t *mode_to_json(const Details *details) {
+        char mode[32];
+
+        snprintf(mode, sizeof mode, "%04" PRIo64, details->mode);
+        return json_string(mode);
+}
+
 json_t *details_to_json(const Details *details) {
-        char user[USER_TEXT_MAX], group[USER_TEXT_MAX], mode[32];
         bool grouped = details->group != DETAILS_NO_GROUP;
 
-        /* a string, as JSON has no octal numbers */
-        snprintf(mode, sizeof mode, "%04" PRIo64, details->mode);
-
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, "
-                         "s:{s:o, s:o}}",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                         "s:b, s:b, s:o, s:{s:o, s:o}}",
                          "object", output_string(details->object),
                          "id", output_string(details->id),
                          "name", output_string(details->name),
                          "region", output_string(details->region),
                          "owner", output_number(details->owner),
-                         "owner_name", output_string(user_format((uid_t) details->owner, user)),
+                         "owner_name", owner_to_json(details),
                          "group", grouped ? output_number(details->group) : json_null(),
-                         "group_name", grouped ? output_string(group_format((gid_t) details->group, group)) : json_null(),
-                         "mode", mode,
+                         "group_name", group_to_json(details),
+                         "mode", mode_to_json(details),
                          "offset", output_number(details->offset),
                          "length", output_number(details->length),
                          "alignment", output_number(details->alignment),

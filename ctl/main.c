@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Started without standard descriptors, the first ones to be opened would be taken for them: a connection for standard
- * output, or an allocation, that messages are then written to. */
+/* Started without standard descriptors, the first ones to be opened would be taken for them: a connection
+ * for standard output, or an allocation, that messages are then written to. */
 static int standard_descriptors_open(void) {
         int fd;
 

@@ -12,6 +12,9 @@
 
 #define USEC_PER_SEC UINT64_C(1000000)
 
+/* What is told of a moment that is not known. */
+#define UNKNOWN "-"
+
 typedef struct tm *(*Conversion)(const time_t *, struct tm *);
 
 /* False if there is nothing to tell. */
@@ -24,8 +27,9 @@ static bool moment_convert(uint64_t usec, Conversion convert, struct tm *ret) {
 char *moment_format(uint64_t usec, char text[static MOMENT_TEXT_MAX]) {
         struct tm tm;
 
-        if (!moment_convert(usec, localtime_r, &tm) || strftime(text, MOMENT_TEXT_MAX, "%Y-%m-%d %H:%M", &tm) == 0)
-                strcpy(text, "-");
+        if (!moment_convert(usec, localtime_r, &tm) ||
+            strftime(text, MOMENT_TEXT_MAX, "%Y-%m-%d %H:%M", &tm) == 0)
+                memcpy(text, UNKNOWN, sizeof UNKNOWN);
         return text;
 }
 
@@ -33,7 +37,7 @@ char *moment_format_clock(uint64_t usec, char text[static MOMENT_TEXT_MAX]) {
         struct tm tm;
 
         if (!moment_convert(usec, localtime_r, &tm) || strftime(text, MOMENT_TEXT_MAX, "%H:%M:%S", &tm) == 0)
-                strcpy(text, "-");
+                memcpy(text, UNKNOWN, sizeof UNKNOWN);
         return text;
 }
 
@@ -45,7 +49,7 @@ char *moment_format_iso(uint64_t usec, char text[static MOMENT_TEXT_MAX]) {
                 length = strftime(text, MOMENT_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
 
         if (length == 0)
-                strcpy(text, "-");
+                memcpy(text, UNKNOWN, sizeof UNKNOWN);
         else
                 snprintf(text + length, MOMENT_TEXT_MAX - length, ".%06" PRIu64 "Z", usec % USEC_PER_SEC);
         return text;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The command line. There is one table of options; each command states which of them it takes, so that an option that
- * would have no effect is an error and never ignored. Whatever is wrong is told here, with what would be right. */
+/* The command line. There is one table of options; each command states which of them it takes, so that an
+ * option that would have no effect is an error and never ignored. Whatever is wrong is told here, with
+ * what would be right. */
 
 #include "options.h"
 #include "command.h"
@@ -30,7 +31,8 @@ const OptionHelp option_help[] = {
         { OPTION_NO_HOLD, "--no-hold", "with --name: leave it there and return at once" },
         { OPTION_READ_ONLY, "--read-only", "have a descriptor with which writing is impossible" },
         { OPTION_USER, "--user=USER", "ask for this user instead of yourself; for root only" },
-        { OPTION_JSON, "--json[=pretty|short|off]", "print JSON; without a value pretty on a terminal, else short" },
+        { OPTION_JSON, "--json[=pretty|short|off]",
+          "print JSON (default: pretty on a terminal, else short)" },
         { OPTION_NO_LEGEND, "--no-legend", "leave out headers and the line that counts" },
         { OPTION_HELP, "-h, --help", "print this" },
         { OPTION_VERSION, "--version", "print the version" },
@@ -236,12 +238,11 @@ static int command_line_read(Options *options, int argc, char *argv[]) {
         if (r < 0)
                 return r;
 
+        options->arguments = argv + optind;
         if (command->needs_program)
                 options->program = argv + optind;
-        else {
-                options->arguments = argv + optind;
+        else
                 options->n_arguments = end - optind;
-        }
         return 0;
 }
 
@@ -263,7 +264,8 @@ static int command_line_check(const Options *options) {
                 return -EINVAL;
         }
         if (options->n_arguments > command->arguments_max) {
-                complain("'%s' has no use for '%s'", command->name, options->arguments[command->arguments_max]);
+                complain("'%s' has no use for '%s'", command->name,
+                         options->arguments[command->arguments_max]);
                 return -EINVAL;
         }
         if (options->program && options->json != JSON_OFF) {

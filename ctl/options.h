@@ -29,9 +29,9 @@ typedef enum OptionSet {
 } OptionSet;
 
 /* What describes a piece of memory; whether a password may be asked for; what every command takes. */
-#define OPTIONS_REQUEST                                                                                        \
-        (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NAME | OPTION_MODE | OPTION_GROUP | OPTION_NUMA_NODE |    \
-         OPTION_PAGE_SIZE | OPTION_PREFAULT | OPTION_PERSISTENT)
+#define OPTIONS_REQUEST                                                                                \
+        (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NAME | OPTION_MODE | OPTION_GROUP |       \
+         OPTION_NUMA_NODE | OPTION_PAGE_SIZE | OPTION_PREFAULT | OPTION_PERSISTENT)
 #define OPTIONS_ASK (OPTION_INTERACTIVE | OPTION_NO_ASK_PASSWORD)
 #define OPTIONS_ALWAYS (OPTION_HELP | OPTION_VERSION)
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What goes to standard output. JSON is made with jansson: objects are put together with json_pack(), which returns NULL
- * if any part of them is NULL, so that running out of memory need only be looked at here, at the end. */
+/* What goes to standard output. JSON is made with jansson: objects are put together with json_pack(),
+ * which returns NULL if any part of them is NULL, so that running out of memory need only be looked at
+ * here, at the end. */
 
 #include "output.h"
 #include "moment.h"
@@ -20,8 +21,9 @@ json_t *output_string(const char *text) {
         return value;
 }
 
-/* Integers of jansson are signed. The few numbers beyond, which stand for "no limit" rather than for a size that anybody
- * has, become reals: nearly right, where anything else would be a number of another sign or not a number. */
+/* Integers of jansson are signed. The few numbers beyond, which stand for "no limit" rather than for a
+ * size that anybody has, become reals: nearly right, where anything else would be a number of another
+ * sign or not a number. */
 json_t *output_number(uint64_t number) {
         return number <= INT64_MAX ? json_integer((json_int_t) number) : json_real((double) number);
 }

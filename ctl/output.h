@@ -20,7 +20,7 @@ json_t *output_moment(uint64_t usec);
 /* The value as text, without a newline. NULL if out of memory or if the value is; free() it. */
 char *output_dump(const json_t *value, JsonMode mode);
 
-/* Prints a value, or a table, to standard output. A NULL value or table means that memory ran out when it was made;
- * that is told here. */
+/* Prints a value, or a table, to standard output. A NULL value or table means that memory ran out when it
+ * was made; that is told here. */
 Status output_json(const json_t *value, JsonMode mode);
 Status output_table(const Table *table, const Options *options);

@@ -2,10 +2,11 @@
 
 /* Running a command with an allocation, and holding one without.
  *
- * The tool stays as the command's parent and keeps its own copy of the lease: the memory lasts as long as the command,
- * also if that closes descriptors it does not know or hands its work to a child that does. Signals that were meant for
- * the tool alone are passed on; those that the terminal sends have reached the command already, since both are in the
- * same process group. Whether the tool ends is then up to the command. */
+ * The tool stays as the command's parent and keeps its own copy of the lease: the memory lasts as long as
+ * the command, also if that closes descriptors it does not know or hands its work to a child that does.
+ * Signals that were meant for the tool alone are passed on; those that the terminal sends have reached
+ * the command already, since both are in the same process group. Whether the tool ends is then up to the
+ * command. */
 
 #include "program.h"
 #include "complaint.h"
@@ -49,9 +50,10 @@ static int environment_prepare(const daxbroker_allocation *allocation) {
         return environment_set("DAXBROKER_LEASE_FD", (uint64_t) lease);
 }
 
-/* The child's side. Descriptors lose close-on-exec here and not earlier, so that no other child can get them. */
-static void __attribute__((noreturn)) program_become(char *const argv[], const daxbroker_allocation *allocation,
-                                                     const sigset_t *mask) {
+/* The child's side. Descriptors lose close-on-exec here and not earlier, so that no other child can get
+ * them. */
+static void __attribute__((noreturn))
+program_become(char *const argv[], const daxbroker_allocation *allocation, const sigset_t *mask) {
         int lease = daxbroker_allocation_get_lease_fd(allocation), error;
 
         if (fcntl(daxbroker_allocation_get_fd(allocation), F_SETFD, 0) < 0 ||
@@ -67,7 +69,8 @@ static void __attribute__((noreturn)) program_become(char *const argv[], const d
         _exit(error == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_EXECUTE);
 }
 
-/* Whether the command got this signal without our help, or sent it itself (to its process group, or to its parent). */
+/* Whether the command got this signal without our help, or sent it itself (to its process group, or to
+ * its parent). */
 static bool is_known_to_child(const siginfo_t *info, pid_t child) {
         if (info->si_code > 0)
                 return getpgid(child) == getpgrp();
@@ -131,8 +134,8 @@ int program_run(char *const argv[], const daxbroker_allocation *allocation) {
         return program_wait(child, &signals);
 }
 
-/* Those that end a wait. One that was to be ignored, as nohup(1) and shells arrange it, stays so: blocking it would bring
- * it back. */
+/* Those that end a wait. One that was to be ignored, as nohup(1) and shells arrange it, stays so:
+ * blocking it would bring it back. */
 static void hold_signals(sigset_t *ret) {
         static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
 

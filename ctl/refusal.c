@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Calls into the library that failed: what was tried, why it did not work, and what to do next. The reason is the
- * service's own sentence where there is one. */
+/* Calls into the library that failed: what was tried, why it did not work, and what to do next. The
+ * reason is the service's own sentence where there is one. */
 
 #include "refusal.h"
 

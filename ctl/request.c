@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* From options to a request. Only what was given is set: defaults are the service's business, and so is the judgement of
- * values. */
+/* From options to a request. Only what was given is set: defaults are the service's business, and so is
+ * the judgement of values. */
 
 #include "request.h"
 #include "cleanup.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Sizes as people write and read them, in the forms that the service's configuration knows, too. The base is always
- * 1024, whatever the suffix looks like.
+/* Sizes as people write and read them, in the forms that the service's configuration knows, too. The base is
+ * always 1024, whatever the suffix looks like.
  *
- * Reading rounds up, since nobody is to get less than was asked for; writing rounds down, since nobody is to be told
- * of more than there is. */
+ * Reading rounds up, since nobody is to get less than was asked for; writing rounds down, since nobody is
+ * to be told of more than there is. */
 
 #include "size.h"
 
@@ -106,17 +106,18 @@ int size_parse(const char *text, uint64_t *ret) {
 
 char *size_format(uint64_t size, char text[static SIZE_TEXT_MAX]) {
         int power = 0;
-        uint64_t unit, tenths;
+        unsigned tenths;
+        uint64_t unit;
 
         while (power < (int) strlen(units) - 1 && size >> (10 * (power + 1)) != 0)
                 power++;
 
         unit = UINT64_C(1) << (10 * power);
-        tenths = (uint64_t) ((unsigned __int128) (size % unit) * 10 / unit);
+        tenths = (unsigned) ((unsigned __int128) (size % unit) * 10 / unit);
 
         if (tenths == 0)
                 snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 "%c", size / unit, units[power]);
         else
-                snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 ".%" PRIu64 "%c", size / unit, tenths, units[power]);
+                snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 ".%u%c", size / unit, tenths, units[power]);
         return text;
 }

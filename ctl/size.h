@@ -6,8 +6,8 @@
 /* The longest is "1023.9E" and its NUL; any 64-bit number in bytes fits, too. */
 #define SIZE_TEXT_MAX 24
 
-/* "4096", "64M", "64MiB", "1.5G": base 1024, B K M G T P E in either case. A fraction is rounded up to a whole byte.
- * Errors: EINVAL (not a size), ERANGE (beyond 2^64-1). */
+/* "4096", "64M", "64MiB", "1.5G": base 1024, B K M G T P E in either case. A fraction is rounded up to a
+ * whole byte. Errors: EINVAL (not a size), ERANGE (beyond 2^64-1). */
 int size_parse(const char *text, uint64_t *ret);
 
 /* What a size looks like, for the message that says that something does not. */

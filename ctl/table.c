@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A table of texts that fits the terminal. Cells are collected first, since a column is as wide as its widest cell; when
- * the sum is too wide, columns give way in the order their owner stated, down to a minimum, and show an ellipsis. A
- * table whose minimum is still too wide is printed as it is: the terminal will break the lines, nothing is lost. */
+/* A table of texts that fits the terminal. Cells are collected first, since a column is as wide as its
+ * widest cell; when the sum is too wide, columns give way in the order their owner stated, down to a
+ * minimum, and show an ellipsis. A table whose minimum is still too wide is printed as it is: the
+ * terminal will break the lines, nothing is lost. */
 
 #include "table.h"
 #include "text.h"
@@ -164,8 +165,8 @@ static void padding_print(FILE *file, size_t columns) {
 }
 
 /* One cell; no blanks trail the last one of a line. */
-static int cell_print(FILE *file, const char *text, const char *colour, const TableColumn *column, size_t width,
-                      const Terminal *terminal, bool last) {
+static int cell_print(FILE *file, const char *text, const char *colour, const TableColumn *column,
+                      size_t width, const Terminal *terminal, bool last) {
         char *printable, *shortened;
         size_t padding;
 
@@ -210,8 +211,8 @@ static int rows_print(const Table *table, const size_t widths[], const Terminal 
                 const Cell *cell = &table->cells[i];
                 size_t column = i % table->n_columns;
 
-                r = cell_print(file, cell->text, colours[cell->colour], &table->columns[column], widths[column], terminal,
-                               column + 1 == table->n_columns);
+                r = cell_print(file, cell->text, colours[cell->colour], &table->columns[column],
+                               widths[column], terminal, column + 1 == table->n_columns);
                 if (r < 0)
                         return r;
                 if (cell->note) {
@@ -239,8 +240,8 @@ int table_print(const Table *table, const Terminal *terminal, bool legend, FILE 
         if (r == 0 && terminal->columns > 0)
                 widths_fit(table, terminal->columns, widths);
         for (size_t i = 0; r == 0 && legend && i < table->n_columns; i++)
-                r = cell_print(file, table->columns[i].title, COLOUR_TITLE, &table->columns[i], widths[i], terminal,
-                               i + 1 == table->n_columns);
+                r = cell_print(file, table->columns[i].title, COLOUR_TITLE, &table->columns[i], widths[i],
+                               terminal, i + 1 == table->n_columns);
         if (r == 0)
                 r = rows_print(table, widths, terminal, file);
 

@@ -25,7 +25,8 @@ typedef struct Table Table;
 Table *table_new(const TableColumn *columns, size_t n_columns);
 Table *table_free(Table *table);
 
-/* Adds the next cell, row by row. A NULL table is fine; running out of memory is remembered for table_print(). */
+/* Adds the next cell, row by row. A NULL table is fine; running out of memory is remembered for
+ * table_print(). */
 void table_add(Table *table, Colour colour, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Adds a line that follows the row just completed. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What can be shown: as wide as the terminal, or whatever COLUMNS says; coloured only on a terminal that is not dumb and
- * where NO_COLOR (no-color.org) is not set; beyond ASCII only where the locale says UTF-8. Into a pipe or file, lines
- * have no limit: what reads them wants all of it. */
+/* What can be shown: as wide as the terminal, or whatever COLUMNS says; coloured only on a terminal that
+ * is not dumb and where NO_COLOR (no-color.org) is not set; beyond ASCII only where the locale says
+ * UTF-8. Into a pipe or file, lines have no limit: what reads them wants all of it. */
 
 #include "terminal.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Text from elsewhere, made fit for JSON and for terminals. Names are harmless by the service's rules, but reasons and
- * unit names come from further away: none of them may move a cursor, break a line or make output invalid. */
+/* Text from elsewhere, made fit for JSON and for terminals. Names are harmless by the service's rules,
+ * but reasons and unit names come from further away: none of them may move a cursor, break a line or make
+ * output invalid. */
 
 #include "text.h"
 
@@ -15,7 +16,8 @@ static bool is_continuation(char c) {
         return ((unsigned char) c & 0xc0) == 0x80;
 }
 
-/* Bytes of the sequence that begins with this byte, and the bits of the byte that belong to the character. */
+/* Bytes of the sequence that begins with this byte, and the bits of the byte that belong to the
+ * character. */
 static size_t sequence_length(unsigned char first, uint32_t *ret_bits) {
         if (first >= 0xc2 && first <= 0xdf) {
                 *ret_bits = first & 0x1f;
@@ -56,7 +58,8 @@ size_t text_decode(const char *text, uint32_t *ret) {
                 character = character << 6 | ((unsigned char) text[i] & 0x3f);
         }
 
-        if (character < smallest[length] || character > 0x10ffff || (character >= 0xd800 && character <= 0xdfff))
+        if (character < smallest[length] || character > 0x10ffff ||
+            (character >= 0xd800 && character <= 0xdfff))
                 return 1;
 
         *ret = character;
@@ -72,7 +75,8 @@ static char *append(char *end, const char *text, size_t length, bool keep, const
 static char *copy_new(const char *text) {
         size_t size;
 
-        if (__builtin_mul_overflow(strlen(text), strlen("\ufffd"), &size) || __builtin_add_overflow(size, 1, &size))
+        if (__builtin_mul_overflow(strlen(text), strlen("\ufffd"), &size) ||
+            __builtin_add_overflow(size, 1, &size))
                 return NULL;
         return malloc(size);
 }
@@ -94,6 +98,12 @@ char *text_to_utf8(const char *text) {
         return copy;
 }
 
+static bool is_printable(uint32_t character, bool utf8) {
+        if (character < 0x80)
+                return character >= 0x20 && character != 0x7f;
+        return utf8 && character != REPLACEMENT && wcwidth((wchar_t) character) >= 0;
+}
+
 char *text_to_printable(const char *text, bool utf8) {
         char *copy = copy_new(text), *end = copy;
         uint32_t character;
@@ -103,10 +113,7 @@ char *text_to_printable(const char *text, bool utf8) {
                 return NULL;
 
         while ((length = text_decode(text, &character)) > 0) {
-                bool keep = character < 0x80 ? character >= 0x20 && character != 0x7f
-                                             : utf8 && character != REPLACEMENT && wcwidth((wchar_t) character) >= 0;
-
-                end = append(end, text, length, keep, utf8 ? "\ufffd" : "?");
+                end = append(end, text, length, is_printable(character, utf8), utf8 ? "\ufffd" : "?");
                 text += length;
         }
 

@@ -19,7 +19,7 @@ char *user_format(uid_t uid, char text[static USER_TEXT_MAX]) {
 
         /* a name that is cut off would be another's */
         if (passwd && strlen(passwd->pw_name) < USER_TEXT_MAX)
-                strcpy(text, passwd->pw_name);
+                snprintf(text, USER_TEXT_MAX, "%s", passwd->pw_name);
         else
                 snprintf(text, USER_TEXT_MAX, "%u", uid);
         return text;
@@ -29,7 +29,7 @@ char *group_format(gid_t gid, char text[static USER_TEXT_MAX]) {
         const struct group *group = getgrgid(gid);
 
         if (group && strlen(group->gr_name) < USER_TEXT_MAX)
-                strcpy(text, group->gr_name);
+                snprintf(text, USER_TEXT_MAX, "%s", group->gr_name);
         else
                 snprintf(text, USER_TEXT_MAX, "%u", gid);
         return text;

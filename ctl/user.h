@@ -9,6 +9,7 @@
 char *user_format(uid_t uid, char text[static USER_TEXT_MAX]);
 char *group_format(gid_t gid, char text[static USER_TEXT_MAX]);
 
-/* Makes this process one of another user (name or uid) for good: uid, gid and groups. Complains if that fails; then
- * nothing should be done in anybody's name. Errors: ENOENT (no such user), EPERM and whatever else the kernel says. */
+/* Makes this process one of another user (name or uid) for good: uid, gid and groups. Complains if that
+ * fails; then nothing should be done in anybody's name. Errors: ENOENT (no such user), EPERM and whatever
+ * else the kernel says. */
 int user_become(const char *user);

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Where the words of all lines live until the test ends: Options borrows them, getopt_long() moves them about. */
+/* Where the words of all lines live until the test ends: Options borrows them, getopt_long() moves them
+ * about. */
 static GPtrArray *lines_in_use;
 
 static int parse(const char *line, Options *ret) {
@@ -30,8 +31,9 @@ static Options assert_valid(const char *line) {
 }
 
 static void test_request(void) {
-        Options o = assert_valid("ctl alloc --size 1.5G --align=2M --region dram --name db --mode 640 --group 0 "
-                                 "--numa-node 1 --page-size 2MiB --prefault --persistent --no-ask-password --json=short");
+        Options o = assert_valid("ctl alloc --size 1.5G --align=2M --region dram --name db --mode 640 "
+                                 "--group 0 --numa-node 1 --page-size 2MiB --prefault --persistent "
+                                 "--no-ask-password --json=short");
 
         g_assert_cmpstr(o.command->name, ==, "alloc");
         g_assert_cmpuint(o.size, ==, UINT64_C(3) << 29);
@@ -104,17 +106,19 @@ static void test_help_needs_nothing_else(void) {
 
 static void test_nonsense(void) {
         static const char *const lines[] = {
-                "ctl", "ctl frobnicate", "ctl --frobnicate", "ctl list --frobnicate", "ctl list x", "ctl list --size 1M",
-                "ctl alloc", "ctl alloc --size", "ctl alloc --size x", "ctl alloc --size -1", "ctl alloc --size 16E",
-                "ctl alloc --size 1 x", "ctl alloc --size 1 --align 2X", "ctl alloc --size 1 --mode 8",
-                "ctl alloc --size 1 --mode 1000", "ctl alloc --size 1 --mode rw", "ctl alloc --size 1 --mode -1",
-                "ctl alloc --size 1 --numa-node -1", "ctl alloc --size 1 --numa-node 4294967296",
-                "ctl alloc --size 1 --numa-node 1x", "ctl alloc --size 1 --group no.such.group",
-                "ctl alloc --size 1 --group 4294967295", "ctl alloc --size 1 --no-hold", "ctl alloc --size 1 --json=maybe",
-                "ctl alloc --size 1 -- ls", "ctl run --size 1", "ctl run --size 1 --", "ctl run ls", "ctl run --size 1 --json ls",
-                "ctl open", "ctl open a b", "ctl open a --", "ctl open -- ls", "ctl open a --json -- ls", "ctl show",
-                "ctl show a b", "ctl free", "ctl set-mode a", "ctl set-mode a 0600 b", "ctl check-policy", "ctl reload x",
-                "ctl monitor --no-legend",
+                "ctl", "ctl frobnicate", "ctl --frobnicate", "ctl list --frobnicate", "ctl list x",
+                "ctl list --size 1M", "ctl alloc", "ctl alloc --size", "ctl alloc --size x",
+                "ctl alloc --size -1", "ctl alloc --size 16E", "ctl alloc --size 1 x",
+                "ctl alloc --size 1 --align 2X", "ctl alloc --size 1 --mode 8",
+                "ctl alloc --size 1 --mode 1000", "ctl alloc --size 1 --mode rw",
+                "ctl alloc --size 1 --mode -1", "ctl alloc --size 1 --numa-node -1",
+                "ctl alloc --size 1 --numa-node 4294967296", "ctl alloc --size 1 --numa-node 1x",
+                "ctl alloc --size 1 --group no.such.group", "ctl alloc --size 1 --group 4294967295",
+                "ctl alloc --size 1 --no-hold", "ctl alloc --size 1 --json=maybe",
+                "ctl alloc --size 1 -- ls", "ctl run --size 1", "ctl run --size 1 --", "ctl run ls",
+                "ctl run --size 1 --json ls", "ctl open", "ctl open a b", "ctl open a --", "ctl open -- ls",
+                "ctl open a --json -- ls", "ctl show", "ctl show a b", "ctl free", "ctl set-mode a",
+                "ctl set-mode a 0600 b", "ctl check-policy", "ctl reload x", "ctl monitor --no-legend",
         };
         int saved = dup(STDERR_FILENO);
 

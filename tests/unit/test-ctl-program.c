@@ -63,7 +63,8 @@ static void test_exit_status(void) {
 }
 
 static void test_inheritance(void) {
-        g_assert_cmpint(finish(start("test \"$DAXBROKER_LENGTH\" = 8192 && test \"$DAXBROKER_OFFSET\" = 0 && "
+        g_assert_cmpint(finish(start("test \"$DAXBROKER_LENGTH\" = 8192 && "
+                                     "test \"$DAXBROKER_OFFSET\" = 0 && "
                                      "test \"$(stat -Lc %s /proc/self/fd/$DAXBROKER_FD)\" = 8192 && "
                                      "test -e /proc/self/fd/$DAXBROKER_LEASE_FD",
                                      true)),
@@ -79,7 +80,10 @@ static void test_cannot_run(void) {
         static const struct {
                 const char *program;
                 int status;
-        } cases[] = { { "/no/such/program", 127 }, { "no-such-program", 127 }, { "/dev/null", 126 }, { "/", 126 }, { "", 127 } };
+        } cases[] = {
+                { "/no/such/program", 127 }, { "no-such-program", 127 }, { "", 127 },
+                { "/dev/null", 126 }, { "/", 126 },
+        };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 pid_t pid = fork();
@@ -116,7 +120,8 @@ static int signal_when_ready(const char *script, int signal) {
 static void test_signals(void) {
         g_assert_cmpint(signal_when_ready("echo >&9; exec sleep 60", SIGTERM), ==, 128 + SIGTERM);
         g_assert_cmpint(signal_when_ready("echo >&9; exec sleep 60", SIGHUP), ==, 128 + SIGHUP);
-        g_assert_cmpint(signal_when_ready("trap 'exit 7' INT; echo >&9; while :; do sleep 0.02; done", SIGINT), ==, 7);
+        g_assert_cmpint(signal_when_ready("trap 'exit 7' INT; echo >&9; while :; do sleep 0.1; done", SIGINT),
+                        ==, 7);
 }
 
 /* As a parent may have left it: the exit status must come all the same. */

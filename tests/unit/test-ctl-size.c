@@ -63,9 +63,9 @@ static void test_limits(void) {
 
 static void test_nonsense(void) {
         static const char *const texts[] = {
-                "", " ", " 1", "1 ", "1  M", "-1", "+1", "M", "B", "0x10", "1e9", "1X", "1Mi", "1MM", "1Bi", "1BiB",
-                "1.G", ".5G", "1.5", "1.5B", "1..5G", "1.5.G", "1,5G", "1G5", "1 G 5", "1G\n", "\u0661", "one",
-                "1.0000000000000000001G", "99999999999999999999x",
+                "", " ", " 1", "1 ", "1  M", "-1", "+1", "M", "B", "0x10", "1e9", "1X", "1Mi", "1MM",
+                "1Bi", "1BiB", "1.G", ".5G", "1.5", "1.5B", "1..5G", "1.5.G", "1,5G", "1G5", "1 G 5", "1G\n",
+                "\u0661", "one", "1.0000000000000000001G", "99999999999999999999x",
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -96,8 +96,8 @@ static void test_format(void) {
 /* What was shown can be typed in again, and is never more than there was. */
 static void test_there_and_back(void) {
         for (unsigned i = 0; i < 100000; i++) {
-                uint64_t random = (uint64_t) (uint32_t) g_test_rand_int() << 32 | (uint32_t) g_test_rand_int();
-                uint64_t size = random >> g_test_rand_int_range(0, 64);
+                uint64_t high = (uint32_t) g_test_rand_int(), low = (uint32_t) g_test_rand_int();
+                uint64_t size = (high << 32 | low) >> g_test_rand_int_range(0, 64);
                 char text[SIZE_TEXT_MAX];
                 uint64_t back;
 

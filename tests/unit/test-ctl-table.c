@@ -99,7 +99,8 @@ static void test_notes(void) {
 }
 
 static void test_empty(void) {
-        assert_table(table_new(columns, G_N_ELEMENTS(columns)), (Terminal) { .columns = 80 }, true, "NAME SIZE HOLDER\n");
+        assert_table(table_new(columns, G_N_ELEMENTS(columns)), (Terminal) { .columns = 80 }, true,
+                     "NAME SIZE HOLDER\n");
         assert_table(table_new(columns, G_N_ELEMENTS(columns)), (Terminal) {}, false, "");
 }
 
@@ -133,10 +134,13 @@ static void test_printable(void) {
 /* Every way in which bytes are not UTF-8; what comes out is, and the same as the input if that was. */
 static void test_utf8(void) {
         static const char *const broken[] = {
-                "\x80", "\xff", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80",
-                "\xf8\x88\x80\x80\x80", "\xe4\xb8", "\xe4", "\xf0\x9f\x98", "\xe4" "abc", "a\xc3",
+                "\x80", "\xff", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf0\x80\x80\xaf",
+                "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe4\xb8", "\xe4", "\xf0\x9f\x98",
+                "\xe4xyz", "a\xc3",
         };
-        static const char *const valid[] = { "", "abc", "\u00e9", "\u4e2d\u6587", "\U0001f600", "\uffff", "\U0010ffff", "\ufffd" };
+        static const char *const valid[] = {
+                "", "abc", "\u00e9", "\u4e2d\u6587", "\U0001f600", "\uffff", "\U0010ffff", "\ufffd",
+        };
 
         for (size_t i = 0; i < G_N_ELEMENTS(broken); i++) {
                 char *copy = text_to_utf8(broken[i]);
