@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-/* daxbrokerctl alloc, run and open: get memory, then either hold it and tell where it is, or run a command with it. */
+/* daxbrokerctl alloc, run and open: get memory, then either hold it and tell where it is, or run a
+ * command with it. */
 
+#include "agent.h"
 #include "cleanup.h"
 #include "command.h"
 #include "details.h"
@@ -51,8 +53,9 @@ static json_t *number_or_null(uint64_t number) {
         return number > 0 ? output_number(number) : json_null();
 }
 
-static Status allocation_print_json(const Details *details, const daxbroker_allocation *allocation, bool held,
-                                    JsonMode mode) {
+static Status allocation_print_json(const Details *details, const daxbroker_allocation *allocation,
+                                    bool held, JsonMode mode) {
+        int fd = daxbroker_allocation_get_fd(allocation);
         char path[DESCRIPTOR_PATH_MAX];
         _cleanup_(json_decrefp) json_t *value = json_pack(
                         "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
@@ -63,14 +66,15 @@ static Status allocation_print_json(const Details *details, const daxbroker_allo
                         "alignment", number_or_null(details->alignment),
                         "page_size", number_or_null(details->page_size),
                         "offset", output_number(daxbroker_allocation_get_offset(allocation)),
-                        "memory", string_or_null(held ? descriptor_path(daxbroker_allocation_get_fd(allocation), path) : ""));
+                        "memory", string_or_null(held ? descriptor_path(fd, path) : ""));
 
         return output_json(value, mode);
 }
 
-/* Tells what was got. Who may open an allocation need not be allowed to look at it, hence not knowing is no error. */
-static Status allocation_tell(const Options *options, daxbroker_client *client, const daxbroker_allocation *allocation,
-                              bool held) {
+/* Tells what was got. Who may open an allocation need not be allowed to look at it, hence not knowing is
+ * no error. */
+static Status allocation_tell(const Options *options, daxbroker_client *client,
+                              const daxbroker_allocation *allocation, bool held) {
         _cleanup_(daxbroker_info_freep) daxbroker_info *info = NULL;
         Details details;
 
@@ -119,6 +123,7 @@ static Status allocation_use(const Options *options,
         _cleanup_(daxbroker_client_freep) daxbroker_client *client = NULL;
         _cleanup_(daxbroker_allocation_closep) daxbroker_allocation *allocation = NULL;
         bool held = !(options->given & OPTION_NO_HOLD);
+        pid_t agent = 0;
         Status status;
         int r;
 
@@ -126,7 +131,10 @@ static Status allocation_use(const Options *options,
         if (r < 0)
                 return refusal_tell(r, "reach the service");
 
+        if (options->interactive)
+                agent = agent_start();
         status = get(options, client, &allocation);
+        agent_stop(agent);
         if (status != STATUS_OK)
                 return status;
 
