@@ -11,13 +11,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The child's side: an agent for the parent process, which lets a better agent go first and closes
- * `notify` when it is ready. */
+/* The child's side: an agent for the parent process, which closes `notify` when it is ready. In a login
+ * session it lets a better agent go first; outside of one, polkit knows of no better and passes over
+ * those that say so. */
 static void __attribute__((noreturn)) agent_become(pid_t parent, int notify) {
+        const char *fallback = getenv("XDG_SESSION_ID") ? "--fallback" : NULL;
         char number[16];
 
         /* it must not outlive its purpose, nor sit on the terminal */
@@ -25,7 +28,7 @@ static void __attribute__((noreturn)) agent_become(pid_t parent, int notify) {
                 _exit(1);
 
         snprintf(number, sizeof number, "%d", notify);
-        execlp("pkttyagent", "pkttyagent", "--notify-fd", number, "--fallback", (char *) NULL);
+        execlp("pkttyagent", "pkttyagent", "--notify-fd", number, fallback, (char *) NULL);
         _exit(1);
 }
 

@@ -120,7 +120,7 @@ static int signal_when_ready(const char *script, int signal) {
 static void test_signals(void) {
         g_assert_cmpint(signal_when_ready("echo >&9; exec sleep 60", SIGTERM), ==, 128 + SIGTERM);
         g_assert_cmpint(signal_when_ready("echo >&9; exec sleep 60", SIGHUP), ==, 128 + SIGHUP);
-        g_assert_cmpint(signal_when_ready("trap 'exit 7' INT; echo >&9; while :; do sleep 0.1; done", SIGINT),
+        g_assert_cmpint(signal_when_ready("trap 'exit 7' INT; echo >&9; while :; do sleep .1; done", SIGINT),
                         ==, 7);
 }
 
