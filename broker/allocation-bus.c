@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: MIT */
+
+/* org.daxbroker1.Allocation: one piece of memory, for its owner and whom else its mode or polkit lets in. Objects are
+ * looked up by path each time; that the sender may see their properties was decided before (visibility-bus.c). */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "names.h"
+#include "options-bus.h"
+#include "server-bus.h"
+#include "size.h"
+
+char *allocation_path(const Allocation *allocation, char buffer[static ALLOCATION_PATH_MAX]) {
+        (void) snprintf(buffer, ALLOCATION_PATH_MAX, DAXBROKER_ALLOCATION_PATH "/%s", allocation->id);
+        return buffer;
+}
+
+Allocation *allocation_from_path(const Server *server, const char *path) {
+        size_t n = strlen(DAXBROKER_ALLOCATION_PATH "/");
+
+        if (strncmp(path, DAXBROKER_ALLOCATION_PATH "/", n) != 0)
+                return NULL;
+
+        return manager_find_allocation(server->manager, path + n);
+}
+
+bool allocation_is_visible(const Allocation *allocation, const Caller *caller) {
+        return caller->user->uid == allocation->owner ||
+               allocation_mode_allows(allocation, caller->user->uid, caller->groups, caller->n_groups, true);
+}
+
+/* ---- Methods ---- */
+
+/* The allocation a call is about. */
+static int call_allocation(Call *call, Allocation **ret, Failure *failure) {
+        Allocation *allocation = allocation_from_path(call->server, sd_bus_message_get_path(call->message));
+
+        if (!allocation || allocation->state == ALLOCATION_CARVING)
+                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+
+        *ret = allocation;
+        return CALL_DONE;
+}
+
+/* Details that decisions about an allocation that exists are made with. */
+static void details_add_allocation(Details *details, const Allocation *allocation) {
+        details_add(details, "region", "%s", allocation->reservation.region->name);
+        details_add(details, "name", "%s", allocation->name ? allocation->name : "");
+        details_add(details, "owner", "%" PRIu32, (uint32_t) allocation->owner);
+        details_add(details, "size", "%" PRIu64, allocation->piece.length);
+        details_add(details, "size-mib", "%" PRIu64, (allocation->piece.length + MIB - 1) / MIB);
+}
+
+void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
+        sd_bus_message *message = userdata;
+        char path[ALLOCATION_PATH_MAX];
+
+        if (r < 0)
+                reply_refusal(message, r, failure);
+        else {
+                r = sd_bus_reply_method_return(message, "ohhtt", allocation_path(allocation, path), memory, lease,
+                                               allocation->piece.offset, allocation->piece.length);
+                if (r < 0) {
+                        Failure unsent;
+
+                        log_warning("cannot send the memory of %s to who asked for it: %s", allocation->id, strerror(-r));
+                        (void) failure_set_errno(&unsent, r, "cannot send the descriptors");
+                        reply_refusal(message, r, &unsent);
+                }
+        }
+
+        /* if nobody got them, an allocation without a name ends with this */
+        safe_close(memory);
+        safe_close(lease);
+        sd_bus_message_unref(message);
+}
+
+static void reply_empty(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
+        sd_bus_message *message = userdata;
+
+        (void) allocation;
+        (void) memory;
+        (void) lease;
+        if (r < 0)
+                reply_refusal(message, r, failure);
+        else
+                (void) sd_bus_reply_method_return(message, NULL);
+        sd_bus_message_unref(message);
+}
+
+static int refuse_state(const Allocation *allocation, Failure *failure) {
+        if (allocation->state == ALLOCATION_REVOKING || allocation->end_cause)
+                return failure_set(failure, REFUSAL_NoSuchAllocation, "the allocation is ending");
+
+        return failure_set(failure, REFUSAL_Busy, "the allocation is %s: %s", allocation_state_to_string(allocation->state),
+                           allocation->reason ? allocation->reason : "");
+}
+
+/* Opens an allocation for the caller, who has named it, with the options at the message's position. */
+int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
+        const Caller *caller = call->caller;
+        Details details = { 0 };
+        bool read_only;
+        int r;
+
+        r = open_options_read(call->message, &read_only, failure);
+        if (r < 0)
+                return r;
+
+        if (!allocation_mode_allows(allocation, caller->user->uid, caller->groups, caller->n_groups, read_only)) {
+                details_add_allocation(&details, allocation);
+                details_add(&details, "read-only", "%s", read_only ? "true" : "false");
+                details_add(&details, "polkit.message", "Authentication is required to open memory of another user: %s",
+                            allocation->name ? allocation->name : allocation->id);
+                r = authorize(call, "org.daxbroker1.open-other", &details, true, failure);
+                if (r <= 0)
+                        return r;
+        }
+
+        if (allocation_is_busy(allocation))
+                return call_wait(call, &allocation->waiters, failure);
+        if (allocation->state != ALLOCATION_LIVE)
+                return refuse_state(allocation, failure);
+
+        r = allocation_open(allocation, read_only, reply_with_memory, sd_bus_message_ref(call->message));
+        if (r < 0) {
+                sd_bus_message_unref(call->message);
+                return r;
+        }
+
+        return CALL_DONE;
+}
+
+static int do_open(Call *call, Failure *failure) {
+        Allocation *allocation;
+        int r;
+
+        r = call_allocation(call, &allocation, failure);
+        return r <= 0 ? r : allocation_open_for(call, allocation, failure);
+}
+
+static int do_free(Call *call, Failure *failure) {
+        Details details = { 0 };
+        Allocation *allocation;
+        int r;
+
+        r = call_allocation(call, &allocation, failure);
+        if (r <= 0)
+                return r;
+
+        if (call->caller->user->uid != allocation->owner) {
+                details_add_allocation(&details, allocation);
+                details_add(&details, "polkit.message", "Authentication is required to free memory of another user: %s",
+                            allocation->name ? allocation->name : allocation->id);
+                r = authorize(call, "org.daxbroker1.free-other", &details, true, failure);
+                if (r <= 0)
+                        return r;
+        }
+
+        if (allocation->state == ALLOCATION_DETACHED)
+                return failure_set(failure, REFUSAL_Busy,
+                                   "the broker has no descriptor of it any more and cannot revoke it; it ends when its last holder lets go");
+
+        r = allocation_end(allocation, "it was freed", reply_empty, sd_bus_message_ref(call->message));
+        if (r < 0) {
+                sd_bus_message_unref(call->message);
+                return r;
+        }
+
+        return CALL_DONE;
+}
+
+static int do_set_mode(Call *call, Failure *failure) {
+        Details details = { 0 };
+        Allocation *allocation;
+        uint32_t mode;
+        int r;
+
+        r = sd_bus_message_read(call->message, "u", &mode);
+        if (r < 0)
+                return r;
+        r = call_allocation(call, &allocation, failure);
+        if (r <= 0)
+                return r;
+        r = mode_validate(mode, allocation->group, failure);
+        if (r < 0)
+                return r;
+
+        if (call->caller->user->uid != allocation->owner) {
+                details_add_allocation(&details, allocation);
+                details_add(&details, "mode", "0%" PRIo32, mode);
+                details_add(&details, "polkit.message",
+                            "Authentication is required to change who may open memory of another user: %s",
+                            allocation->name ? allocation->name : allocation->id);
+                r = authorize(call, "org.daxbroker1.manage", &details, true, failure);
+                if (r <= 0)
+                        return r;
+        }
+
+        if (allocation_is_busy(allocation))
+                return call_wait(call, &allocation->waiters, failure);
+        if (allocation->state != ALLOCATION_LIVE && allocation->state != ALLOCATION_DETACHED)
+                return refuse_state(allocation, failure);
+
+        r = allocation_set_mode(allocation, mode, reply_empty, sd_bus_message_ref(call->message));
+        if (r < 0) {
+                sd_bus_message_unref(call->message);
+                return r;
+        }
+
+        return CALL_DONE;
+}
+
+static int method_open(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        (void) error;
+        return call_run(userdata, message, do_open);
+}
+
+static int method_free(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        (void) error;
+        return call_run(userdata, message, do_free);
+}
+
+static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        (void) error;
+        return call_run(userdata, message, do_set_mode);
+}
+
+/* ---- Properties ---- */
+
+static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                      void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+        const char *value;
+
+        (void) bus;
+        (void) interface;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        if (strcmp(property, "Name") == 0)
+                value = allocation->name;
+        else if (strcmp(property, "Region") == 0)
+                value = allocation->reservation.region->name;
+        else if (strcmp(property, "State") == 0)
+                value = allocation_state_to_string(allocation->state);
+        else
+                value = allocation->reason;
+
+        return sd_bus_message_append(reply, "s", value ? value : "");
+}
+
+static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                      void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+        uint32_t value;
+
+        (void) bus;
+        (void) interface;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        if (strcmp(property, "Owner") == 0)
+                value = allocation->owner;
+        else if (strcmp(property, "Group") == 0)
+                value = allocation->group;
+        else
+                value = allocation->mode;
+
+        return sd_bus_message_append(reply, "u", value);
+}
+
+static int get_bytes(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+        uint64_t value;
+
+        (void) bus;
+        (void) interface;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        if (strcmp(property, "Offset") == 0)
+                value = allocation->piece.offset;
+        else if (strcmp(property, "Length") == 0)
+                value = allocation->piece.length;
+        else if (strcmp(property, "Alignment") == 0)
+                value = allocation->piece.alignment;
+        else if (strcmp(property, "PageSize") == 0)
+                value = allocation->piece.page_size;
+        else
+                value = allocation->created;
+
+        return sd_bus_message_append(reply, "t", value);
+}
+
+static int get_truth(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+
+        (void) bus;
+        (void) interface;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        return sd_bus_message_append(reply, "b",
+                                     strcmp(property, "InUse") == 0 ? allocation->in_use : allocation->persistent);
+}
+
+static int get_holder(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                      void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+
+        (void) bus;
+        (void) interface;
+        (void) property;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        return sd_bus_message_append(reply, "(su)", allocation->unit ? allocation->unit : "", (uint32_t) allocation->pid);
+}
+
+const sd_bus_vtable allocation_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        /* by mode, or polkit: open-other */
+        SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("o", allocation, "h", memory, "h", lease, "t", offset, "t", length),
+                                method_open, SD_BUS_VTABLE_UNPRIVILEGED),
+        /* by its owner, or polkit: free-other */
+        SD_BUS_METHOD_WITH_ARGS("Free", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_free, SD_BUS_VTABLE_UNPRIVILEGED),
+        /* by its owner, or polkit: manage */
+        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        /* to be seen by its owner, by mode, or polkit: inspect-other */
+        SD_BUS_PROPERTY("Name", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Region", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Owner", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Group", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Mode", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("Offset", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Length", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("Alignment", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("PageSize", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("State", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("Reason", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("Persistent", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Created", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Holder", "(su)", get_holder, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("InUse", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_VTABLE_END,
+};
+
+static int allocation_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                           sd_bus_error *ret_error) {
+        (void) bus;
+        (void) interface;
+        (void) ret_error;
+        if (!allocation_from_path(userdata, path))
+                return 0;
+
+        *ret_found = userdata;
+        return 1;
+}
+
+/* Lists what the sender of the current message may see. */
+static int allocation_enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes,
+                                sd_bus_error *ret_error) {
+        Server *server = userdata;
+        Manager *manager = server->manager;
+        Allocation *allocation, *next;
+        bool known = server->viewed && server->viewed == sd_bus_get_current_message(bus);
+        char **nodes;
+        size_t i = 0;
+
+        (void) prefix;
+        (void) ret_error;
+        nodes = calloc(manager->n_allocations + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next) {
+                char path[ALLOCATION_PATH_MAX];
+
+                if (!known || allocation->state == ALLOCATION_CARVING ||
+                    (!server->sees_all && !allocation_is_visible(allocation, server->viewer)))
+                        continue;
+                nodes[i] = strdup(allocation_path(allocation, path));
+                if (!nodes[i++]) {
+                        while (i > 0)
+                                free(nodes[--i]);
+                        free(nodes);
+                        return -ENOMEM;
+                }
+        }
+
+        *ret_nodes = nodes;
+        return 1;
+}
+
+int server_add_allocations(Server *server) {
+        sd_bus_slot *slot;
+        int r;
+
+        r = sd_bus_add_fallback_vtable(server->bus, &slot, DAXBROKER_ALLOCATION_PATH, DAXBROKER_ALLOCATION_INTERFACE,
+                                       allocation_vtable, allocation_find, server);
+        if (r < 0)
+                return r;
+        r = server_add_slot(server, slot);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_add_node_enumerator(server->bus, &slot, DAXBROKER_ALLOCATION_PATH, allocation_enumerate, server);
+        return r < 0 ? r : server_add_slot(server, slot);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* One piece of memory that was handed out: its life from the reservation to the end. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uthash.h>
+
+#include "failure.h"
+#include "lease.h"
+#include "provider.h"
+#include "region.h"
+#include "request.h"
+#include "user.h"
+#include "waiter.h"
+#include "worker.h"
+
+typedef struct Manager Manager;
+typedef struct Allocation Allocation;
+
+typedef enum AllocationState {
+        ALLOCATION_CARVING,     /* reserved; nobody has seen it yet */
+        ALLOCATION_LIVE,
+        ALLOCATION_REVOKING,    /* ending; its memory is not free before that is over */
+        ALLOCATION_DETACHED,    /* its holders have it and we have no descriptor: only they can end it */
+        ALLOCATION_QUARANTINED, /* nobody may have it; an admin may end it */
+} AllocationState;
+
+/* What an allocation sees when it is done with something. r is 0, or a negative errno with failure saying why. The
+ * descriptors are -EBADF where there are none, and belong to the callee. */
+typedef void (*AllocationHandler)(Allocation *allocation, int r, const Failure *failure, int memory, int lease,
+                                  void *userdata);
+
+typedef struct Completion {
+        AllocationHandler handler;
+        void *userdata;
+        struct Completion *next;
+} Completion;
+
+/* The one thing that is being done to an allocation in a worker thread. */
+typedef struct Operation {
+        Job job;
+        Failure failure;
+        bool running;
+        bool read_only;     /* of an open */
+        uint32_t mode;      /* the new one */
+        int memory, lease;  /* results */
+        Completion *completion;
+} Operation;
+
+struct Allocation {
+        Manager *manager;
+        char id[17];
+        char *name;   /* NULL if it has none */
+        char *reason; /* what is the matter with it, or NULL */
+        char *unit;   /* of the process that asked, or NULL */
+        uid_t owner;
+        pid_t pid;
+        uint32_t group, mode;
+        bool persistent;
+        bool in_use; /* a copy of its lease is open somewhere */
+        uint64_t created;
+        AllocationState state;
+        Piece piece;
+        Reservation reservation;
+        Charge charge;
+        Lease lease;
+        Operation operation;
+        const char *decision;  /* how it was authorized; static */
+        const char *end_cause; /* it shall end as soon as the operation is over; static */
+        Completion *ending;    /* who wants to know when it has ended */
+        sd_event_source *end_timer;
+        Waiter *waiters; /* calls that wait for the operation to be over */
+        UT_hash_handle by_id, by_name;
+};
+
+/* Who asks, as far as an allocation remembers it. */
+typedef struct Origin {
+        User *user;
+        pid_t pid;
+        const char *unit;
+        const char *decision; /* how it was authorized, for the log; static */
+} Origin;
+
+/* Reserves what plan says and starts to carve it. Everything was judged before; only limits of the broker itself can fail
+ * here. Otherwise the handler is called exactly once, later. */
+int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, const Origin *origin,
+                      AllocationHandler handler, void *userdata, Failure *failure);
+
+/* The following start something; not while allocation_is_busy(). -ENOMEM, or the handler is called later. */
+bool allocation_is_busy(const Allocation *allocation);
+int allocation_open(Allocation *allocation, bool read_only, AllocationHandler handler, void *userdata);
+int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler handler, void *userdata);
+
+/* Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log. The
+ * handler (may be NULL) hears when the memory is free again, or why that takes longer than RevokeTimeoutSec=. */
+int allocation_end(Allocation *allocation, const char *cause, AllocationHandler handler, void *userdata);
+
+/* Whether a holder with this uid and these groups may read, or read and write, as the mode says. */
+bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t *groups, size_t n_groups,
+                            bool read_only);
+
+const char *allocation_state_to_string(AllocationState state);
+
+/* For recovery.c: an empty one, and what makes it known. */
+Allocation *allocation_new(Manager *manager, const char *id);
+Allocation *allocation_free(Allocation *allocation);
+void allocation_link(Allocation *allocation);
+int allocation_watch(Allocation *allocation);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Each question belongs to a call and is asked for it once. polkit is asked asynchronously, so that one client's dialog or
+ * a rule that takes its time delays nobody else's memory, only, at worst, other decisions.
+ *
+ * Questions are queued here and put to polkit a limited number at a time: the bus allows a connection only so many calls
+ * without an answer. Those that may take a dialog have a queue and a limit of their own, because people are slow. In a
+ * queue users take turns: one of them with a thousand questions does not delay another's first.
+ *
+ * Everything but a plain yes is a no: an error, a time-out, a challenge that nobody may answer. There is no exception for
+ * uid 0 or our own uid. The subject is the caller's unique name on the bus, never a pid. */
+
+#include "authorize.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+#include <utlist.h>
+
+#include "call-bus.h"
+#include "server-bus.h"
+
+#define POLKIT_NAME "org.freedesktop.PolicyKit1"
+#define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
+#define POLKIT_INTERFACE "org.freedesktop.PolicyKit1.Authority"
+#define ALLOW_USER_INTERACTION UINT32_C(1)
+
+/* A person needs time to find the password. */
+#define DIALOG_USEC (300 * UINT64_C(1000000))
+
+/* Together well below the 128 that dbus-daemon allows. */
+static const unsigned asked_max[2] = { 64, 32 };
+static const unsigned asked_per_user_max[2] = { 64, 4 };
+
+typedef enum QuestionState {
+        QUESTION_QUEUED,
+        QUESTION_ASKED,
+        QUESTION_ANSWERED,
+} QuestionState;
+
+struct Question {
+        Call *call;
+        QuestionState state;
+        unsigned interactive; /* which of the two queues */
+        unsigned rank;        /* how many of its user's questions were there before */
+        uint64_t id;
+        char *action;
+        Details details;
+        char cancel_id[32];
+        sd_bus_slot *slot;
+        sd_event_source *deadline;
+        int answer; /* 0 for yes */
+        Failure failure;
+        Question *prev, *next;
+};
+
+static void details_vadd(Details *details, const char *key, bool fleeting, const char *format, va_list ap) {
+        struct Detail *item = &details->items[details->n];
+
+        if (details->n >= DETAILS_MAX)
+                return;
+
+        details->n++;
+        item->key = key;
+        item->fleeting = fleeting;
+        (void) vsnprintf(item->value, sizeof(item->value), format, ap);
+}
+
+void details_add(Details *details, const char *key, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        details_vadd(details, key, false, format, ap);
+        va_end(ap);
+}
+
+void details_add_fleeting(Details *details, const char *key, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        details_vadd(details, key, true, format, ap);
+        va_end(ap);
+}
+
+static bool details_equal(const Details *a, const Details *b) {
+        if (a->n != b->n)
+                return false;
+
+        for (unsigned i = 0; i < a->n; i++)
+                if (strcmp(a->items[i].key, b->items[i].key) != 0 ||
+                    (!a->items[i].fleeting && strcmp(a->items[i].value, b->items[i].value) != 0))
+                        return false;
+
+        return true;
+}
+
+static void authority_ask_next(Server *server, unsigned interactive);
+
+/* Takes a question out of whatever it is in. */
+static void question_withdraw(Question *question) {
+        Server *server = question->call->server;
+        Authority *authority = &server->authority;
+        User *user = question->call->caller->user;
+
+        if (question->state == QUESTION_ANSWERED)
+                return;
+        if (question->state == QUESTION_QUEUED)
+                DL_DELETE(authority->waiting[question->interactive], question);
+        else {
+                authority->n_asked[question->interactive]--;
+                user->n_asked[question->interactive]--;
+                question->slot = sd_bus_slot_unref(question->slot);
+        }
+        user->n_questions[question->interactive]--;
+        question->deadline = sd_event_source_disable_unref(question->deadline);
+        question->state = QUESTION_ANSWERED;
+        authority_ask_next(server, question->interactive);
+}
+
+static void question_cancel(Question *question) {
+        sd_bus_message *m = NULL;
+
+        if (question->state == QUESTION_ASKED &&
+            sd_bus_message_new_method_call(question->call->server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                           "CancelCheckAuthorization") >= 0 &&
+            sd_bus_message_set_expect_reply(m, false) >= 0 && sd_bus_message_set_auto_start(m, false) >= 0 &&
+            sd_bus_message_append(m, "s", question->cancel_id) >= 0)
+                (void) sd_bus_send(NULL, m, NULL);
+        sd_bus_message_unref(m);
+        question_withdraw(question);
+}
+
+Question *question_free(Question *question) {
+        if (!question)
+                return NULL;
+
+        question_cancel(question);
+        free(question->action);
+        free(question);
+        return NULL;
+}
+
+static void question_answer(Question *question, int answer) {
+        question->answer = answer;
+        call_again(question->call);
+}
+
+/* What polkit says, as 0 or a refusal. */
+static int read_answer(Question *question, sd_bus_message *m) {
+        const sd_bus_error *error = sd_bus_message_get_error(m);
+        int authorized, challenge, r;
+
+        if (error)
+                return failure_set(&question->failure, REFUSAL_AuthorityUnavailable, "polkit could not be asked for %s: %s",
+                                   question->action, error->message ? error->message : error->name);
+
+        r = sd_bus_message_enter_container(m, 'r', "bba{ss}");
+        if (r >= 0)
+                r = sd_bus_message_read(m, "bb", &authorized, &challenge);
+        if (r < 0)
+                return failure_set(&question->failure, REFUSAL_AuthorityUnavailable,
+                                   "polkit's answer about %s cannot be understood", question->action);
+
+        if (authorized)
+                return 0;
+        if (challenge)
+                return failure_set(&question->failure, REFUSAL_AuthenticationRequired,
+                                   question->interactive ? "polkit wants a password for %s, and there is nobody to ask for it"
+                                                         : "polkit wants a password for %s; allow interactive authorization",
+                                   question->action);
+        return failure_set(&question->failure, REFUSAL_NotAuthorized,
+                           "polkit does not allow %s to user %" PRIu32 "; an administrator can, with a rule", question->action,
+                           (uint32_t) question->call->caller->user->uid);
+}
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Question *question = userdata;
+
+        (void) ret_error;
+        question_withdraw(question);
+        question_answer(question, read_answer(question, m));
+        return 0;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        Question *question = userdata;
+
+        (void) source;
+        (void) usec;
+        question_cancel(question);
+        question_answer(question, failure_set(&question->failure, REFUSAL_AuthorityUnavailable,
+                                              "polkit has not answered about %s in time", question->action));
+        return 0;
+}
+
+static int question_put(Question *question) {
+        Server *server = question->call->server;
+        sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s", question->call->caller->name,
+                                          question->action);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{ss}");
+        for (unsigned i = 0; r >= 0 && i < question->details.n; i++)
+                r = sd_bus_message_append(m, "{ss}", question->details.items[i].key, question->details.items[i].value);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "us", question->interactive ? ALLOW_USER_INTERACTION : 0, question->cancel_id);
+        if (r >= 0) /* the deadline is ours */
+                r = sd_bus_call_async(server->bus, &question->slot, m, on_answer, question, UINT64_MAX);
+        sd_bus_message_unref(m);
+        return r;
+}
+
+/* The first question whose user has room. */
+static Question *authority_find_next(const Authority *authority, unsigned interactive) {
+        Question *question;
+
+        DL_FOREACH(authority->waiting[interactive], question)
+                if (question->call->caller->user->n_asked[interactive] < asked_per_user_max[interactive])
+                        return question;
+
+        return NULL;
+}
+
+/* Puts questions to polkit as long as there is room. */
+static void authority_ask_next(Server *server, unsigned interactive) {
+        Authority *authority = &server->authority;
+        Question *question;
+
+        while (authority->n_asked[interactive] < asked_max[interactive] &&
+               (question = authority_find_next(authority, interactive))) {
+                int r;
+
+                DL_DELETE(authority->waiting[interactive], question);
+                question->state = QUESTION_ASKED;
+                authority->n_asked[interactive]++;
+                question->call->caller->user->n_asked[interactive]++;
+
+                r = question_put(question);
+                if (r < 0) {
+                        question_withdraw(question);
+                        question_answer(question, failure_set_errno(&question->failure, r, "cannot ask polkit"));
+                }
+        }
+}
+
+static int question_compare(const Question *a, const Question *b) {
+        if (a->rank != b->rank)
+                return a->rank < b->rank ? -1 : 1;
+        return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static int question_new(Call *call, const char *action, const Details *details, bool interactive) {
+        Server *server = call->server;
+        Authority *authority = &server->authority;
+        User *user = call->caller->user;
+        Question *question;
+        int r;
+
+        question = calloc(1, sizeof(*question));
+        if (!question)
+                return -ENOMEM;
+
+        question->call = call;
+        question->action = strdup(action);
+        question->details = *details;
+        question->interactive = interactive;
+        question->id = authority->next_id++;
+        (void) snprintf(question->cancel_id, sizeof(question->cancel_id), "daxbroker-%" PRIu64, question->id);
+        r = question->action ? sd_event_add_time_relative(server->manager->event, &question->deadline, CLOCK_MONOTONIC,
+                                                          interactive ? DIALOG_USEC : server->manager->config->polkit_timeout,
+                                                          0, on_deadline, question)
+                             : -ENOMEM;
+        if (r < 0) {
+                free(question->action);
+                free(question);
+                return r;
+        }
+
+        /* a user's second question stands behind everybody's first */
+        question->rank = user->n_questions[interactive]++;
+        DL_INSERT_INORDER(authority->waiting[interactive], question, question_compare);
+        call->question = question;
+        authority_ask_next(server, interactive);
+        return 0;
+}
+
+int authorize(Call *call, const char *action, const Details *details, bool interactive, Failure *failure) {
+        Question *question = call->question;
+        int r;
+
+        interactive = interactive && sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
+
+        if (question && (strcmp(question->action, action) != 0 || !details_equal(&question->details, details)))
+                /* the world has changed while polkit was thinking: this is another question */
+                question = call->question = question_free(question);
+
+        if (!question) {
+                r = call_count(call, failure);
+                if (r < 0)
+                        return r;
+                r = question_new(call, action, details, interactive);
+                if (r < 0)
+                        return failure_set_errno(failure, r, "cannot ask polkit");
+                return CALL_WAITS;
+        }
+
+        if (question->state != QUESTION_ANSWERED)
+                return CALL_WAITS;
+        if (question->answer < 0) {
+                *failure = question->failure;
+                return question->answer;
+        }
+
+        return CALL_DONE;
+}

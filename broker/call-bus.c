@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Handlers are written as if everything they need to know could be asked for at once. Where it cannot (who the caller is,
+ * what polkit says, whether memory on its way back suffices), the handler returns CALL_WAITS, and when the answer is there
+ * the message is queued again and the handler runs from the top: it reads, validates and looks up anew, so that it never
+ * works with what has changed meanwhile. The call object keeps the answers between the runs, and is found by its message.
+ *
+ * A call exists from its first run to the end of the last, or until its caller leaves the bus. */
+
+#include "call-bus.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "authorize.h"
+#include "log.h"
+#include "server-bus.h"
+
+#define PATIENCE_USEC (5 * UINT64_C(1000000))
+
+static void on_wake(Waiter *waiter) {
+        call_again((Call *) (void *) ((char *) waiter - offsetof(Call, waiter)));
+}
+
+static int call_new(Server *server, sd_bus_message *message, Call **ret) {
+        Caller *caller;
+        Call *call;
+        int r;
+
+        r = caller_get(server, message, &caller);
+        if (r < 0)
+                return r;
+
+        call = calloc(1, sizeof(*call));
+        if (!call)
+                return -ENOMEM;
+
+        call->server = server;
+        call->message = sd_bus_message_ref(message);
+        call->caller = caller;
+        call->waiter.wake = on_wake;
+        DL_APPEND(caller->calls, call);
+        HASH_ADD_PTR(server->calls, message, call);
+        *ret = call;
+        return 0;
+}
+
+Call *call_free(Call *call) {
+        if (!call)
+                return NULL;
+
+        waiter_remove(&call->waiter);
+        question_free(call->question);
+        sd_event_source_disable_unref(call->patience);
+        if (call->counted)
+                call->caller->user->n_pending--;
+        DL_DELETE(call->caller->calls, call);
+        HASH_DEL(call->server->calls, call);
+        sd_bus_message_unref(call->message);
+        free(call);
+        return NULL;
+}
+
+int call_count(Call *call, Failure *failure) {
+        User *user = call->caller->user;
+        uint64_t max = call->server->manager->config->max_pending_per_user;
+
+        if (call->counted)
+                return 0;
+        if (user->n_pending >= max)
+                return failure_set(failure, REFUSAL_TooManyRequests,
+                                   "user %" PRIu32 " has %" PRIu64 " requests waiting already, which is the limit (MaxPendingPerUser=)",
+                                   (uint32_t) user->uid, user->n_pending);
+
+        user->n_pending++;
+        call->counted = true;
+        return 0;
+}
+
+int call_wait(Call *call, Waiter **list, Failure *failure) {
+        int r;
+
+        r = call_count(call, failure);
+        if (r < 0)
+                return r;
+
+        waiter_remove(&call->waiter);
+        waiter_add(list, &call->waiter);
+        return CALL_WAITS;
+}
+
+static int on_impatient(sd_event_source *source, uint64_t usec, void *userdata) {
+        Call *call = userdata;
+
+        (void) source;
+        (void) usec;
+        call->impatient = true;
+        if (call->waiter.list) {
+                waiter_remove(&call->waiter);
+                call_again(call);
+        }
+        return 0;
+}
+
+int call_wait_for_space(Call *call, int r, Failure *failure) {
+        Manager *manager = call->server->manager;
+
+        if (call->impatient)
+                return r;
+        if (!call->patience && sd_event_add_time_relative(manager->event, &call->patience, CLOCK_MONOTONIC, PATIENCE_USEC,
+                                                          0, on_impatient, call) < 0)
+                return r;
+
+        return call_wait(call, &manager->waiting_for_space, failure);
+}
+
+void call_again(Call *call) {
+        int r;
+
+        r = sd_bus_enqueue_for_read(call->server->bus, call->message);
+        if (r < 0) {
+                Failure failure;
+
+                (void) failure_set_errno(&failure, r, "cannot process the call");
+                reply_refusal(call->message, r, &failure);
+                call_free(call);
+        }
+}
+
+void reply_refusal(sd_bus_message *message, int r, const Failure *failure) {
+        const char *name = refusal_to_bus_name(failure->refusal);
+
+        if (!name)
+                r = sd_bus_reply_method_errnof(message, r, "%s", strerror(-r));
+        else
+                r = sd_bus_reply_method_errorf(message, name, "%s", failure->text);
+        if (r < 0)
+                log_debug("cannot answer %s: %s", sd_bus_message_get_sender(message), strerror(-r));
+}
+
+static void log_refusal(const Call *call, const Failure *failure) {
+        const Caller *caller = call->caller;
+        LogFields fields = {
+                .event = "refusal",
+                .uid = caller->user ? &caller->user->uid : NULL,
+                .unit = caller->unit,
+                .decision = refusal_to_bus_name(failure->refusal),
+        };
+
+        log_record(LOG_INFO, &fields, "%s refused: %s", sd_bus_message_get_member(call->message), failure->text);
+}
+
+int call_run(Server *server, sd_bus_message *message, CallHandler handler) {
+        Failure failure = { 0 };
+        Call *call;
+        int r;
+
+        HASH_FIND_PTR(server->calls, &message, call);
+        if (!call) {
+                r = call_new(server, message, &call);
+                if (r < 0) {
+                        (void) failure_set_errno(&failure, r, "cannot process the call");
+                        reply_refusal(message, r, &failure);
+                        return 1;
+                }
+        }
+
+        if (!call->caller->user) {
+                waiter_remove(&call->waiter);
+                waiter_add(&call->caller->waiters, &call->waiter);
+                return 1;
+        }
+
+        r = handler(call, &failure);
+        if (r == CALL_WAITS)
+                return 1;
+        if (r < 0) {
+                if (failure.refusal == REFUSAL_NONE)
+                        (void) failure_set_errno(&failure, r, "cannot process the call");
+                log_refusal(call, &failure);
+                reply_refusal(message, r, &failure);
+        }
+
+        call_free(call);
+        return r == CALL_PASS ? 0 : 1;
+}

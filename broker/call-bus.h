@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* One method call being served. */
+
+#include <stdbool.h>
+#include <systemd/sd-bus.h>
+#include <uthash.h>
+
+#include "caller.h"
+#include "failure.h"
+#include "waiter.h"
+
+typedef struct Question Question;
+
+struct Call {
+        Server *server;
+        sd_bus_message *message; /* owned reference */
+        Caller *caller;          /* borrowed: a caller that goes takes its calls with it */
+        bool counted;            /* among its user's pending ones */
+        Question *question;      /* owned: what polkit was asked for it */
+        Waiter waiter;
+        bool waiting;
+        sd_event_source *patience; /* runs while it waits for space */
+        bool impatient;            /* it has waited long enough */
+        Call *prev, *next;         /* the caller's */
+        UT_hash_handle hh;
+};
+
+enum {
+        CALL_WAITS = 0, /* the handler will run again from the top */
+        CALL_DONE = 1,  /* it was answered, or somebody else will answer it */
+        CALL_PASS = 2,  /* filters only: process the message further */
+};
+
+/* Reads, validates, looks up, authorizes; has no side effects until it no longer returns CALL_WAITS. A negative return
+ * value refuses, with failure saying why. */
+typedef int (*CallHandler)(Call *call, Failure *failure);
+
+/* Runs a handler for a message: the first time, or again. Returns what an sd-bus callback should: 1 if the message was
+ * dealt with, 0 for CALL_PASS. */
+int call_run(Server *server, sd_bus_message *message, CallHandler handler);
+
+/* Makes the call wait until the list is woken. Refuses with TooManyRequests if its user has too many that wait. */
+int call_wait(Call *call, Waiter **list, Failure *failure);
+
+/* The same for space that is on its way back, and not for ever: CALL_WAITS, or r if it has waited long enough. */
+int call_wait_for_space(Call *call, int r, Failure *failure);
+
+/* Counts it among its user's pending calls. */
+int call_count(Call *call, Failure *failure);
+
+/* Runs it again. */
+void call_again(Call *call);
+Call *call_free(Call *call);
+
+/* Answers a message with a refusal. */
+void reply_refusal(sd_bus_message *message, int r, const Failure *failure);

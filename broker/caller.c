@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Callers are asked about once: the bus tells uid, groups and pid of a connection, which cannot change while it exists.
+ * The question is asynchronous, as everything here; the calls that need the answer wait and run again. When a connection
+ * leaves the bus, its calls that wait are dropped, so that nothing is carved for somebody who has gone.
+ *
+ * The uid and the groups are what decisions rest on. The pid, and the unit found through it, may be another process's by
+ * the time they are looked at: they are for people to read. */
+
+#include "caller.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-login.h>
+
+#include "call-bus.h"
+#include "cleanup.h"
+#include "server-bus.h"
+
+static Caller *caller_free(Caller *caller) {
+        if (!caller)
+                return NULL;
+
+        sd_bus_slot_unref(caller->slot);
+        user_unref(caller->user);
+        free(caller->name);
+        free(caller->groups);
+        free(caller->unit);
+        free(caller);
+        return NULL;
+}
+
+/* Drops its calls and forgets it. */
+static void caller_gone(Caller *caller) {
+        while (caller->calls)
+                call_free(caller->calls);
+        HASH_DEL(caller->server->callers, caller);
+        caller_free(caller);
+}
+
+static int read_groups(sd_bus_message *m, Caller *caller) {
+        const void *groups;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "au");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(m, 'u', &groups, &size);
+        if (r < 0)
+                return r;
+
+        free(caller->groups);
+        caller->n_groups = 0;
+        caller->groups = malloc(size > 0 ? size : 1);
+        if (!caller->groups)
+                return -ENOMEM;
+        memcpy(caller->groups, groups, size);
+        caller->n_groups = size / sizeof(gid_t);
+        return sd_bus_message_exit_container(m);
+}
+
+/* The reply to GetConnectionCredentials. A uid must be in it, the rest may be missing. */
+static int read_credentials(sd_bus_message *m, Caller *caller, uid_t *ret_uid) {
+        uint32_t uid = UINT32_MAX, pid = 0;
+        const char *key;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(m, "s", &key);
+                if (r < 0)
+                        return r;
+
+                if (strcmp(key, "UnixUserID") == 0)
+                        r = sd_bus_message_read(m, "v", "u", &uid);
+                else if (strcmp(key, "ProcessID") == 0)
+                        r = sd_bus_message_read(m, "v", "u", &pid);
+                else if (strcmp(key, "UnixGroupIDs") == 0)
+                        r = read_groups(m, caller);
+                else
+                        r = sd_bus_message_skip(m, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+        }
+        if (r < 0)
+                return r;
+        if (uid == UINT32_MAX)
+                return -EBADMSG;
+
+        caller->pid = (pid_t) pid;
+        *ret_uid = uid;
+        return 0;
+}
+
+static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Caller *caller = userdata;
+        uid_t uid;
+        int r;
+
+        (void) ret_error;
+        caller->slot = sd_bus_slot_unref(caller->slot);
+        r = sd_bus_message_is_method_error(m, NULL) ? -sd_bus_message_get_errno(m) : read_credentials(m, caller, &uid);
+        if (r >= 0)
+                r = user_get(&caller->server->manager->users, uid, &caller->user);
+        if (r < 0) {
+                Failure failure;
+                Call *call;
+
+                (void) failure_set_errno(&failure, r, "the bus does not tell who is calling");
+                DL_FOREACH(caller->calls, call)
+                        reply_refusal(call->message, r, &failure);
+                caller_gone(caller);
+                return 0;
+        }
+
+        if (caller->pid > 0)
+                (void) sd_pid_get_unit(caller->pid, &caller->unit);
+        waiters_wake(&caller->waiters);
+        return 0;
+}
+
+int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
+        const char *name = sd_bus_message_get_sender(message);
+        Caller *caller;
+        int r;
+
+        if (!name)
+                return -EBADMSG;
+
+        HASH_FIND_STR(server->callers, name, caller);
+        if (caller) {
+                *ret = caller;
+                return 0;
+        }
+
+        caller = calloc(1, sizeof(*caller));
+        if (!caller)
+                return -ENOMEM;
+        caller->server = server;
+        caller->name = strdup(name);
+        if (!caller->name) {
+                caller_free(caller);
+                return -ENOMEM;
+        }
+
+        r = sd_bus_call_method_async(server->bus, &caller->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus", "GetConnectionCredentials", on_credentials, caller, "s", name);
+        if (r < 0) {
+                caller_free(caller);
+                return r;
+        }
+
+        HASH_ADD_KEYPTR(hh, server->callers, caller->name, strlen(caller->name), caller);
+        *ret = caller;
+        return 0;
+}
+
+static int on_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Server *server = userdata;
+        const char *name;
+        Caller *caller;
+
+        (void) ret_error;
+        if (sd_bus_message_read(m, "s", &name) < 0)
+                return 0;
+
+        HASH_FIND_STR(server->callers, name, caller);
+        if (caller)
+                caller_gone(caller);
+        return 0;
+}
+
+int callers_watch(Server *server) {
+        sd_bus_slot *slot;
+        int r;
+
+        r = sd_bus_add_match(server->bus, &slot,
+                             "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                             "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
+                             on_name_lost, server);
+        return r < 0 ? r : server_add_slot(server, slot);
+}
+
+void callers_free(Server *server) {
+        Caller *caller, *next;
+
+        HASH_ITER(hh, server->callers, caller, next)
+                caller_gone(caller);
+}

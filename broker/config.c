@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The configuration: sections [Broker], [Quota], [Quota user:NAME], [Quota uid:N], [Quota group:NAME], [Quota gid:N] and
+ * [Region NAME]. Everything has a default, so that the broker works with no file at all: one region, dram, that hands out
+ * a quarter of the machine's memory. A line that cannot be understood changes nothing but the log. */
+
+#include "config.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "cleanup.h"
+#include "config-file.h"
+#include "log.h"
+#include "name.h"
+#include "size.h"
+
+#define DEFAULT_DIRECTORIES "/etc:/run:/usr/local/lib:/usr/lib"
+
+static RegionConfig *region_config_free(RegionConfig *region) {
+        if (!region)
+                return NULL;
+
+        free(region->name);
+        free(region->provider);
+        free(region->size);
+        free(region);
+        return NULL;
+}
+
+static QuotaRule *quota_rule_free(QuotaRule *rule) {
+        if (!rule)
+                return NULL;
+
+        free(rule->name);
+        free(rule);
+        return NULL;
+}
+
+Config *config_free(Config *config) {
+        RegionConfig *region, *next_region;
+        QuotaRule *rule, *next_rule;
+
+        if (!config)
+                return NULL;
+
+        DL_FOREACH_SAFE(config->regions, region, next_region)
+                region_config_free(region);
+        DL_FOREACH_SAFE(config->quotas, rule, next_rule)
+                quota_rule_free(rule);
+        free(config->default_region);
+        free(config);
+        return NULL;
+}
+
+static int string_replace(char **target, const char *value) {
+        char *copy;
+
+        copy = strdup(value);
+        if (!copy)
+                return -ENOMEM;
+
+        free(*target);
+        *target = copy;
+        return 0;
+}
+
+static RegionConfig *config_region(Config *config, const char *name) {
+        RegionConfig *region;
+
+        DL_FOREACH(config->regions, region)
+                if (strcmp(region->name, name) == 0)
+                        return region;
+
+        region = calloc(1, sizeof(*region));
+        if (!region)
+                return NULL;
+        region->numa_node = -1;
+        region->enabled = true;
+        region->name = strdup(name);
+        if (!region->name)
+                return region_config_free(region);
+
+        DL_APPEND(config->regions, region);
+        return region;
+}
+
+static QuotaRule *config_quota(Config *config, QuotaScope scope, uint32_t id, const char *name) {
+        QuotaRule *rule;
+
+        DL_FOREACH(config->quotas, rule)
+                if (rule->scope == scope && rule->id == id)
+                        return rule;
+
+        rule = calloc(1, sizeof(*rule));
+        if (!rule)
+                return NULL;
+        rule->scope = scope;
+        rule->id = id;
+        rule->name = strdup(name);
+        if (!rule->name)
+                return quota_rule_free(rule);
+
+        DL_APPEND(config->quotas, rule);
+        return rule;
+}
+
+static const char *parse_bool(const char *value, bool *ret) {
+        static const char *const yes[] = { "yes", "true", "on", "1" }, *const no[] = { "no", "false", "off", "0" };
+
+        for (size_t i = 0; i < 4; i++) {
+                if (strcmp(value, yes[i]) == 0) {
+                        *ret = true;
+                        return NULL;
+                }
+                if (strcmp(value, no[i]) == 0) {
+                        *ret = false;
+                        return NULL;
+                }
+        }
+
+        return "not yes or no";
+}
+
+static const char *parse_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret) {
+        static _Thread_local char problem[80];
+        uint64_t number;
+        char *end;
+
+        errno = 0;
+        number = strtoull(value, &end, 10);
+        if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 || number < min || number > max) {
+                (void) snprintf(problem, sizeof(problem), "not a number from %llu to %llu", (unsigned long long) min,
+                                (unsigned long long) max);
+                return problem;
+        }
+
+        *ret = number;
+        return NULL;
+}
+
+static const char *parse_seconds(const char *value, uint64_t *ret_usec) {
+        uint64_t seconds;
+        const char *problem;
+
+        problem = parse_number(value, 1, 3600, &seconds);
+        if (!problem)
+                *ret_usec = seconds * 1000000;
+        return problem;
+}
+
+static const char *apply_broker(Config *config, const char *key, const char *value) {
+        if (strcmp(key, "DefaultRegion") == 0) {
+                if (!name_is_valid(value))
+                        return "not a region's name";
+                return string_replace(&config->default_region, value) < 0 ? "out of memory" : NULL;
+        }
+        if (strcmp(key, "PolkitTimeoutSec") == 0)
+                return parse_seconds(value, &config->polkit_timeout);
+        if (strcmp(key, "RevokeTimeoutSec") == 0)
+                return parse_seconds(value, &config->revoke_timeout);
+        if (strcmp(key, "MaxPendingPerUser") == 0)
+                return parse_number(value, 1, 1000000, &config->max_pending_per_user);
+        if (strcmp(key, "SystemCallFilter") == 0) {
+                static const char *const modes[] = { "kill", "log", "off" };
+
+                for (unsigned i = 0; i < 3; i++)
+                        if (strcmp(value, modes[i]) == 0) {
+                                config->filter = (FilterMode) i;
+                                return NULL;
+                        }
+                return "not kill, log or off";
+        }
+
+        return "no such key in this section";
+}
+
+static const char *parse_quota_scope(const char *text, QuotaScope *ret_scope, uint32_t *ret_id) {
+        const char *problem;
+        uint64_t number;
+
+        if (strncmp(text, "uid:", 4) == 0 || strncmp(text, "gid:", 4) == 0) {
+                problem = parse_number(text + 4, 0, UINT32_MAX - 1, &number);
+                if (problem)
+                        return problem;
+                *ret_scope = text[0] == 'u' ? QUOTA_USER : QUOTA_GROUP;
+                *ret_id = (uint32_t) number;
+                return NULL;
+        }
+        if (strncmp(text, "user:", 5) == 0) {
+                const struct passwd *user = getpwnam(text + 5);
+
+                if (!user)
+                        return "there is no such user";
+                *ret_scope = QUOTA_USER;
+                *ret_id = user->pw_uid;
+                return NULL;
+        }
+        if (strncmp(text, "group:", 6) == 0) {
+                const struct group *group = getgrnam(text + 6);
+
+                if (!group)
+                        return "there is no such group";
+                *ret_scope = QUOTA_GROUP;
+                *ret_id = group->gr_gid;
+                return NULL;
+        }
+
+        return "no such section: [Quota], or [Quota user:NAME], uid:NUMBER, group:NAME, gid:NUMBER";
+}
+
+static const char *apply_quota(Config *config, const char *whom, const char *key, const char *value) {
+        QuotaScope scope = QUOTA_EVERYBODY;
+        uint32_t id = 0;
+        uint64_t bytes;
+        QuotaRule *rule;
+        const char *problem;
+        bool of_bytes = strcmp(key, "MaxBytes") == 0;
+
+        if (!of_bytes && strcmp(key, "MaxAllocations") != 0)
+                return "no such key in this section";
+
+        if (of_bytes) {
+                if (size_parse(value, &bytes) < 0)
+                        return "not a size such as 512M or 16G, nor infinity";
+        } else if (strcmp(value, "infinity") == 0)
+                bytes = SIZE_INFINITE;
+        else {
+                problem = parse_number(value, 0, SIZE_INFINITE - 1, &bytes);
+                if (problem)
+                        return problem;
+        }
+
+        if (whom[0] != '\0') {
+                problem = parse_quota_scope(whom, &scope, &id);
+                if (problem)
+                        return problem;
+        }
+
+        rule = config_quota(config, scope, id, whom);
+        if (!rule)
+                return "out of memory";
+        if (of_bytes) {
+                rule->max_bytes = bytes;
+                rule->limits_bytes = true;
+        } else {
+                rule->max_count = bytes;
+                rule->limits_count = true;
+        }
+        return NULL;
+}
+
+static const char *apply_region(Config *config, const char *name, const char *key, const char *value) {
+        RegionConfig *region;
+        const char *problem;
+        uint64_t number;
+
+        if (!name_is_valid(name) || strlen(name) > REGION_NAME_MAX)
+                return "a region's name has 1 to 40 characters A-Z a-z 0-9 . _ -";
+        region = config_region(config, name);
+        if (!region)
+                return "out of memory";
+
+        if (strcmp(key, "Provider") == 0)
+                return string_replace(&region->provider, value) < 0 ? "out of memory" : NULL;
+        if (strcmp(key, "Enabled") == 0)
+                return parse_bool(value, &region->enabled);
+        if (strcmp(key, "Size") == 0) {
+                if (size_parse_part(value, SIZE_INFINITE - 1, &number) < 0)
+                        return "not a size such as 512M or 16G, nor a part such as 25%";
+                return string_replace(&region->size, value) < 0 ? "out of memory" : NULL;
+        }
+        if (strcmp(key, "NumaNode") == 0) {
+                problem = parse_number(value, 0, 1023, &number);
+                if (!problem)
+                        region->numa_node = (int) number;
+                return problem;
+        }
+
+        return "no such key in this section";
+}
+
+const char *config_apply(Config *config, const char *section, const char *key, const char *value) {
+        if (strcmp(section, "Broker") == 0)
+                return apply_broker(config, key, value);
+        if (strcmp(section, "Quota") == 0)
+                return apply_quota(config, "", key, value);
+        if (strncmp(section, "Quota ", 6) == 0)
+                return apply_quota(config, section + 6, key, value);
+        if (strncmp(section, "Region ", 7) == 0)
+                return apply_region(config, section + 7, key, value);
+
+        return "no such section";
+}
+
+static const char *apply_line(const char *section, const char *key, const char *value, void *userdata) {
+        return config_apply(userdata, section, key, value);
+}
+
+int config_new(Config **ret) {
+        Config *config;
+        RegionConfig *dram;
+        QuotaRule *everybody;
+
+        config = calloc(1, sizeof(*config));
+        if (!config)
+                return -ENOMEM;
+
+        config->polkit_timeout = 10 * UINT64_C(1000000);
+        config->revoke_timeout = 10 * UINT64_C(1000000);
+        config->max_pending_per_user = 1024;
+        config->filter = FILTER_KILL;
+
+        dram = config_region(config, "dram");
+        everybody = config_quota(config, QUOTA_EVERYBODY, 0, "");
+        if (!dram || !everybody || string_replace(&config->default_region, "dram") < 0 ||
+            string_replace(&dram->provider, "memfd") < 0 || string_replace(&dram->size, "25%") < 0) {
+                config_free(config);
+                return -ENOMEM;
+        }
+
+        everybody->limits_bytes = everybody->limits_count = true;
+        everybody->max_bytes = SIZE_INFINITE;
+        everybody->max_count = 4096;
+
+        *ret = config;
+        return 0;
+}
+
+int config_load(Config **ret) {
+        const char *directories = getenv("CONFIGURATION_DIRECTORY");
+        Config *config;
+        int r;
+
+        r = config_new(&config);
+        if (r < 0)
+                return r;
+
+        r = config_files_read(directories ? directories : DEFAULT_DIRECTORIES, "daxbroker.conf", apply_line, config);
+        if (r < 0) {
+                config_free(config);
+                return r;
+        }
+
+        *ret = config;
+        return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What the admin wants: daxbroker.conf(5) as a structure. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "names.h"
+
+/* inih cuts section names after 49 bytes, and "[Region " stands before the name. */
+#define REGION_NAME_MAX 40
+
+typedef enum FilterMode {
+        FILTER_KILL, /* a forbidden system call ends the broker */
+        FILTER_LOG,  /* the kernel logs it */
+        FILTER_OFF,
+} FilterMode;
+
+typedef enum QuotaScope {
+        QUOTA_EVERYBODY,
+        QUOTA_GROUP,
+        QUOTA_USER,
+} QuotaScope;
+
+/* Limits of one user, of each member of one group, or of everybody else. */
+typedef struct QuotaRule {
+        QuotaScope scope;
+        uint32_t id;       /* uid or gid */
+        uint64_t max_bytes; /* SIZE_INFINITE for no limit */
+        uint64_t max_count;
+        bool limits_bytes, limits_count; /* which of the two it says anything about */
+        char *name;                      /* as written: "user:alice"; "" for everybody's */
+        struct QuotaRule *prev, *next;
+} QuotaRule;
+
+typedef struct RegionConfig {
+        char *name;
+        char *provider;
+        char *size; /* as written; its meaning can depend on the machine */
+        int numa_node; /* -1 if not said */
+        bool enabled;
+        struct RegionConfig *prev, *next;
+} RegionConfig;
+
+typedef struct Config {
+        char *default_region;
+        uint64_t polkit_timeout; /* microseconds */
+        uint64_t revoke_timeout; /* microseconds */
+        uint64_t max_pending_per_user;
+        FilterMode filter;
+        QuotaRule *quotas; /* utlist; the first is everybody's */
+        RegionConfig *regions;
+} Config;
+
+/* Reads the files below CONFIGURATION_DIRECTORY, or the usual places. Bad lines are logged, and defaults hold. Reads user
+ * and group databases: may block. Errors: -ENOMEM. */
+int config_load(Config **ret);
+Config *config_free(Config *config);
+
+/* One line, for config_load() and tests. NULL, or what is wrong with it. */
+const char *config_apply(Config *config, const char *section, const char *key, const char *value);
+int config_new(Config **ret);

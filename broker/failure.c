@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A refusal with its sentence. Functions that can be refused fill one in and return its errno; the bus layer turns it
+ * into an error reply, tests compare it. */
+
+#include "failure.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int failure_set(Failure *failure, Refusal refusal, const char *format, ...) {
+        va_list ap;
+
+        failure->refusal = refusal;
+        va_start(ap, format);
+        (void) vsnprintf(failure->text, sizeof(failure->text), format, ap);
+        va_end(ap);
+
+        return -refusal_to_errno(refusal);
+}
+
+int failure_set_errno(Failure *failure, int error, const char *format, ...) {
+        size_t n;
+        va_list ap;
+
+        switch (-error) {
+        case EMFILE:
+        case ENFILE:
+        case ENOMEM:
+        case ENOSPC:
+        case EDQUOT:
+        case EAGAIN:
+                failure->refusal = REFUSAL_NoResources;
+                break;
+        default:
+                failure->refusal = REFUSAL_Failed;
+        }
+
+        va_start(ap, format);
+        (void) vsnprintf(failure->text, sizeof(failure->text), format, ap);
+        va_end(ap);
+
+        n = strlen(failure->text);
+        (void) snprintf(failure->text + n, sizeof(failure->text) - n, ": %s", strerror(-error));
+        return error;
+}

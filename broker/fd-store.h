@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* The service manager keeps our descriptors while we are not there. */
+
+#include <uthash.h>
+
+/* One descriptor it kept. */
+typedef struct StoredFd {
+        char *name;
+        int fd; /* -EBADF once somebody has taken it */
+        UT_hash_handle hh;
+} StoredFd;
+
+/* Gives it a descriptor under a name. 1 if it was told, 0 if there is no service manager. May block. */
+int fd_store_push(const char *id, int fd);
+
+/* Tells it to drop the descriptor. Nothing else can be done about an error than to say so. May block. */
+int fd_store_remove(const char *id);
+
+/* What it kept for us; once per process. Entries that are not ours are closed. */
+int fd_store_take(StoredFd **ret);
+
+/* The descriptor kept for this id, now the caller's; -EBADF if there is none. */
+int fd_store_find(StoredFd *store, const char *id);
+
+/* Closes what nobody took; the service manager keeps its own. Returns NULL. */
+StoredFd *fd_store_free(StoredFd *store);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Reading and writing of small files whose content is not to be trusted. */
+
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+int file_read(int dir_fd, const char *path, size_t max, char **ret) {
+        _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+
+        text = malloc(max + 2);
+        if (!text)
+                return -ENOMEM;
+
+        for (;;) {
+                ssize_t n;
+
+                n = read(fd, text + size, max + 1 - size);
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                if (n == 0)
+                        break;
+                size += (size_t) n;
+                if (size > max)
+                        return -EFBIG;
+        }
+
+        text[size] = '\0';
+        if (strlen(text) != size)
+                return -EINVAL;
+
+        *ret = TAKE_PTR(text);
+        return 0;
+}
+
+int fd_write_all(int fd, const char *data, size_t size) {
+        while (size > 0) {
+                ssize_t n;
+
+                n = write(fd, data, size);
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                if (n == 0)
+                        return -EIO;
+                data += n;
+                size -= (size_t) n;
+        }
+
+        return 0;
+}
+
+int file_read_uint64(const char *path, uint64_t *ret) {
+        _cleanup_free_ char *text = NULL;
+        unsigned long long value;
+        char *end;
+        int r;
+
+        r = file_read(AT_FDCWD, path, 64, &text);
+        if (r < 0)
+                return r;
+
+        if (text[0] < '0' || text[0] > '9')
+                return -EINVAL;
+        errno = 0;
+        value = strtoull(text, &end, 10);
+        if (errno != 0 || (*end != '\0' && *end != '\n'))
+                return -EINVAL;
+
+        *ret = value;
+        return 0;
+}

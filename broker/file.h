@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Small files of the kernel's and of our own. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Reads at most max bytes of a file below dir_fd (AT_FDCWD for none) into a new string. -EFBIG if there is more, -EINVAL
+ * if it holds NUL bytes. */
+int file_read(int dir_fd, const char *path, size_t max, char **ret);
+
+/* Writes all of data. A short write on a full disk is -ENOSPC or whatever the kernel says, never a success. */
+int fd_write_all(int fd, const char *data, size_t size);
+
+/* Reads a file that holds one decimal number. */
+int file_read_uint64(const char *path, uint64_t *ret);

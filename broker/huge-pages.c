@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Facts about huge pages and memory, read from sysfs and procfs each time they are needed: an admin may change them at
+ * any moment. All of them are hints; the kernel's answer to the allocation itself decides. */
+
+#include "huge-pages.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "size.h"
+
+#define POOLS "/sys/kernel/mm/hugepages"
+#define NODES "/sys/devices/system/node"
+
+bool huge_pages_exist(uint64_t page_size) {
+        char path[128];
+
+        (void) snprintf(path, sizeof(path), POOLS "/hugepages-%" PRIu64 "kB", page_size / KIB);
+        return page_size >= KIB && access(path, F_OK) >= 0;
+}
+
+uint64_t huge_pages_free(uint64_t page_size, int numa_node) {
+        char path[128];
+        uint64_t free_pages, reserved = 0;
+
+        /* reservations are not counted by node */
+        (void) snprintf(path, sizeof(path), POOLS "/hugepages-%" PRIu64 "kB/resv_hugepages", page_size / KIB);
+        (void) file_read_uint64(path, &reserved);
+
+        if (numa_node >= 0)
+                (void) snprintf(path, sizeof(path), NODES "/node%d/hugepages/hugepages-%" PRIu64 "kB/free_hugepages",
+                                numa_node, page_size / KIB);
+        else
+                (void) snprintf(path, sizeof(path), POOLS "/hugepages-%" PRIu64 "kB/free_hugepages", page_size / KIB);
+        if (file_read_uint64(path, &free_pages) < 0)
+                return 0;
+
+        return free_pages > reserved ? free_pages - reserved : 0;
+}
+
+bool huge_pages_for_shmem(void) {
+        _cleanup_free_ char *text = NULL;
+
+        if (file_read(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/shmem_enabled", 256, &text) < 0)
+                return false;
+
+        return !strstr(text, "[never]") && !strstr(text, "[deny]");
+}
+
+uint64_t memory_available(void) {
+        _cleanup_free_ char *text = NULL;
+        const char *line;
+
+        if (file_read(AT_FDCWD, "/proc/meminfo", 16384, &text) < 0)
+                return UINT64_MAX;
+        line = strstr(text, "MemAvailable:");
+
+        return line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) * KIB : UINT64_MAX;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Leases survive the broker because they are FIFOs with a name: the holders keep their ends, and the next broker opens
+ * the same FIFO again. A reader that was opened after the last writer had gone would wait for ever; so after a restart the
+ * writing end is opened once and closed again, and if nobody else has it, that hangs up.
+ *
+ * The FIFO belongs to the broker's user and nobody else may open it. Holders can write into it; nobody reads that. */
+
+#include "lease.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+/* A lapse must be handled before requests that came after it: they may want the memory that it frees. */
+#define LEASE_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
+
+static int lease_open_end(int dir_fd, const char *id, int flags) {
+        int fd;
+
+        fd = openat(dir_fd, id, flags | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+        return fd < 0 ? -errno : fd;
+}
+
+static void lease_init(Lease *lease, int dir_fd, const char *id) {
+        *lease = (Lease){ .dir_fd = dir_fd, .reader = -EBADF };
+        (void) snprintf(lease->id, sizeof(lease->id), "%s", id);
+}
+
+int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_writer) {
+        int r;
+
+        lease_init(lease, dir_fd, id);
+        if (mkfifoat(dir_fd, id, 0600) < 0)
+                return -errno;
+
+        lease->reader = lease_open_end(dir_fd, id, O_RDONLY);
+        if (lease->reader < 0) {
+                r = lease->reader;
+                goto fail;
+        }
+        r = lease_open_end(dir_fd, id, O_WRONLY);
+        if (r < 0)
+                goto fail;
+
+        *ret_writer = r;
+        return 0;
+
+fail:
+        lease_end(lease);
+        return r;
+}
+
+int lease_recover(Lease *lease, int dir_fd, const char *id) {
+        _cleanup_close_ int reader = -EBADF, writer = -EBADF;
+        struct stat st;
+
+        lease_init(lease, dir_fd, id);
+        reader = lease_open_end(dir_fd, id, O_RDONLY);
+        if (reader < 0)
+                return reader;
+        if (fstat(reader, &st) < 0)
+                return -errno;
+        if (!S_ISFIFO(st.st_mode))
+                return -EBADMSG;
+
+        writer = lease_open_end(dir_fd, id, O_WRONLY);
+        if (writer < 0)
+                return writer;
+
+        lease->reader = TAKE_FD(reader);
+        return 0;
+}
+
+int lease_open_writer(const Lease *lease, int *ret_writer) {
+        int fd;
+
+        fd = lease_open_end(lease->dir_fd, lease->id, O_WRONLY);
+        if (fd < 0)
+                return fd;
+
+        *ret_writer = fd;
+        return 0;
+}
+
+static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Lease *lease = userdata;
+
+        (void) fd;
+        (void) revents;
+        /* the condition stays, and would keep the loop spinning */
+        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        lease->lapsed(lease);
+        return 0;
+}
+
+int lease_watch(Lease *lease, sd_event *event, void (*lapsed)(Lease *lease)) {
+        int r;
+
+        lease->lapsed = lapsed;
+        if (lease->source)
+                return sd_event_source_set_enabled(lease->source, SD_EVENT_ON);
+
+        r = sd_event_add_io(event, &lease->source, lease->reader, 0, on_hang_up, lease); /* EPOLLHUP comes unasked */
+        if (r < 0)
+                return r;
+
+        return sd_event_source_set_priority(lease->source, LEASE_PRIORITY);
+}
+
+void lease_close(Lease *lease) {
+        lease->source = sd_event_source_disable_unref(lease->source);
+        lease->reader = safe_close(lease->reader);
+}
+
+void lease_end(Lease *lease) {
+        lease_close(lease);
+        if (lease->id[0] != '\0') {
+                (void) unlinkat(lease->dir_fd, lease->id, 0);
+                lease->id[0] = '\0';
+        }
+}

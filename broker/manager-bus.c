@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+
+/* org.daxbroker1.Manager: where every caller starts. A handler reads, validates, looks up and authorizes, all without side
+ * effects, since it may have to run again; then the allocation is created and answers by itself. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "names.h"
+#include "options-bus.h"
+#include "server-bus.h"
+#include "size.h"
+
+/* A request that was read, validated and planned. */
+typedef struct Wish {
+        Request request;
+        Region *region;
+        Piece plan;
+} Wish;
+
+static int wish_read(Call *call, Wish *ret, Failure *failure) {
+        const Manager *manager = call->server->manager;
+        Wish wish = { 0 };
+        const char *name;
+        int r;
+
+        r = request_read(call->message, &wish.request, failure);
+        if (r < 0)
+                return r;
+        r = request_validate(&wish.request, call->caller->groups, call->caller->n_groups, failure);
+        if (r < 0)
+                return r;
+
+        name = wish.request.region ? wish.request.region : manager->config->default_region;
+        wish.region = manager_find_region(manager, name);
+        if (!wish.region)
+                return failure_set(failure, REFUSAL_NoSuchRegion, "there is no region '%.64s'; ListRegions has those there are",
+                                   name);
+        if (wish.region->reason)
+                return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", wish.region->name,
+                                   wish.region->reason);
+
+        r = wish.region->provider->plan(wish.region, &wish.request, &wish.plan, failure);
+        if (r < 0)
+                return r;
+
+        *ret = wish;
+        return 0;
+}
+
+static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failure *failure) {
+        const User *user = call->caller->user;
+        const Request *request = &wish->request;
+        Details details = { 0 };
+
+        details_add(&details, "region", "%s", wish->region->name);
+        details_add(&details, "provider", "%s", wish->region->provider->name);
+        details_add(&details, "size", "%" PRIu64, wish->plan.length);
+        details_add(&details, "size-mib", "%" PRIu64, (wish->plan.length + MIB - 1) / MIB);
+        details_add(&details, "alignment", "%" PRIu64, request->alignment);
+        details_add(&details, "name", "%s", request->name ? request->name : "");
+        details_add(&details, "persistent", "%s", request->persistent ? "true" : "false");
+        if (wish->plan.numa_node >= 0)
+                details_add(&details, "numa-node", "%d", wish->plan.numa_node);
+        else
+                details_add(&details, "numa-node", "any");
+        details_add_fleeting(&details, "held", "%" PRIu64, user->bytes);
+        details_add_fleeting(&details, "held-mib", "%" PRIu64, (user->bytes + MIB - 1) / MIB);
+        details_add_fleeting(&details, "held-count", "%" PRIu64, user->count);
+        details_add(&details, "polkit.message", "Authentication is required to take %s of memory from region %s",
+                    SIZE_TEXT(wish->plan.length), wish->region->name);
+
+        return authorize(call, request->persistent ? "org.daxbroker1.allocate-persistent" : "org.daxbroker1.allocate",
+                         &details, interactive, failure);
+}
+
+static int wish_admit(Call *call, const Wish *wish, Failure *failure) {
+        const Manager *manager = call->server->manager;
+        const Caller *caller = call->caller;
+        int r;
+
+        r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
+                          caller->n_groups, failure);
+        if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, caller->user))
+                return call_wait_for_space(call, r, failure);
+
+        return r < 0 ? r : CALL_DONE;
+}
+
+static int do_allocate(Call *call, Failure *failure) {
+        const Caller *caller = call->caller;
+        Origin origin = { .user = caller->user, .pid = caller->pid, .unit = caller->unit };
+        Wish wish;
+        int r;
+
+        r = wish_read(call, &wish, failure);
+        if (r < 0)
+                return r;
+
+        r = wish_authorize(call, &wish, true, failure);
+        if (r <= 0)
+                return r;
+
+        r = wish_admit(call, &wish, failure);
+        if (r <= 0)
+                return r;
+
+        origin.decision = wish.request.persistent ? "org.daxbroker1.allocate-persistent: yes" : "org.daxbroker1.allocate: yes";
+        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, &origin, reply_with_memory,
+                              sd_bus_message_ref(call->message), failure);
+        if (r < 0) {
+                sd_bus_message_unref(call->message);
+                return r;
+        }
+
+        return CALL_DONE;
+}
+
+static int do_check(Call *call, Failure *failure) {
+        Wish wish = { 0 };
+        int r;
+
+        r = wish_read(call, &wish, failure);
+        if (r >= 0) {
+                r = wish_authorize(call, &wish, false, failure);
+                if (r == CALL_WAITS)
+                        return r;
+        }
+        if (r >= 0)
+                r = manager_admit(call->server->manager, wish.region, &wish.request, &wish.plan, call->caller->user,
+                                  call->caller->groups, call->caller->n_groups, failure);
+
+        r = sd_bus_reply_method_return(call->message, "bsst", r >= 0, r >= 0 ? "" : refusal_to_bus_name(failure->refusal),
+                                       r >= 0 ? "" : failure->text, wish.plan.length);
+        return r < 0 ? r : CALL_DONE;
+}
+
+static int do_open(Call *call, Failure *failure) {
+        Allocation *allocation;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(call->message, "s", &name);
+        if (r < 0)
+                return r;
+        r = name_validate(name, failure);
+        if (r < 0)
+                return r;
+
+        allocation = manager_find_allocation_by_name(call->server->manager, name);
+        if (!allocation)
+                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
+
+        return allocation_open_for(call, allocation, failure);
+}
+
+static int do_get_allocation(Call *call, Failure *failure) {
+        char path[ALLOCATION_PATH_MAX];
+        Allocation *allocation;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(call->message, "s", &name);
+        if (r < 0)
+                return r;
+        r = name_validate(name, failure);
+        if (r < 0)
+                return r;
+
+        allocation = manager_find_allocation_by_name(call->server->manager, name);
+        if (!allocation)
+                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
+        if (allocation->state == ALLOCATION_CARVING)
+                return call_wait(call, &allocation->waiters, failure);
+        if (!allocation_is_visible(allocation, call->caller)) {
+                r = call_sees_all(call, failure);
+                if (r <= 0)
+                        return r;
+        }
+
+        r = sd_bus_reply_method_return(call->message, "o", allocation_path(allocation, path));
+        return r < 0 ? r : CALL_DONE;
+}
+
+/* ---- Lists ---- */
+
+int append_properties(Server *server, sd_bus_message *reply, const char *path, const char *interface,
+                      const sd_bus_vtable *vtable) {
+        size_t step = vtable->x.start.element_size;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        for (; r >= 0 && vtable->type != _SD_BUS_VTABLE_END;
+             vtable = (const sd_bus_vtable *) (const void *) ((const char *) vtable + step)) {
+                const char *name = vtable->x.property.member;
+
+                if (vtable->type != _SD_BUS_VTABLE_PROPERTY)
+                        continue;
+
+                r = sd_bus_message_open_container(reply, 'e', "sv");
+                if (r >= 0)
+                        r = sd_bus_message_append(reply, "s", name);
+                if (r >= 0)
+                        r = sd_bus_message_open_container(reply, 'v', vtable->x.property.signature);
+                if (r >= 0)
+                        r = vtable->x.property.get(server->bus, path, interface, name, reply, server, NULL);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(reply);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(reply);
+        }
+
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int append_entry(Server *server, sd_bus_message *reply, const char *name, const char *path, const char *interface,
+                        const sd_bus_vtable *vtable) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'r', "soa{sv}");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "so", name, path);
+        if (r >= 0)
+                r = append_properties(server, reply, path, interface, vtable);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int append_regions(Call *call, sd_bus_message *reply) {
+        const Region *region;
+        int r = 0;
+
+        DL_FOREACH(call->server->manager->regions, region) {
+                _cleanup_free_ char *path = NULL;
+
+                r = region_path(region, &path);
+                if (r >= 0)
+                        r = append_entry(call->server, reply, region->name, path, DAXBROKER_REGION_INTERFACE, region_vtable);
+                if (r < 0)
+                        break;
+        }
+
+        return r;
+}
+
+static int append_allocations(Call *call, sd_bus_message *reply, bool all) {
+        Allocation *allocation, *next;
+        int r;
+
+        HASH_ITER(by_id, call->server->manager->by_id, allocation, next) {
+                char path[ALLOCATION_PATH_MAX];
+
+                if (allocation->state == ALLOCATION_CARVING || (!all && !allocation_is_visible(allocation, call->caller)))
+                        continue;
+                r = append_entry(call->server, reply, allocation->name ? allocation->name : "",
+                                 allocation_path(allocation, path), DAXBROKER_ALLOCATION_INTERFACE, allocation_vtable);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+static int reply_list(Call *call, bool regions, bool all) {
+        sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(soa{sv})");
+        if (r >= 0)
+                r = regions ? append_regions(call, reply) : append_allocations(call, reply, all);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0)
+                r = sd_bus_send(NULL, reply, NULL);
+        sd_bus_message_unref(reply);
+        return r < 0 ? r : CALL_DONE;
+}
+
+static int do_list_regions(Call *call, Failure *failure) {
+        (void) failure;
+        return reply_list(call, true, true);
+}
+
+static int do_list_allocations(Call *call, Failure *failure) {
+        int r;
+
+        r = call_sees_all(call, failure);
+        return r == CALL_WAITS ? r : reply_list(call, false, r > 0);
+}
+
+/* ---- Reload ---- */
+
+typedef struct Reload {
+        Waiter waiter;
+        sd_bus_message *message;
+} Reload;
+
+static void on_reloaded(Waiter *waiter) {
+        Reload *reload = (Reload *) waiter;
+
+        (void) sd_bus_reply_method_return(reload->message, NULL);
+        sd_bus_message_unref(reload->message);
+        free(reload);
+}
+
+static int do_reload(Call *call, Failure *failure) {
+        Details details = { 0 };
+        Reload *reload;
+        int r;
+
+        details_add(&details, "polkit.message", "Authentication is required to reload the configuration of the memory broker");
+        r = authorize(call, "org.daxbroker1.manage", &details, true, failure);
+        if (r <= 0)
+                return r;
+
+        reload = calloc(1, sizeof(*reload));
+        if (!reload)
+                return -ENOMEM;
+
+        reload->waiter.wake = on_reloaded;
+        reload->message = sd_bus_message_ref(call->message);
+        manager_reload(call->server->manager, &reload->waiter);
+        return CALL_DONE;
+}
+
+/* ---- The table ---- */
+
+static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        static const struct {
+                const char *member;
+                CallHandler handler;
+        } handlers[] = {
+                { "Allocate", do_allocate },
+                { "Open", do_open },
+                { "Check", do_check },
+                { "ListRegions", do_list_regions },
+                { "ListAllocations", do_list_allocations },
+                { "GetAllocation", do_get_allocation },
+                { "Reload", do_reload },
+        };
+        const char *member = sd_bus_message_get_member(message);
+
+        (void) error;
+        for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
+                if (strcmp(handlers[i].member, member) == 0)
+                        return call_run(userdata, message, handlers[i].handler);
+
+        return -ENOSYS;
+}
+
+static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                      void *userdata, sd_bus_error *error) {
+        const Server *server = userdata;
+
+        (void) bus;
+        (void) path;
+        (void) interface;
+        (void) error;
+        return sd_bus_message_append(reply, "s",
+                                     strcmp(property, "Version") == 0 ? PACKAGE_VERSION
+                                                                      : server->manager->config->default_region);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        /* polkit: allocate, allocate-persistent */
+        SD_BUS_METHOD_WITH_ARGS("Allocate", SD_BUS_ARGS("t", size, "t", alignment, "a{sv}", options),
+                                SD_BUS_RESULT("o", allocation, "h", memory, "h", lease, "t", offset, "t", length),
+                                method_run, SD_BUS_VTABLE_UNPRIVILEGED),
+        /* by mode, or polkit: open-other */
+        SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", name, "a{sv}", options),
+                                SD_BUS_RESULT("o", allocation, "h", memory, "h", lease, "t", offset, "t", length),
+                                method_run, SD_BUS_VTABLE_UNPRIVILEGED),
+        /* polkit is asked what it would say, and nothing else happens */
+        SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("t", size, "t", alignment, "a{sv}", options),
+                                SD_BUS_RESULT("b", allowed, "s", error, "s", reason, "t", length), method_run,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        /* everybody */
+        SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soa{sv})", regions), method_run,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        /* everybody sees his own, polkit: inspect-other */
+        SD_BUS_METHOD_WITH_ARGS("ListAllocations", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soa{sv})", allocations), method_run,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetAllocation", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", allocation), method_run,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        /* polkit: manage */
+        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_run, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Version", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("DefaultRegion", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_VTABLE_END,
+};
+
+int server_add_manager(Server *server) {
+        sd_bus_slot *slot;
+        int r;
+
+        r = sd_bus_add_object_vtable(server->bus, &slot, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, manager_vtable,
+                                     server);
+        return r < 0 ? r : server_add_slot(server, slot);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The manager ties the objects together and owns them. It decides whether a request can be met; how it is met is the
+ * allocation's business. Nothing here knows of the bus. */
+
+#include "manager.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "size.h"
+
+/* How long a stopping broker waits for what its worker threads are doing. */
+#define DRAIN_USEC (5 * UINT64_C(1000000))
+
+/* How long changes of a region are gathered before they are told. */
+#define ANNOUNCE_USEC (50 * UINT64_C(1000))
+
+/* Descriptors beside those of allocations: bus, log, timers, and what is in flight. */
+#define FDS_RESERVED 128
+/* A live allocation needs two, its memory and its lease; the third is for those that are on their way to a holder. */
+#define FDS_PER_ALLOCATION 3
+
+Region *manager_find_region(const Manager *manager, const char *name) {
+        Region *region;
+
+        DL_FOREACH(manager->regions, region)
+                if (strcmp(region->name, name) == 0)
+                        return region;
+
+        return NULL;
+}
+
+Allocation *manager_find_allocation(const Manager *manager, const char *id) {
+        Allocation *allocation;
+
+        HASH_FIND(by_id, manager->by_id, id, strlen(id), allocation);
+        return allocation;
+}
+
+Allocation *manager_find_allocation_by_name(const Manager *manager, const char *name) {
+        Allocation *allocation;
+
+        HASH_FIND(by_name, manager->by_name, name, strlen(name), allocation);
+        return allocation;
+}
+
+int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
+                  const User *user, const gid_t *groups, size_t n_groups, Failure *failure) {
+        int r;
+
+        if (request->name && manager_find_allocation_by_name(manager, request->name))
+                return failure_set(failure, REFUSAL_NameExists,
+                                   "there is an allocation named '%s'; choose another name, or open it", request->name);
+
+        r = quota_admit(manager->config->quotas, user, groups, n_groups, plan->length, failure);
+        if (r < 0)
+                return r;
+
+        r = region_admit(region, plan->length, failure);
+        if (r < 0)
+                return r;
+
+        if (manager->n_allocations >= manager->max_allocations)
+                return failure_set(failure, REFUSAL_NoResources,
+                                   "the broker keeps %" PRIu64 " allocations and can keep no more; the admin can raise LimitNOFILE=",
+                                   manager->n_allocations);
+        return 0;
+}
+
+bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const User *user) {
+        const Allocation *twin = request->name ? manager_find_allocation_by_name(manager, request->name) : NULL;
+
+        if (twin)
+                return twin->state == ALLOCATION_REVOKING;
+
+        return region->ending > 0 || user->n_ending > 0;
+}
+
+static int on_settle(sd_event_source *source, void *userdata) {
+        Manager *manager = userdata;
+
+        (void) source;
+        waiters_wake(&manager->waiting_for_space);
+        return 0;
+}
+
+static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *manager = userdata;
+        Region *region;
+
+        (void) source;
+        (void) usec;
+        DL_FOREACH(manager->regions, region) {
+                if (region->changed && manager->observer)
+                        manager->observer->region_changed(region, manager->observer->userdata);
+                region->changed = false;
+        }
+
+        return 0;
+}
+
+void manager_settle(Manager *manager) {
+        int announcing = SD_EVENT_OFF;
+
+        (void) sd_event_source_set_enabled(manager->settle, SD_EVENT_ONESHOT);
+        (void) sd_event_source_get_enabled(manager->announce, &announcing);
+        if (announcing == SD_EVENT_OFF) {
+                (void) sd_event_source_set_time_relative(manager->announce, ANNOUNCE_USEC);
+                (void) sd_event_source_set_enabled(manager->announce, SD_EVENT_ONESHOT);
+        }
+}
+
+/* ---- Configuration ---- */
+
+static int manager_apply_config(Manager *manager, const Config *config) {
+        const RegionConfig *region_config;
+        Region *region;
+        int r = 0;
+
+        DL_FOREACH(config->regions, region_config) {
+                region = manager_find_region(manager, region_config->name);
+                if (region) {
+                        if (region_configure(region, region_config) < 0)
+                                r = -ENOMEM;
+                        continue;
+                }
+                if (region_new(region_config, &region) < 0) {
+                        r = -ENOMEM;
+                        continue;
+                }
+                DL_APPEND(manager->regions, region);
+                if (manager->observer)
+                        manager->observer->region_added(region, manager->observer->userdata);
+        }
+
+        DL_FOREACH(manager->regions, region) {
+                bool configured = false;
+
+                DL_FOREACH(config->regions, region_config)
+                        if (strcmp(region_config->name, region->name) == 0)
+                                configured = true;
+                if (!configured)
+                        region_disable(region, "it is no longer configured");
+        }
+
+        if (!manager_find_region(manager, config->default_region))
+                log_warning("DefaultRegion=%s: there is no such region; requests that name none will fail",
+                            config->default_region);
+        return r;
+}
+
+static int reload_work(Job *job) {
+        Manager *manager = (Manager *) (void *) ((char *) job - offsetof(Manager, reload_job));
+
+        return config_load(&manager->reloaded);
+}
+
+static void reload_start(Manager *manager);
+
+static void reload_done(Job *job, int r) {
+        Manager *manager = (Manager *) (void *) ((char *) job - offsetof(Manager, reload_job));
+        Config *config = TAKE_PTR(manager->reloaded);
+
+        manager->reloading = false;
+        if (r >= 0) {
+                if (config->filter != manager->config->filter)
+                        log_warning("SystemCallFilter= has changed; that takes a restart");
+                r = manager_apply_config(manager, config);
+                config_free(manager->config);
+                manager->config = config;
+                manager_settle(manager);
+        }
+        if (r < 0)
+                log_error("the configuration was not wholly applied: %s", strerror(-r));
+        else
+                log_notice("configuration loaded");
+
+        waiters_wake(&manager->waiting_for_reload);
+        if (manager->reload_again)
+                reload_start(manager);
+}
+
+static void reload_start(Manager *manager) {
+        manager->reloading = true;
+        manager->reload_again = false;
+        while (manager->waiting_for_next_reload) {
+                Waiter *waiter = manager->waiting_for_next_reload;
+
+                waiter_remove(waiter);
+                waiter_add(&manager->waiting_for_reload, waiter);
+        }
+        manager->reload_job = (Job){ .work = reload_work, .done = reload_done };
+        worker_pool_submit(manager->pool, &manager->reload_job, getuid());
+}
+
+void manager_reload(Manager *manager, Waiter *waiter) {
+        /* One that is running may have read files that have changed since. */
+        if (waiter)
+                waiter_add(&manager->waiting_for_next_reload, waiter);
+        if (manager->reloading)
+                manager->reload_again = true;
+        else
+                reload_start(manager);
+}
+
+/* ---- Construction ---- */
+
+static int open_directory(int parent, const char *path, int *ret) {
+        int fd;
+
+        if (mkdirat(parent, path, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+
+        *ret = fd;
+        return 0;
+}
+
+static int open_directories(Manager *manager) {
+        const char *path = getenv("RUNTIME_DIRECTORY");
+        _cleanup_close_ int runtime = -EBADF;
+        int r;
+
+        if (!path || path[0] != '/') {
+                log_error("RUNTIME_DIRECTORY is not set to an absolute path; the unit's RuntimeDirectory= does that");
+                return -EINVAL;
+        }
+
+        runtime = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = runtime < 0 ? -errno : open_directory(runtime, "leases", &manager->leases_dir);
+        if (r >= 0)
+                r = open_directory(runtime, "allocations", &manager->records_dir);
+        if (r < 0)
+                log_error("cannot open the directories below %s: %s", path, strerror(-r));
+        return r;
+}
+
+static void raise_limits(Manager *manager) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit);
+        (void) getrlimit(RLIMIT_NOFILE, &limit);
+
+        manager->max_allocations = limit.rlim_cur > FDS_RESERVED + FDS_PER_ALLOCATION
+                                                   ? (limit.rlim_cur - FDS_RESERVED) / FDS_PER_ALLOCATION
+                                                   : 1;
+        if (manager->max_allocations < 1000)
+                log_warning("the limit of %" PRIu64 " descriptors is good for %" PRIu64 " allocations; LimitNOFILE= raises it",
+                            (uint64_t) limit.rlim_cur, manager->max_allocations);
+}
+
+int manager_new(sd_event *event, Config *config, Manager **ret) {
+        Manager *manager;
+        int r;
+
+        manager = calloc(1, sizeof(*manager));
+        if (!manager)
+                return -ENOMEM;
+
+        manager->leases_dir = manager->records_dir = -EBADF;
+        manager->event = sd_event_ref(event);
+        raise_limits(manager);
+
+        r = worker_pool_new(event, &manager->pool);
+        if (r < 0)
+                goto fail;
+        r = sd_event_add_defer(event, &manager->settle, on_settle, manager);
+        if (r < 0)
+                goto fail;
+        r = sd_event_add_time_relative(event, &manager->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, manager);
+        if (r < 0)
+                goto fail;
+        r = open_directories(manager);
+        if (r < 0)
+                goto fail;
+        r = manager_apply_config(manager, config);
+        if (r < 0)
+                goto fail;
+
+        manager->config = config;
+        *ret = manager;
+        return 0;
+
+fail:
+        if (!manager->pool || worker_pool_drain(manager->pool, DRAIN_USEC))
+                manager_free(manager);
+        return r;
+}
+
+bool manager_drain(Manager *manager) {
+        if (worker_pool_drain(manager->pool, DRAIN_USEC))
+                return true;
+
+        log_warning("something is still being done that cannot be waited for; the next broker will finish it");
+        return false;
+}
+
+Manager *manager_free(Manager *manager) {
+        Allocation *allocation, *next_allocation;
+        Region *region, *next_region;
+
+        if (!manager)
+                return NULL;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next_allocation) {
+                HASH_DELETE(by_id, manager->by_id, allocation);
+                if (allocation->name)
+                        HASH_DELETE(by_name, manager->by_name, allocation);
+                allocation_free(allocation);
+        }
+        DL_FOREACH_SAFE(manager->regions, region, next_region)
+                region_free(region);
+        assert(!manager->users.users);
+
+        sd_event_source_disable_unref(manager->settle);
+        sd_event_source_disable_unref(manager->announce);
+        worker_pool_free(manager->pool);
+        safe_close(manager->leases_dir);
+        safe_close(manager->records_dir);
+        config_free(manager->config);
+        config_free(manager->reloaded);
+        sd_event_unref(manager->event);
+        free(manager);
+        return NULL;
+}

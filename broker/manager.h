@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Everything the broker knows: configuration, regions, users, allocations, and the directories it writes to. */
+
+#include <systemd/sd-event.h>
+
+#include "allocation.h"
+#include "config.h"
+#include "region.h"
+#include "user.h"
+#include "waiter.h"
+#include "worker.h"
+
+/* Who wants to hear of changes; the bus does. */
+typedef struct Observer {
+        void (*allocation_added)(Allocation *allocation, void *userdata);
+        void (*allocation_removed)(Allocation *allocation, void *userdata);
+        void (*allocation_changed)(Allocation *allocation, const char *property, void *userdata);
+        void (*region_added)(Region *region, void *userdata);
+        void (*region_changed)(Region *region, void *userdata);
+        void *userdata;
+} Observer;
+
+struct Manager {
+        sd_event *event;
+        WorkerPool *pool;
+        Config *config;
+        Region *regions; /* utlist */
+        UserTable users;
+        Allocation *by_id, *by_name; /* uthash */
+        uint64_t n_allocations;
+        uint64_t max_allocations; /* what our limit of descriptors is good for */
+        int leases_dir, records_dir;
+        Waiter *waiting_for_space;
+        sd_event_source *settle;   /* deferred: wakes who waits for space */
+        sd_event_source *announce; /* a little later: tells of changed regions, so that a burst is told once */
+        const Observer *observer;
+        Job reload_job;
+        Config *reloaded;              /* what the job has read */
+        Waiter *waiting_for_reload;    /* the running one */
+        Waiter *waiting_for_next_reload;
+        bool reloading, reload_again;
+};
+
+/* Takes the configuration over. Opens the directories below RUNTIME_DIRECTORY. */
+int manager_new(sd_event *event, Config *config, Manager **ret);
+
+/* Waits a few seconds for what is being done. False if something is stuck: then nothing may be freed any more. */
+bool manager_drain(Manager *manager);
+
+/* Forgets everything, and leaves it all in place for the next broker. After manager_drain(). */
+Manager *manager_free(Manager *manager);
+
+Region *manager_find_region(const Manager *manager, const char *name);
+Allocation *manager_find_allocation(const Manager *manager, const char *id);
+Allocation *manager_find_allocation_by_name(const Manager *manager, const char *name);
+
+/* Judges whether a validated and planned request can be met now: its name is free, the quota allows it, there is room,
+ * and the broker can keep one more. No side effects. */
+int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
+                  const User *user, const gid_t *groups, size_t n_groups, Failure *failure);
+
+/* Whether something that manager_admit() refused might be admitted when endings in progress are over. */
+bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const User *user);
+
+/* To be called after anything that changes a region's account; what follows from it happens later, once. */
+void manager_settle(Manager *manager);
+
+/* Reads the configuration again, in a worker thread, and applies it; waiter (may be NULL) is woken when that is done. */
+void manager_reload(Manager *manager, Waiter *waiter);

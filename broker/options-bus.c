@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Options are tables, so that every method refuses the same mistakes in the same words, and a new option is a new line. */
+
+#include "options-bus.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const Option allocate_options[] = {
+        { "region", 's', offsetof(Request, region), OPTION_NOT_NOTED },
+        { "name", 's', offsetof(Request, name), OPTION_NOT_NOTED },
+        { "mode", 'u', offsetof(Request, mode), offsetof(Request, mode_set) },
+        { "group", 'u', offsetof(Request, group), offsetof(Request, group_set) },
+        { "numa-node", 'u', offsetof(Request, numa_node), offsetof(Request, numa_node_set) },
+        { "page-size", 't', offsetof(Request, page_size), offsetof(Request, page_size_set) },
+        { "prefault", 'b', offsetof(Request, prefault), OPTION_NOT_NOTED },
+        { "persistent", 'b', offsetof(Request, persistent), OPTION_NOT_NOTED },
+        { 0 },
+};
+
+static const Option open_options[] = {
+        { "read-only", 'b', 0, OPTION_NOT_NOTED },
+        { 0 },
+};
+
+static const char *type_name(char type) {
+        switch (type) {
+        case 's':
+                return "string (s)";
+        case 'u':
+                return "32-bit number (u)";
+        case 't':
+                return "64-bit number (t)";
+        default:
+                return "boolean (b)";
+        }
+}
+
+static int bad_message(int r, Failure *failure) {
+        return failure_set(failure, REFUSAL_BadOption, "the call cannot be read: %s", strerror(-r));
+}
+
+static int option_unknown(const char *name, const Option *table, Failure *failure) {
+        char known[256] = "";
+        size_t n = 0;
+
+        for (; table->name && n < sizeof(known); table++)
+                n += (size_t) snprintf(known + n, sizeof(known) - n, "%s%s", n > 0 ? ", " : "", table->name);
+
+        return failure_set(failure, REFUSAL_BadOption, "option %.64s is unknown; there are: %s", name, known);
+}
+
+static int option_read(sd_bus_message *message, const Option *option, void *target, Failure *failure) {
+        char type[2] = { option->type, '\0' }, *value = (char *) target + option->value;
+        const char *contents;
+        int truth, r;
+
+        r = sd_bus_message_peek_type(message, NULL, &contents);
+        if (r < 0)
+                return bad_message(r, failure);
+        if (strcmp(contents, type) != 0)
+                return failure_set(failure, REFUSAL_BadOption, "option %s is a %s, the call has it as %.16s", option->name,
+                                   type_name(option->type), contents);
+
+        if (option->type == 'b') {
+                r = sd_bus_message_read(message, "v", type, &truth);
+                if (r >= 0)
+                        *(bool *) value = truth;
+        } else
+                r = sd_bus_message_read(message, "v", type, value);
+        if (r < 0)
+                return bad_message(r, failure);
+
+        if (option->given != OPTION_NOT_NOTED)
+                *(bool *) ((char *) target + option->given) = true;
+        return 0;
+}
+
+int options_read(sd_bus_message *message, const Option *table, void *target, Failure *failure) {
+        uint64_t given = 0;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_enter_container(message, 'a', "{sv}");
+        if (r < 0)
+                return bad_message(r, failure);
+
+        while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                size_t i = 0;
+
+                r = sd_bus_message_read(message, "s", &name);
+                if (r < 0)
+                        return bad_message(r, failure);
+                while (table[i].name && strcmp(table[i].name, name) != 0)
+                        i++;
+                if (!table[i].name)
+                        return option_unknown(name, table, failure);
+                if (given & (UINT64_C(1) << i))
+                        return failure_set(failure, REFUSAL_BadOption, "option %s is given twice", name);
+                given |= UINT64_C(1) << i;
+
+                r = option_read(message, &table[i], target, failure);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(message);
+                if (r < 0)
+                        return bad_message(r, failure);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+
+        return r < 0 ? bad_message(r, failure) : 0;
+}
+
+int request_read(sd_bus_message *message, Request *ret, Failure *failure) {
+        Request request = { 0 };
+        int r;
+
+        r = sd_bus_message_read(message, "tt", &request.size, &request.alignment);
+        if (r < 0)
+                return bad_message(r, failure);
+        r = options_read(message, allocate_options, &request, failure);
+        if (r < 0)
+                return r;
+
+        *ret = request;
+        return 0;
+}
+
+int open_options_read(sd_bus_message *message, bool *ret_read_only, Failure *failure) {
+        bool read_only = false;
+        int r;
+
+        r = options_read(message, open_options, &read_only, failure);
+        if (r < 0)
+                return r;
+
+        *ret_read_only = read_only;
+        return 0;
+}

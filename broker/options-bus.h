@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Reads the a{sv} options that methods end with. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <systemd/sd-bus.h>
+
+#include "failure.h"
+#include "request.h"
+
+/* One option that a method knows: where its value goes in a structure, and where it is noted that it was given. */
+typedef struct Option {
+        const char *name;
+        char type; /* s, u, t or b; a b is stored as bool */
+        size_t value, given; /* offsets; given is of a bool, or OPTION_NOT_NOTED */
+} Option;
+
+#define OPTION_NOT_NOTED SIZE_MAX
+
+/* Reads a dictionary at the message's position into target. Strings are borrowed from the message. BadOption for one that
+ * is unknown, given twice, or of another type. The table ends with a NULL name. */
+int options_read(sd_bus_message *message, const Option *table, void *target, Failure *failure);
+
+/* Reads size, alignment and options of Allocate and Check. */
+int request_read(sd_bus_message *message, Request *ret, Failure *failure);
+
+/* Reads the options of Open. */
+int open_options_read(sd_bus_message *message, bool *ret_read_only, Failure *failure);

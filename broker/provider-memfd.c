@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Ordinary memory, handed out as memfds. A region is a budget of DRAM, on one NUMA node or on all of them.
+ *
+ * Each allocation is an inode of its own, so no holder can reach another's bytes, and the kernel zeroes every page. It is
+ * sealed against growing (a holder cannot take more than its share) and against further seals, but not against shrinking:
+ * truncating it to nothing is how it is revoked. That gives SIGBUS in every mapping and frees the pages; growing it again
+ * is impossible even for us, so a revoked memfd is finished. Pages that somebody still references are freed by the kernel
+ * when the reference goes; nobody else gets them before.
+ *
+ * Alignments of 2 MiB and more, and page sizes that were demanded, get hugetlb pages where there are free ones. They are
+ * allocated at once: a shortage is an error now and not a SIGBUS later. Without them it is plain shared memory, which the
+ * kernel may back with huge pages as well.
+ *
+ * Each holder gets an open file of its own, made by opening our descriptor again, so that file positions and flags are
+ * not shared between users. The inode's mode allows holders to open it again through /proc/self/fd, for writing only
+ * until the first read-only holder exists: from then on that would be a way around being read-only. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/memfd.h>
+#include <numa.h>
+#include <numaif.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "huge-pages.h"
+#include "log.h"
+#include "provider.h"
+#include "region.h"
+#include "size.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define HUGE_PAGE (2 * MIB)
+
+static uint64_t small_page(void) {
+        return (uint64_t) sysconf(_SC_PAGESIZE);
+}
+
+static bool node_exists(int node) {
+        return numa_available() >= 0 ? node >= 0 && node <= numa_max_node() && numa_node_size64(node, NULL) > 0
+                                     : node == 0;
+}
+
+static int memfd_probe(Region *region, const RegionConfig *config, Failure *failure) {
+        uint64_t whole, size;
+
+        if (config->numa_node >= 0 && !node_exists(config->numa_node))
+                return failure_set(failure, REFUSAL_RegionUnusable, "NumaNode=%d: there is no such node with memory",
+                                   config->numa_node);
+
+        whole = (uint64_t) sysconf(_SC_PHYS_PAGES) * small_page();
+        if (config->numa_node >= 0 && numa_available() >= 0)
+                whole = (uint64_t) numa_node_size64(config->numa_node, NULL);
+
+        if (!config->size)
+                return failure_set(failure, REFUSAL_RegionUnusable,
+                                   "the configuration has no Size= for it, such as 16G or 25%%");
+        if (size_parse_part(config->size, whole, &size) < 0 || size == SIZE_INFINITE)
+                return failure_set(failure, REFUSAL_RegionUnusable, "Size=%s is no size that a region can have",
+                                   config->size);
+        size -= size % small_page();
+        if (size == 0)
+                return failure_set(failure, REFUSAL_RegionUnusable, "Size=%s is less than a page", config->size);
+        if (size > whole)
+                return failure_set(failure, REFUSAL_RegionUnusable, "Size=%s is more than the %s there are",
+                                   config->size, SIZE_TEXT(whole));
+
+        region->size = size;
+        region->numa_node = config->numa_node;
+        region->granularity = small_page();
+        region->n_alignments = 3;
+        region->alignments[0] = small_page();
+        region->alignments[1] = HUGE_PAGE;
+        region->alignments[2] = GIB;
+        return 0;
+}
+
+static int plan_node(const Region *region, const Request *request, Piece *piece, Failure *failure) {
+        piece->numa_node = region->numa_node;
+        if (!request->numa_node_set)
+                return 0;
+
+        if (request->numa_node > INT32_MAX || !node_exists((int) request->numa_node))
+                return failure_set(failure, REFUSAL_BadOption, "option numa-node: there is no node %" PRIu32 " with memory",
+                                   request->numa_node);
+        if (region->numa_node >= 0 && (uint32_t) region->numa_node != request->numa_node)
+                return failure_set(failure, REFUSAL_BadOption, "option numa-node: region '%s' lies on node %d",
+                                   region->name, region->numa_node);
+
+        piece->numa_node = (int) request->numa_node;
+        return 0;
+}
+
+static int memfd_plan(const Region *region, const Request *request, Piece *piece, Failure *failure) {
+        int r;
+
+        *piece = (Piece){
+                .alignment = request->alignment,
+                .page_size = request->alignment >= HUGE_PAGE ? HUGE_PAGE : small_page(),
+                .prefault = request->prefault,
+                .fd = -EBADF,
+        };
+
+        if (request->persistent)
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "option persistent: region '%s' is ordinary memory and forgets at power-off",
+                                   region->name);
+
+        if (request->page_size_set) {
+                if (request->page_size != small_page() && !huge_pages_exist(request->page_size))
+                        return failure_set(failure, REFUSAL_BadOption,
+                                           "option page-size: this machine has no pages of %s; see /sys/kernel/mm/hugepages",
+                                           SIZE_TEXT(request->page_size));
+                piece->page_size = request->page_size;
+                piece->page_size_demanded = true;
+        }
+
+        r = plan_node(region, request, piece, failure);
+        if (r < 0)
+                return r;
+
+        r = size_round_up(request->size, piece->page_size, &piece->length);
+        if (r < 0 || piece->length > INT64_MAX)
+                return failure_set(failure, REFUSAL_BadSize, "the size %" PRIu64 ", rounded up to pages of %s, is too large",
+                                   request->size, SIZE_TEXT(piece->page_size));
+        return 0;
+}
+
+/* A new memfd, empty and unsealed. MFD_NOEXEC_SEAL is newer than the oldest kernel we run on. */
+static int memfd_make(const char *id, unsigned flags) {
+        char name[64];
+        int fd;
+
+        (void) snprintf(name, sizeof(name), "daxbroker:%s", id);
+        flags |= MFD_CLOEXEC | MFD_ALLOW_SEALING;
+
+        fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+        if (fd < 0 && errno == EINVAL)
+                fd = memfd_create(name, flags);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int memfd_finish(int fd) {
+        /* holders may open it again, nobody may execute it; without MFD_NOEXEC_SEAL it starts as 0777 */
+        if (fchmod(fd, 0666) < 0)
+                return -errno;
+
+        return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
+static int node_mask_set(struct bitmask **ret, int node) {
+        struct bitmask *mask;
+
+        mask = numa_allocate_nodemask();
+        if (!mask)
+                return -ENOMEM;
+
+        *ret = numa_bitmask_setbit(mask, (unsigned) node);
+        return 0;
+}
+
+/* hugetlb pages, all of them present. The node is chosen by this thread's policy: a hugetlb inode keeps none. */
+static int carve_hugetlb(const Piece *piece, const char *id, int *ret_fd) {
+        _cleanup_close_ int fd = -EBADF;
+        struct bitmask *mask = NULL;
+        int r;
+
+        fd = memfd_make(id, MFD_HUGETLB | ((unsigned) __builtin_ctzll(piece->page_size) << MFD_HUGE_SHIFT));
+        if (fd < 0)
+                return fd;
+        if (ftruncate(fd, (off_t) piece->length) < 0)
+                return -errno;
+
+        if (piece->numa_node >= 0 && numa_available() >= 0) {
+                r = node_mask_set(&mask, piece->numa_node);
+                if (r < 0)
+                        return r;
+                r = set_mempolicy(MPOL_BIND, mask->maskp, mask->size + 1) < 0 ? -errno : 0;
+                numa_free_nodemask(mask);
+                if (r < 0)
+                        return r;
+        }
+
+        do
+                r = fallocate(fd, 0, 0, (off_t) piece->length) < 0 ? -errno : 0;
+        while (r == -EINTR);
+
+        if (mask)
+                (void) set_mempolicy(MPOL_DEFAULT, NULL, 0);
+        if (r < 0)
+                return r;
+
+        r = memfd_finish(fd);
+        if (r < 0)
+                return r;
+
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+/* With shared memory the policy stays with the inode, for whoever touches the pages later. */
+static int shmem_prepare(const Piece *piece, int fd) {
+        bool huge = piece->alignment >= HUGE_PAGE && piece->length >= HUGE_PAGE && !piece->page_size_demanded;
+        struct bitmask *mask;
+        void *memory;
+        int r = 0;
+
+        if (!piece->prefault && piece->numa_node < 0)
+                return 0;
+
+        memory = mmap(NULL, piece->length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (memory == MAP_FAILED)
+                return -errno;
+
+        if (piece->numa_node >= 0 && numa_available() >= 0) {
+                r = node_mask_set(&mask, piece->numa_node);
+                if (r >= 0) {
+                        if (mbind(memory, piece->length, MPOL_BIND, mask->maskp, mask->size + 1, 0) < 0)
+                                r = -errno;
+                        numa_free_nodemask(mask);
+                }
+        }
+        if (r >= 0 && piece->prefault) {
+                if (huge && huge_pages_for_shmem())
+                        (void) madvise(memory, piece->length, MADV_HUGEPAGE);
+                do
+                        r = madvise(memory, piece->length, MADV_POPULATE_WRITE) < 0 ? -errno : 0;
+                while (r == -EINTR);
+        }
+
+        (void) munmap(memory, piece->length);
+        return r;
+}
+
+static int carve_shmem(const Piece *piece, const char *id, int *ret_fd) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = memfd_make(id, 0);
+        if (fd < 0)
+                return fd;
+        if (ftruncate(fd, (off_t) piece->length) < 0)
+                return -errno;
+
+        r = shmem_prepare(piece, fd);
+        if (r < 0)
+                return r;
+
+        r = memfd_finish(fd);
+        if (r < 0)
+                return r;
+
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int memfd_carve(Piece *piece, const char *id, Failure *failure) {
+        uint64_t available;
+        int r;
+
+        if (piece->page_size > small_page()) {
+                uint64_t wanted = piece->length / piece->page_size;
+                uint64_t there = huge_pages_free(piece->page_size, piece->numa_node);
+
+                r = there >= wanted ? carve_hugetlb(piece, id, &piece->fd) : -ENOSPC;
+                if (r >= 0)
+                        return 0;
+                if (r != -ENOSPC && r != -ENOMEM)
+                        return failure_set_errno(failure, r, "cannot make a memfd with huge pages");
+                if (piece->page_size_demanded)
+                        return failure_set(failure, REFUSAL_NoHugePages,
+                                           "%" PRIu64 " pages of %s are needed, %" PRIu64
+                                           " are free; the admin can reserve more with the sysctl vm.nr_hugepages",
+                                           wanted, SIZE_TEXT(piece->page_size), there);
+        }
+
+        /* The kernel would rather kill a process than fail this, so ask first. */
+        available = piece->prefault ? memory_available() : UINT64_MAX;
+        if (piece->prefault && piece->numa_node >= 0 && numa_available() >= 0) {
+                long long on_node = 0;
+
+                if (numa_node_size64(piece->numa_node, &on_node) >= 0 && on_node >= 0 && (uint64_t) on_node < available)
+                        available = (uint64_t) on_node;
+        }
+        if (piece->length > available)
+                return failure_set(failure, REFUSAL_NoSpace,
+                                   "option prefault: the machine has %s of memory left for it, %s were asked for",
+                                   SIZE_TEXT(available - available % MIB), SIZE_TEXT(piece->length));
+
+        r = carve_shmem(piece, id, &piece->fd);
+        if (r == -ENOMEM || r == -EFAULT || r == -EHWPOISON)
+                return failure_set(failure, REFUSAL_NoSpace, "the kernel has not got %s of memory to give: %s",
+                                   SIZE_TEXT(piece->length), strerror(-r));
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot make a memfd");
+
+        piece->page_size = small_page();
+        return 0;
+}
+
+static int memfd_open(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {
+        char path[64];
+        int fd;
+
+        if (read_only && fchmod(piece->fd, 0644) < 0)
+                return failure_set_errno(failure, -errno, "cannot make the memfd read-only for others");
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", piece->fd);
+        fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        if (fd < 0)
+                return failure_set_errno(failure, -errno, "cannot open the memfd for its holder");
+
+        *ret_fd = fd;
+        return 0;
+}
+
+static int memfd_revoke(Piece *piece, Failure *failure) {
+        int r;
+
+        if (piece->fd < 0)
+                return 0;
+
+        /* Waits for whatever a holder is having done to the inode just now. */
+        do
+                r = ftruncate(piece->fd, 0) < 0 ? -errno : 0;
+        while (r == -EINTR);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot truncate the memfd");
+
+        piece->fd = safe_close(piece->fd);
+        return 0;
+}
+
+static int memfd_recover(Piece *piece, int stored_fd, Failure *failure) {
+        struct stat st;
+        int seals;
+
+        if (stored_fd < 0)
+                return failure_set(failure, REFUSAL_Failed, "the service manager has not kept its descriptor");
+        if (fstat(stored_fd, &st) < 0)
+                return failure_set_errno(failure, -errno, "cannot look at its descriptor");
+
+        seals = fcntl(stored_fd, F_GET_SEALS);
+        if (seals < 0 || (seals & (F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_SHRINK)) != (F_SEAL_GROW | F_SEAL_SEAL))
+                return failure_set(failure, REFUSAL_Failed, "the descriptor kept for it is not one of ours");
+        if (st.st_size == 0)
+                return -ESTALE;
+
+        piece->fd = stored_fd;
+        return 0;
+}
+
+const Provider provider_memfd = {
+        .name = "memfd",
+        .isolation = "inode",
+        .persistent = false,
+        .stores_fd = true,
+        .probe = memfd_probe,
+        .plan = memfd_plan,
+        .carve = memfd_carve,
+        .open = memfd_open,
+        .revoke = memfd_revoke,
+        .recover = memfd_recover,
+};

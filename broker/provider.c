@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The list of providers. */
+
+#include "provider.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+
+static const Provider *const providers[] = {
+        &provider_memfd,
+};
+
+const Provider *provider_find(const char *name) {
+        for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
+                if (strcmp(providers[i]->name, name) == 0)
+                        return providers[i];
+
+        return NULL;
+}
+
+void piece_done(Piece *piece) {
+        piece->fd = safe_close(piece->fd);
+        free(piece->handle);
+        piece->handle = NULL;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A record is a small text file, one "key=value" per line, in a fixed order, between a first line that says what it is and
+ * a last one that says it is complete. It is replaced by writing another file and renaming it. Reading is strict: a line
+ * that is missing, out of place, unknown or out of range, or anything after the last one, makes the record unusable as a
+ * whole, because half a record about somebody's memory is worse than none. */
+
+#include "record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "name.h"
+#include "size.h"
+
+#define FIRST_LINE "daxbroker-record=1"
+#define LAST_LINE "complete=yes"
+
+typedef enum FieldType {
+        FIELD_NAME,  /* as name_is_valid() says, or empty if optional */
+        FIELD_TEXT,  /* anything printable, or empty if optional */
+        FIELD_U32,
+        FIELD_U64,
+        FIELD_BOOL,
+} FieldType;
+
+static const struct Field {
+        const char *key;
+        FieldType type;
+        size_t offset;
+        bool optional;
+} fields[] = {
+        { "name", FIELD_NAME, offsetof(Record, name), true },
+        { "region", FIELD_NAME, offsetof(Record, region), false },
+        { "provider", FIELD_NAME, offsetof(Record, provider), false },
+        { "owner", FIELD_U32, offsetof(Record, owner), false },
+        { "group", FIELD_U32, offsetof(Record, group), false },
+        { "mode", FIELD_U32, offsetof(Record, mode), false },
+        { "offset", FIELD_U64, offsetof(Record, offset), false },
+        { "length", FIELD_U64, offsetof(Record, length), false },
+        { "alignment", FIELD_U64, offsetof(Record, alignment), false },
+        { "page-size", FIELD_U64, offsetof(Record, page_size), false },
+        { "persistent", FIELD_BOOL, offsetof(Record, persistent), false },
+        { "created", FIELD_U64, offsetof(Record, created), false },
+        { "unit", FIELD_TEXT, offsetof(Record, unit), true },
+        { "pid", FIELD_U32, offsetof(Record, pid), false },
+        { "handle", FIELD_TEXT, offsetof(Record, handle), true },
+};
+
+#define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+void record_done(Record *record) {
+        free(record->name);
+        free(record->region);
+        free(record->provider);
+        free(record->unit);
+        free(record->handle);
+        *record = (Record){ 0 };
+}
+
+/* The member of the record that the field is about; the table says its type. */
+static void *field_target(Record *record, const struct Field *field) {
+        return (char *) record + field->offset;
+}
+
+static const void *field_source(const Record *record, const struct Field *field) {
+        return (const char *) record + field->offset;
+}
+
+static void field_print(FILE *file, const struct Field *field, const void *source) {
+        const char *text;
+
+        fprintf(file, "%s=", field->key);
+        switch (field->type) {
+        case FIELD_NAME:
+        case FIELD_TEXT:
+                text = *(char *const *) source;
+                for (; text && *text; text++)
+                        fputc((unsigned char) *text < ' ' ? '?' : *text, file);
+                break;
+        case FIELD_U32:
+                fprintf(file, "%" PRIu32, *(const uint32_t *) source);
+                break;
+        case FIELD_U64:
+                fprintf(file, "%" PRIu64, *(const uint64_t *) source);
+                break;
+        case FIELD_BOOL:
+                fputs(*(const bool *) source ? "yes" : "no", file);
+        }
+        fputc('\n', file);
+}
+
+int record_format(const Record *record, char **ret) {
+        char *text = NULL;
+        size_t size;
+        FILE *file;
+        bool failed;
+
+        file = open_memstream(&text, &size);
+        if (!file)
+                return -ENOMEM;
+
+        fputs(FIRST_LINE "\n", file);
+        for (size_t i = 0; i < N_FIELDS; i++)
+                field_print(file, &fields[i], field_source(record, &fields[i]));
+        fputs(LAST_LINE "\n", file);
+
+        failed = ferror(file);
+        if (fclose(file) != 0 || failed) {
+                free(text);
+                return -ENOMEM;
+        }
+        if (size > RECORD_SIZE_MAX) {
+                free(text);
+                return -E2BIG;
+        }
+
+        *ret = text;
+        return 0;
+}
+
+static int number_parse(const char *text, uint64_t max, uint64_t *ret) {
+        uint64_t value = 0;
+
+        if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+                return -EBADMSG;
+        for (; *text; text++)
+                if (*text < '0' || *text > '9' || __builtin_mul_overflow(value, 10, &value) ||
+                    __builtin_add_overflow(value, (uint64_t) (*text - '0'), &value))
+                        return -EBADMSG;
+
+        if (value > max)
+                return -EBADMSG;
+        *ret = value;
+        return 0;
+}
+
+static int string_parse(const struct Field *field, const char *text, char **ret) {
+        if (text[0] == '\0') {
+                *ret = NULL;
+                return field->optional ? 0 : -EBADMSG;
+        }
+        if (field->type == FIELD_NAME && !name_is_valid(text))
+                return -EBADMSG;
+
+        *ret = strdup(text);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int field_parse(const struct Field *field, const char *text, void *target) {
+        uint64_t number;
+        int r;
+
+        switch (field->type) {
+        case FIELD_NAME:
+        case FIELD_TEXT:
+                return string_parse(field, text, target);
+        case FIELD_U32:
+                r = number_parse(text, UINT32_MAX, &number);
+                if (r >= 0)
+                        *(uint32_t *) target = (uint32_t) number;
+                return r;
+        case FIELD_U64:
+                return number_parse(text, UINT64_MAX, target);
+        case FIELD_BOOL:
+                if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+                        return -EBADMSG;
+                *(bool *) target = text[0] == 'y';
+                return 0;
+        }
+
+        return -EBADMSG;
+}
+
+/* What the fields have to be to each other. */
+static const char *record_problem(const Record *record) {
+        if (record->length == 0 || record->length > INT64_MAX || record->offset > INT64_MAX - record->length)
+                return "offset and length are no range";
+        if (!is_power_of_two(record->alignment) || record->alignment > DAXBROKER_ALIGNMENT_MAX)
+                return "the alignment is none";
+        if (!is_power_of_two(record->page_size))
+                return "the page size is none";
+        if (record->mode & ~UINT32_C(0666))
+                return "the mode is none";
+        return NULL;
+}
+
+int record_parse(const char *text, Record *ret, const char **ret_problem) {
+        _cleanup_free_ char *copy = NULL;
+        Record record = { 0 };
+        char *rest, *line;
+        int r = -EBADMSG;
+
+        copy = strdup(text);
+        if (!copy)
+                return -ENOMEM;
+        rest = copy;
+
+        line = strsep(&rest, "\n");
+        if (strcmp(line, FIRST_LINE) != 0) {
+                *ret_problem = "it is no record of a version known here";
+                return -EBADMSG;
+        }
+
+        for (size_t i = 0; i < N_FIELDS; i++) {
+                size_t n = strlen(fields[i].key);
+
+                line = strsep(&rest, "\n");
+                *ret_problem = fields[i].key;
+                if (!line || strncmp(line, fields[i].key, n) != 0 || line[n] != '=')
+                        goto fail;
+                r = field_parse(&fields[i], line + n + 1, field_target(&record, &fields[i]));
+                if (r < 0)
+                        goto fail;
+                r = -EBADMSG;
+        }
+
+        line = strsep(&rest, "\n");
+        *ret_problem = "its end is missing";
+        if (!line || strcmp(line, LAST_LINE) != 0 || !rest || rest[0] != '\0')
+                goto fail;
+
+        *ret_problem = record_problem(&record);
+        if (*ret_problem)
+                goto fail;
+
+        *ret = record;
+        return 0;
+
+fail:
+        record_done(&record);
+        return r;
+}
+
+int record_read(int dir_fd, const char *id, Record *ret, const char **ret_problem) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = file_read(dir_fd, id, RECORD_SIZE_MAX, &text);
+        if (r == -EFBIG || r == -EINVAL) {
+                *ret_problem = "it is too long, or not text";
+                return -EBADMSG;
+        }
+        if (r < 0)
+                return r;
+
+        return record_parse(text, ret, ret_problem);
+}
+
+int record_write(int dir_fd, const char *id, const Record *record) {
+        _cleanup_free_ char *text = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        char temporary[64];
+        int r;
+
+        r = record_format(record, &text);
+        if (r < 0)
+                return r;
+
+        (void) snprintf(temporary, sizeof(temporary), "%s.tmp", id);
+        fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+
+        r = fd_write_all(fd, text, strlen(text));
+        if (r >= 0 && renameat(dir_fd, temporary, dir_fd, id) < 0)
+                r = -errno;
+        if (r < 0)
+                (void) unlinkat(dir_fd, temporary, 0);
+        return r;
+}
+
+int record_remove(int dir_fd, const char *id) {
+        return unlinkat(dir_fd, id, 0) < 0 ? -errno : 0;
+}

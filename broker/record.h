@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What the broker writes down about an allocation, so that its successor knows it. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* No record is longer; a file that is, is not one. */
+#define RECORD_SIZE_MAX 4096
+
+typedef struct Record {
+        char *name; /* NULL if it has none */
+        char *region, *provider;
+        char *unit;   /* of the process that asked; NULL if unknown */
+        char *handle; /* the provider's, NULL if it has none */
+        uint32_t owner, group, mode, pid;
+        uint64_t offset, length, alignment, page_size, created;
+        bool persistent;
+} Record;
+
+/* Writes the record of this id below dir_fd in one step: after a crash or an error the old one is there, or the new one.
+ * Blocks on the file system. */
+int record_write(int dir_fd, const char *id, const Record *record);
+
+/* Reads one. -ENOENT; -EBADMSG if it is not wholly as record_write() would have written it, with *ret_problem (static)
+ * saying what is wrong. */
+int record_read(int dir_fd, const char *id, Record *ret, const char **ret_problem);
+
+int record_remove(int dir_fd, const char *id);
+void record_done(Record *record);
+
+/* The text of a record, and back. */
+int record_format(const Record *record, char **ret);
+int record_parse(const char *text, Record *ret, const char **ret_problem);

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A broker can end at any moment. Three things outlive it: the records, the descriptors in the service manager's store,
+ * and the leases, whose writing ends the holders have. What each combination means:
+ *
+ *      record, descriptor, lease     it goes on as if nothing had happened; without holders and name it ends
+ *      record, descriptor            the lease was taken away: without a name it ends, with one it gets a new lease
+ *      record, lease with holders    they keep their memory, it is counted, and ends with its last holder (detached)
+ *      record alone                  it is gone; the record is removed
+ *      unreadable record             what there is of it is kept in quarantine until an admin has looked at it
+ *      descriptor without record     it was never acknowledged, or had ended: revoked
+ *      lease without record          the same: removed
+ *
+ * Nobody else's memory is touched meanwhile: requests are only accepted when this is done. */
+
+#include "recovery.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "fd-store.h"
+#include "log.h"
+#include "record.h"
+#include "size.h"
+
+typedef struct Recovery {
+        Manager *manager;
+        StoredFd *store;
+        unsigned n_live, n_detached, n_quarantined, n_gone, n_orphans;
+} Recovery;
+
+/* A descriptor that nobody has a record of, on its way out. */
+typedef struct Orphan {
+        Job job;
+        int fd;
+        char id[17];
+} Orphan;
+
+static bool is_id(const char *text) {
+        return strspn(text, "0123456789abcdef") == 16 && text[16] == '\0';
+}
+
+static int orphan_work(Job *job) {
+        Orphan *orphan = (Orphan *) job;
+
+        if (ftruncate(orphan->fd, 0) < 0)
+                return -errno;
+        (void) fd_store_remove(orphan->id);
+        return 0;
+}
+
+static void orphan_done(Job *job, int r) {
+        Orphan *orphan = (Orphan *) job;
+
+        if (r < 0)
+                log_error("descriptor %s has no record and cannot be revoked: %s", orphan->id, strerror(-r));
+        safe_close(orphan->fd);
+        free(orphan);
+}
+
+static int recover_orphans(Recovery *recovery) {
+        StoredFd *stored, *next;
+
+        HASH_ITER(hh, recovery->store, stored, next) {
+                Orphan *orphan;
+
+                if (stored->fd < 0)
+                        continue;
+
+                orphan = calloc(1, sizeof(*orphan));
+                if (!orphan)
+                        return -ENOMEM;
+                orphan->fd = TAKE_FD(stored->fd);
+                orphan->job = (Job){ .work = orphan_work, .done = orphan_done };
+                (void) snprintf(orphan->id, sizeof(orphan->id), "%s", stored->name);
+                worker_pool_submit(recovery->manager->pool, &orphan->job, getuid());
+                recovery->n_orphans++;
+        }
+
+        return 0;
+}
+
+/* The region a record names. If the configuration has none of that name any more, an unusable one keeps the account. */
+static int recover_region(Manager *manager, const char *name, const char *provider, Region **ret) {
+        Region *region;
+        int r;
+
+        region = manager_find_region(manager, name);
+        if (!region) {
+                r = region_new_unconfigured(name, provider_find(provider), &region);
+                if (r < 0)
+                        return r;
+                DL_APPEND(manager->regions, region);
+        } else if (!region->provider)
+                region->provider = provider_find(provider);
+
+        *ret = region;
+        return 0;
+}
+
+static void remove_traces(Manager *manager, const char *id) {
+        (void) fd_store_remove(id);
+        (void) record_remove(manager->records_dir, id);
+        (void) unlinkat(manager->leases_dir, id, 0);
+}
+
+static bool lease_has_holders(const Lease *lease) {
+        struct pollfd now = { .fd = lease->reader };
+
+        return lease->reader >= 0 && !(poll(&now, 1, 0) == 1 && (now.revents & POLLHUP));
+}
+
+/* Takes the shares, makes it known and watches its lease. The allocation is the manager's, or freed. */
+static int recover_link(Recovery *recovery, Allocation *allocation, Region *region) {
+        User *user;
+        int r;
+
+        r = user_get(&recovery->manager->users, allocation->owner, &user);
+        if (r < 0) {
+                allocation_free(allocation);
+                return r;
+        }
+
+        reservation_take(&allocation->reservation, region, allocation->piece.length);
+        charge_take(&allocation->charge, user, allocation->piece.length);
+        user_unref(user);
+        allocation_link(allocation);
+        return allocation->lease.reader >= 0 ? allocation_watch(allocation) : 0;
+}
+
+static int allocation_from_record(Manager *manager, const char *id, Record *record, Allocation **ret) {
+        Allocation *allocation;
+
+        allocation = allocation_new(manager, id);
+        if (!allocation)
+                return -ENOMEM;
+
+        allocation->name = TAKE_PTR(record->name);
+        allocation->unit = TAKE_PTR(record->unit);
+        allocation->owner = record->owner;
+        allocation->group = record->group;
+        allocation->mode = record->mode;
+        allocation->pid = (pid_t) record->pid;
+        allocation->persistent = record->persistent;
+        allocation->created = record->created;
+        allocation->piece.offset = record->offset;
+        allocation->piece.length = record->length;
+        allocation->piece.alignment = record->alignment;
+        allocation->piece.page_size = record->page_size;
+        allocation->piece.handle = TAKE_PTR(record->handle);
+        *ret = allocation;
+        return 0;
+}
+
+/* Opens the lease again, or makes a new one for a named allocation whose lease is gone. */
+static int recover_lease(Manager *manager, Allocation *allocation) {
+        int writer, r;
+
+        r = lease_recover(&allocation->lease, manager->leases_dir, allocation->id);
+        if (r >= 0)
+                return 0;
+
+        log_warning("the lease of allocation %s cannot be opened again: %s", allocation->id, strerror(-r));
+        (void) unlinkat(manager->leases_dir, allocation->id, 0);
+        r = lease_make(&allocation->lease, manager->leases_dir, allocation->id, &writer);
+        if (r >= 0)
+                safe_close(writer); /* without a name it lapses with this, and ends */
+        return r;
+}
+
+/* How it stands with an allocation whose record is good. */
+static int recover_state(Recovery *recovery, Allocation *allocation, const Provider *provider) {
+        Failure failure = { 0 };
+        int fd, r;
+
+        fd = fd_store_find(recovery->store, allocation->id);
+        r = provider->recover(&allocation->piece, fd, &failure);
+        if (r >= 0) {
+                allocation->state = ALLOCATION_LIVE;
+                recovery->n_live++;
+                return 0;
+        }
+
+        safe_close(fd);
+        if (r == -ESTALE || !lease_has_holders(&allocation->lease)) {
+                if (r != -ESTALE && allocation->name)
+                        log_warning("allocation '%s' (%s) is lost: %s", allocation->name, allocation->id, failure.text);
+                return -ESTALE;
+        }
+
+        log_warning("allocation %s of user %u cannot be opened or revoked any more, its holders keep it: %s",
+                    allocation->id, (unsigned) allocation->owner, failure.text);
+        allocation->reason = strdup(failure.text);
+        allocation->state = ALLOCATION_DETACHED;
+        recovery->n_detached++;
+        return 0;
+}
+
+static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
+        Manager *manager = recovery->manager;
+        Allocation *allocation;
+        Region *region;
+        int r;
+
+        r = recover_region(manager, record->region, record->provider, &region);
+        if (r < 0)
+                return r;
+        if (!region->provider || strcmp(region->provider->name, record->provider) != 0) {
+                log_error("allocation %s was made by provider '%s', which region '%s' does not have: left alone", id,
+                          record->provider, region->name);
+                return 0;
+        }
+
+        r = allocation_from_record(manager, id, record, &allocation);
+        if (r < 0)
+                return r;
+
+        r = recover_lease(manager, allocation);
+        if (r < 0) {
+                /* what the service manager keeps, it keeps for the next try */
+                allocation_free(allocation);
+                return r;
+        }
+
+        allocation->in_use = lease_has_holders(&allocation->lease);
+        r = recover_state(recovery, allocation, region->provider);
+        if (r == -ESTALE) {
+                allocation_free(allocation);
+                remove_traces(manager, id);
+                recovery->n_gone++;
+                return 0;
+        }
+
+        if (allocation->name && manager_find_allocation_by_name(manager, allocation->name)) {
+                log_error("allocation %s: its name '%s' is another's, quarantined", id, allocation->name);
+                free(allocation->name);
+                free(allocation->reason);
+                allocation->name = NULL;
+                allocation->reason = strdup("its record has the name of another allocation");
+                allocation->state = ALLOCATION_QUARANTINED;
+                recovery->n_quarantined++;
+        }
+
+        return recover_link(recovery, allocation, region);
+}
+
+/* Nobody can tell whose it was, so nobody gets it; what there is of it stays until an admin frees it. */
+static int recover_unreadable(Recovery *recovery, const char *id, const char *problem) {
+        Manager *manager = recovery->manager;
+        Allocation *allocation;
+        Region *region = NULL, *candidate;
+        struct stat st;
+        char aside[32];
+        int fd;
+
+        log_error("the record of allocation %s cannot be used (%s), set aside as %s.bad", id, problem, id);
+        (void) snprintf(aside, sizeof(aside), "%s.bad", id);
+        (void) renameat(manager->records_dir, id, manager->records_dir, aside);
+
+        DL_FOREACH(manager->regions, candidate)
+                if (candidate->provider && candidate->provider->stores_fd && !region)
+                        region = candidate;
+        fd = fd_store_find(recovery->store, id);
+        if (fd < 0 || !region || fstat(fd, &st) < 0 || st.st_size <= 0) {
+                safe_close(fd);
+                remove_traces(manager, id);
+                return 0;
+        }
+
+        allocation = allocation_new(manager, id);
+        if (!allocation) {
+                safe_close(fd);
+                return -ENOMEM;
+        }
+
+        allocation->owner = (uid_t) -1;
+        allocation->mode = 0;
+        allocation->state = ALLOCATION_QUARANTINED;
+        allocation->reason = strdup("its record cannot be read, so nobody can tell whose it is");
+        allocation->piece.fd = fd;
+        allocation->piece.length = (uint64_t) st.st_size;
+        allocation->piece.alignment = allocation->piece.page_size = 1;
+        (void) lease_recover(&allocation->lease, manager->leases_dir, id);
+        recovery->n_quarantined++;
+        return recover_link(recovery, allocation, region);
+}
+
+static int recover_record(Recovery *recovery, const char *id) {
+        const char *problem = NULL;
+        Record record = { 0 };
+        int r;
+
+        r = record_read(recovery->manager->records_dir, id, &record, &problem);
+        if (r == -EBADMSG)
+                return recover_unreadable(recovery, id, problem);
+        if (r < 0) {
+                log_error("the record of allocation %s cannot be read, left alone: %s", id, strerror(-r));
+                return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? r : 0;
+        }
+
+        r = recover_allocation(recovery, id, &record);
+        record_done(&record);
+        return r;
+}
+
+/* Calls handle for each entry of a directory. */
+static int each_entry(int dir_fd, int (*handle)(Recovery *, const char *), Recovery *recovery) {
+        _cleanup_closedir_ DIR *dir = NULL;
+        struct dirent *entry;
+        int fd, r = 0;
+
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                safe_close(fd);
+                return -ENOMEM;
+        }
+
+        while (r >= 0 && (entry = readdir(dir)))
+                if (entry->d_name[0] != '.')
+                        r = handle(recovery, entry->d_name);
+        return r;
+}
+
+static int handle_record_entry(Recovery *recovery, const char *name) {
+        size_t size = strlen(name);
+
+        if (is_id(name))
+                return recover_record(recovery, name);
+        if (size > 4 && strcmp(name + size - 4, ".tmp") == 0)
+                (void) unlinkat(recovery->manager->records_dir, name, 0); /* somebody died writing it */
+        return 0;
+}
+
+static int handle_lease_entry(Recovery *recovery, const char *name) {
+        if (!manager_find_allocation(recovery->manager, name) &&
+            faccessat(recovery->manager->records_dir, name, F_OK, 0) < 0)
+                (void) unlinkat(recovery->manager->leases_dir, name, 0);
+        return 0;
+}
+
+int recovery_run(Manager *manager) {
+        Recovery recovery = { .manager = manager };
+        int r;
+
+        r = fd_store_take(&recovery.store);
+        if (r < 0) {
+                log_error("cannot take over the descriptors of the service manager: %s", strerror(-r));
+                return r;
+        }
+
+        r = each_entry(manager->records_dir, handle_record_entry, &recovery);
+        if (r >= 0)
+                r = recover_orphans(&recovery);
+        if (r >= 0)
+                r = each_entry(manager->leases_dir, handle_lease_entry, &recovery);
+        recovery.store = fd_store_free(recovery.store);
+        if (r < 0) {
+                log_error("cannot find again what was handed out earlier: %s", strerror(-r));
+                return r;
+        }
+
+        if (recovery.n_live + recovery.n_detached + recovery.n_quarantined + recovery.n_gone + recovery.n_orphans > 0)
+                log_notice("found %u allocations again, and %u detached, %u quarantined, %u ended, %u never handed out",
+                           recovery.n_live, recovery.n_detached, recovery.n_quarantined, recovery.n_gone,
+                           recovery.n_orphans);
+        return 0;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Regions count bytes; providers know what they are. The account is kept by reservations alone, which are embedded in
+ * allocations: used is always the sum of them, and at the end it is zero. */
+
+#include "region.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "size.h"
+
+Region *region_free(Region *region) {
+        if (!region)
+                return NULL;
+
+        assert(region->used == 0 && region->ending == 0 && region->n_reservations == 0);
+        free(region->name);
+        free(region->reason);
+        free(region);
+        return NULL;
+}
+
+void region_disable(Region *region, const char *reason) {
+        LogFields fields = { .event = "unusable", .region = region->name };
+        char *copy;
+
+        copy = strdup(reason);
+        if (!copy)
+                return;
+
+        log_record(LOG_WARNING, &fields, "region '%s' cannot be used: %s", region->name, reason);
+        free(region->reason);
+        region->reason = copy;
+        region->changed = true;
+}
+
+int region_configure(Region *region, const RegionConfig *config) {
+        const Provider *provider = config->provider ? provider_find(config->provider) : NULL;
+        Failure failure = { 0 };
+        Region before = *region;
+
+        if (!config->enabled)
+                (void) failure_set(&failure, REFUSAL_RegionUnusable, "the configuration disables it (Enabled=no)");
+        else if (!config->provider)
+                (void) failure_set(&failure, REFUSAL_RegionUnusable, "the configuration has no Provider= for it");
+        else if (!provider)
+                (void) failure_set(&failure, REFUSAL_RegionUnusable, "there is no provider '%s'", config->provider);
+        else if (region->provider && region->provider != provider && region->n_reservations > 0)
+                (void) failure_set(&failure, REFUSAL_RegionUnusable,
+                                   "it has allocations of provider '%s'; another one takes a restart without them",
+                                   region->provider->name);
+        else {
+                region->provider = provider;
+                if (provider->probe(region, config, &failure) >= 0) {
+                        free(region->reason);
+                        region->reason = NULL;
+                        region->changed = true;
+                        return 0;
+                }
+                /* the account stays, with the facts it was made with */
+                before.provider = provider;
+                *region = before;
+        }
+
+        region_disable(region, failure.text);
+        return region->reason ? 0 : -ENOMEM;
+}
+
+static Region *region_new_empty(const char *name) {
+        Region *region;
+
+        region = calloc(1, sizeof(*region));
+        if (!region)
+                return NULL;
+
+        region->numa_node = -1;
+        region->name = strdup(name);
+        return region->name ? region : region_free(region);
+}
+
+int region_new(const RegionConfig *config, Region **ret) {
+        Region *region;
+
+        region = region_new_empty(config->name);
+        if (!region || region_configure(region, config) < 0) {
+                region_free(region);
+                return -ENOMEM;
+        }
+
+        *ret = region;
+        return 0;
+}
+
+int region_new_unconfigured(const char *name, const Provider *provider, Region **ret) {
+        Region *region;
+
+        region = region_new_empty(name);
+        if (!region)
+                return -ENOMEM;
+
+        region->provider = provider;
+        region_disable(region, "it is no longer configured, and has allocations");
+        if (!region->reason) {
+                region_free(region);
+                return -ENOMEM;
+        }
+
+        *ret = region;
+        return 0;
+}
+
+uint64_t region_available(const Region *region) {
+        return !region->reason && region->size > region->used ? region->size - region->used : 0;
+}
+
+int region_admit(const Region *region, uint64_t bytes, Failure *failure) {
+        uint64_t available = region_available(region);
+
+        if (region->reason)
+                return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", region->name,
+                                   region->reason);
+        if (bytes > region->size)
+                return failure_set(failure, REFUSAL_NoSpace, "region '%s' holds %s in all, %s were asked for",
+                                   region->name, SIZE_TEXT(region->size), SIZE_TEXT(bytes));
+        if (bytes > available)
+                return failure_set(failure, REFUSAL_NoSpace, "region '%s' has %s free of %s, %s were asked for",
+                                   region->name, SIZE_TEXT(available), SIZE_TEXT(region->size), SIZE_TEXT(bytes));
+        return 0;
+}
+
+void reservation_take(Reservation *reservation, Region *region, uint64_t bytes) {
+        assert(!reservation->region);
+
+        reservation->region = region;
+        reservation->bytes = bytes;
+        reservation->ending = false;
+        region->used += bytes;
+        region->n_reservations++;
+        region->changed = true;
+}
+
+void reservation_set_ending(Reservation *reservation) {
+        if (!reservation->region || reservation->ending)
+                return;
+
+        reservation->ending = true;
+        reservation->region->ending += reservation->bytes;
+}
+
+void reservation_release(Reservation *reservation) {
+        Region *region = reservation->region;
+
+        if (!region)
+                return;
+
+        assert(region->used >= reservation->bytes && region->n_reservations > 0);
+        region->used -= reservation->bytes;
+        if (reservation->ending)
+                region->ending -= reservation->bytes;
+        region->n_reservations--;
+        region->changed = true;
+        *reservation = (Reservation){ 0 };
+}

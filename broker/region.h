@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* A source of memory, and the account of its bytes: each is free, used, or on its way back. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "failure.h"
+#include "provider.h"
+
+#define REGION_ALIGNMENTS_MAX 4
+
+struct Region {
+        char *name;
+        char *reason; /* why it is unusable; NULL if it is not */
+        const Provider *provider;
+        uint64_t size;
+        uint64_t used;   /* of which */
+        uint64_t ending; /* being revoked: still used, soon to be free */
+        unsigned n_reservations;
+        uint64_t granularity;
+        uint64_t alignments[REGION_ALIGNMENTS_MAX];
+        unsigned n_alignments;
+        int numa_node;
+        bool changed; /* Available and what follows from it, since the last signal */
+        struct Region *prev, *next;
+};
+
+/* A part of a region's bytes, embedded in what uses them. */
+typedef struct Reservation {
+        Region *region;
+        uint64_t bytes;
+        bool ending;
+} Reservation;
+
+/* Makes a region of a configuration, and probes it. Always succeeds but for -ENOMEM: what cannot be used is an unusable
+ * region that says why. */
+int region_new(const RegionConfig *config, Region **ret);
+Region *region_free(Region *region);
+
+/* An unusable region that only keeps the account of what was carved from it when it was configured. */
+int region_new_unconfigured(const char *name, const Provider *provider, Region **ret);
+
+/* Applies a changed configuration. Sizes can grow and shrink; below what is used, nothing is available until enough has
+ * come back. -ENOMEM leaves it as it was. */
+int region_configure(Region *region, const RegionConfig *config);
+
+/* Makes it unusable. */
+void region_disable(Region *region, const char *reason);
+
+uint64_t region_available(const Region *region);
+
+/* Whether these bytes are to be had now; refuses with NoSpace or RegionUnusable. */
+int region_admit(const Region *region, uint64_t bytes, Failure *failure);
+
+/* Takes them, whether there is room or not: what a record or an admitted request says is used, is used. */
+void reservation_take(Reservation *reservation, Region *region, uint64_t bytes);
+void reservation_set_ending(Reservation *reservation);
+void reservation_release(Reservation *reservation);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "config.h"
+
+/* Gives up what privileges there are, and the way to any: to be called first. -EPERM if we are root. */
+int sandbox_drop_privileges(void);
+
+/* Allows this process, all threads of it, only the system calls that the broker makes. To be called when everything that
+ * starting up needs is done. */
+int sandbox_filter(FilterMode mode);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Puts the broker on the system bus, and tells the bus what changes. Signals reach everybody who listens, so those about
+ * allocations name objects and properties only; who may see the values asks for them. */
+
+#include "server-bus.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "names.h"
+
+#define OBJECT_MANAGER_INTERFACE "org.freedesktop.DBus.ObjectManager"
+
+int server_add_slot(Server *server, sd_bus_slot *slot) {
+        assert(server->n_slots < sizeof(server->slots) / sizeof(server->slots[0]));
+
+        server->slots[server->n_slots++] = slot;
+        return 0;
+}
+
+static void on_allocation_added(Allocation *allocation, void *userdata) {
+        Server *server = userdata;
+        char path[ALLOCATION_PATH_MAX];
+        sd_bus_message *m = NULL;
+
+        if (sd_bus_message_new_signal(server->bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, "InterfacesAdded") >= 0 &&
+            sd_bus_message_append(m, "oa{sa{sv}}", allocation_path(allocation, path), 1, DAXBROKER_ALLOCATION_INTERFACE, 0) >= 0)
+                (void) sd_bus_send(NULL, m, NULL);
+        sd_bus_message_unref(m);
+}
+
+static void on_allocation_removed(Allocation *allocation, void *userdata) {
+        Server *server = userdata;
+        char path[ALLOCATION_PATH_MAX];
+        sd_bus_message *m = NULL;
+
+        if (sd_bus_message_new_signal(server->bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, "InterfacesRemoved") >= 0 &&
+            sd_bus_message_append(m, "oas", allocation_path(allocation, path), 1, DAXBROKER_ALLOCATION_INTERFACE) >= 0)
+                (void) sd_bus_send(NULL, m, NULL);
+        sd_bus_message_unref(m);
+}
+
+static void on_allocation_changed(Allocation *allocation, const char *property, void *userdata) {
+        Server *server = userdata;
+        char path[ALLOCATION_PATH_MAX];
+
+        (void) sd_bus_emit_properties_changed(server->bus, allocation_path(allocation, path), DAXBROKER_ALLOCATION_INTERFACE,
+                                              property, NULL);
+}
+
+static void on_region_added(Region *region, void *userdata) {
+        Server *server = userdata;
+        _cleanup_free_ char *path = NULL;
+
+        if (region_path(region, &path) >= 0)
+                (void) sd_bus_emit_interfaces_added(server->bus, path, DAXBROKER_REGION_INTERFACE, NULL);
+}
+
+static void on_region_changed(Region *region, void *userdata) {
+        Server *server = userdata;
+        _cleanup_free_ char *path = NULL;
+
+        if (region_path(region, &path) >= 0)
+                (void) sd_bus_emit_properties_changed(server->bus, path, DAXBROKER_REGION_INTERFACE, "Available",
+                                                      "LargestAvailable", "Size", "State", "Reason", NULL);
+}
+
+static int server_connect(Server *server) {
+        int r;
+
+        r = sd_bus_open_system(&server->bus);
+        if (r < 0) {
+                log_error("cannot connect to the system bus: %s", strerror(-r));
+                return r;
+        }
+
+        /* Whatever takes us off the bus, a new start sets right; nothing is lost by it. */
+        r = sd_bus_set_exit_on_disconnect(server->bus, true);
+        if (r >= 0)
+                r = sd_bus_attach_event(server->bus, server->manager->event, SD_EVENT_PRIORITY_NORMAL);
+        return r;
+}
+
+static int server_add_objects(Server *server) {
+        sd_bus_slot *slot;
+        int r;
+
+        r = server_add_visibility(server);
+        if (r >= 0)
+                r = server_add_manager(server);
+        if (r >= 0)
+                r = server_add_regions(server);
+        if (r >= 0)
+                r = server_add_allocations(server);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_add_object_manager(server->bus, &slot, DAXBROKER_ROOT_PATH);
+        return r < 0 ? r : server_add_slot(server, slot);
+}
+
+int server_new(Manager *manager, Server **ret) {
+        Server *server;
+        int r;
+
+        server = calloc(1, sizeof(*server));
+        if (!server)
+                return -ENOMEM;
+
+        server->manager = manager;
+        server->observer = (Observer){
+                .allocation_added = on_allocation_added,
+                .allocation_removed = on_allocation_removed,
+                .allocation_changed = on_allocation_changed,
+                .region_added = on_region_added,
+                .region_changed = on_region_changed,
+                .userdata = server,
+        };
+
+        r = server_connect(server);
+        if (r < 0)
+                goto fail;
+        r = callers_watch(server);
+        if (r >= 0)
+                r = server_add_objects(server);
+        if (r < 0) {
+                log_error("cannot put objects on the bus: %s", strerror(-r));
+                goto fail;
+        }
+
+        r = sd_bus_request_name(server->bus, DAXBROKER_BUS_NAME, 0);
+        if (r < 0) {
+                log_error("cannot take the name " DAXBROKER_BUS_NAME ": %s",
+                          r == -EEXIST ? "another broker has it" : strerror(-r));
+                goto fail;
+        }
+
+        manager->observer = &server->observer;
+        *ret = server;
+        return 0;
+
+fail:
+        server_free(server);
+        return r;
+}
+
+Server *server_free(Server *server) {
+        if (!server)
+                return NULL;
+
+        server->manager->observer = NULL;
+        callers_free(server);
+        for (unsigned i = 0; i < server->n_slots; i++)
+                sd_bus_slot_unref(server->slots[i]);
+        sd_bus_flush_close_unref(server->bus);
+        free(server);
+        return NULL;
+}

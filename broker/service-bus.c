@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The order of things at start: privileges, log, configuration, regions, what an earlier broker handed out, the bus, the
+ * system call filter, and only then "ready". At the end the reverse; nothing is revoked by it, the next broker goes on. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "log.h"
+#include "recovery.h"
+#include "sandbox.h"
+#include "server-bus.h"
+#include "service.h"
+#include "size.h"
+
+typedef struct Service {
+        sd_event *event;
+        Manager *manager;
+        Server *server;
+        Waiter reload;
+} Service;
+
+static void notify_reloading(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                          (unsigned long long) now.tv_sec * 1000000 + (unsigned long long) now.tv_nsec / 1000);
+}
+
+static void notify_ready(const Service *service) {
+        const Manager *manager = service->manager;
+        size_t n = 0, n_usable = 0;
+        const Region *region;
+
+        DL_FOREACH(manager->regions, region) {
+                n++;
+                n_usable += region->reason ? 0 : 1;
+        }
+
+        (void) sd_notifyf(false, "READY=1\nSTATUS=%zu of %zu regions usable, default region '%s'", n_usable, n,
+                          manager->config->default_region);
+}
+
+static void on_reloaded(Waiter *waiter) {
+        notify_ready((Service *) (void *) ((char *) waiter - offsetof(Service, reload)));
+}
+
+static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Service *service = userdata;
+
+        (void) source;
+        (void) info;
+        notify_reloading();
+        if (!service->reload.list)
+                manager_reload(service->manager, &service->reload);
+        return 0;
+}
+
+static int service_watch_signals(Service *service) {
+        sigset_t signals;
+        int r;
+
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGTERM);
+        (void) sigaddset(&signals, SIGINT);
+        (void) sigaddset(&signals, SIGHUP);
+        (void) sigaddset(&signals, SIGPIPE);
+        /* before any thread is made, so that all of them have them blocked */
+        r = pthread_sigmask(SIG_BLOCK, &signals, NULL);
+        if (r != 0)
+                return -r;
+
+        r = sd_event_add_signal(service->event, NULL, SIGTERM, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(service->event, NULL, SIGINT, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(service->event, NULL, SIGHUP, on_hang_up, service);
+        return r;
+}
+
+static int service_start(Service *service) {
+        Config *config;
+        int r;
+
+        r = log_start();
+        if (r < 0)
+                return r;
+        r = config_load(&config);
+        if (r < 0)
+                return r;
+        r = manager_new(service->event, config, &service->manager);
+        if (r < 0) {
+                config_free(config);
+                return r;
+        }
+        r = recovery_run(service->manager);
+        if (r < 0)
+                return r;
+        r = server_new(service->manager, &service->server);
+        if (r < 0)
+                return r;
+        r = sandbox_filter(service->manager->config->filter);
+        if (r < 0) {
+                log_error("cannot install the system call filter: %s", strerror(-r));
+                return r;
+        }
+        if (!getenv("NOTIFY_SOCKET"))
+                log_warning("there is no service manager to keep descriptors: a restart leaves the memory with its holders, "
+                            "counted, but it can then neither be opened again nor revoked");
+
+        (void) sd_event_set_watchdog(service->event, true);
+        service->reload.wake = on_reloaded;
+        notify_ready(service);
+        return 0;
+}
+
+/* False if something could not be stopped, and must not be freed. */
+static bool service_stop(Service *service) {
+        bool drained = true;
+
+        (void) sd_notify(false, "STOPPING=1\nSTATUS=Stopping");
+        if (service->manager)
+                drained = manager_drain(service->manager);
+        waiter_remove(&service->reload);
+        service->server = server_free(service->server);
+        if (drained)
+                service->manager = manager_free(service->manager);
+        return drained;
+}
+
+int service_run(void) {
+        Service service = { 0 };
+        bool stopped;
+        int r;
+
+        r = sandbox_drop_privileges();
+        if (r >= 0)
+                r = sd_event_default(&service.event);
+        if (r >= 0)
+                r = service_watch_signals(&service);
+        if (r >= 0)
+                r = service_start(&service);
+        if (r >= 0)
+                r = sd_event_loop(service.event);
+        if (r < 0)
+                log_error("daxbrokerd ends: %s", strerror(-r));
+        else if (r > 0)
+                log_error("daxbrokerd ends: it is no longer connected to the bus");
+
+        stopped = service_stop(&service);
+        log_stop();
+        if (!stopped)
+                _exit(EXIT_FAILURE);
+        sd_event_unref(service.event);
+        return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What each uid holds and has waiting, and what it may. */
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <uthash.h>
+
+#include "config.h"
+#include "failure.h"
+
+/* One uid. Exists as long as it holds anything, or somebody references it. */
+typedef struct User {
+        struct UserTable *table;
+        uid_t uid;
+        unsigned n_refs;
+        uint64_t bytes, count; /* held, endings in progress included */
+        uint64_t n_ending;     /* of count */
+        uint64_t n_pending;    /* calls that wait for an answer */
+        unsigned n_questions[2], n_asked[2]; /* of them to polkit, see authorize.c */
+        UT_hash_handle hh;
+} User;
+
+typedef struct UserTable {
+        User *users;
+} UserTable;
+
+/* A reference to the user of this uid. -ENOMEM. */
+int user_get(UserTable *table, uid_t uid, User **ret);
+User *user_ref(User *user);
+User *user_unref(User *user);
+
+/* A share of a user's quota, embedded in what uses it. */
+typedef struct Charge {
+        User *user; /* owned reference */
+        uint64_t bytes;
+        bool ending;
+} Charge;
+
+/* Whether the user may hold these bytes in one more allocation: its own rule, else the most generous of its groups', else
+ * everybody's. Refuses with QuotaExceeded. */
+int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
+                Failure *failure);
+
+/* Takes the share, whether there is room or not. */
+void charge_take(Charge *charge, User *user, uint64_t bytes);
+void charge_set_ending(Charge *charge);
+void charge_release(Charge *charge);

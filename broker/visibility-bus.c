@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Who may see which allocation. Every message passes here before sd-bus processes it; those that would show allocations to
+ * somebody are held until it is known what he may see:
+ *
+ *      properties of an allocation: its owner's, whom its mode lets read it, else polkit's inspect-other
+ *      GetManagedObjects, Introspect: everything if polkit grants inspect-other without asking anybody, else those
+ *
+ * The object manager and the introspection of sd-bus then list what the enumerator finds visible for the current message.
+ * Calls to allocations that do not exist get the error of our table here, for sd-bus knows none but its own. */
+
+#include <string.h>
+
+#include "names.h"
+#include "server-bus.h"
+
+#define PROPERTIES_INTERFACE "org.freedesktop.DBus.Properties"
+
+/* Whether polkit lets the caller see everybody's allocations: CALL_WAITS, 1, or negative for no. Not asked if there is
+ * nothing he could not see anyway. */
+int call_sees_all(Call *call, Failure *failure) {
+        const Manager *manager = call->server->manager;
+        Allocation *allocation, *next;
+        Details details = { 0 };
+        bool hidden = false;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next)
+                if (!allocation_is_visible(allocation, call->caller)) {
+                        hidden = true;
+                        break;
+                }
+        /* once it was asked, the answer is taken, whatever has come and gone meanwhile */
+        if (!hidden && !call->question)
+                return CALL_DONE;
+
+        details_add(&details, "polkit.message", "Authentication is required to list the memory of other users");
+        return authorize(call, "org.daxbroker1.inspect-other", &details, false, failure);
+}
+
+static int judge_listing(Call *call, Failure *failure) {
+        Server *server = call->server;
+        int r;
+
+        r = call_sees_all(call, failure);
+        if (r == CALL_WAITS)
+                return r;
+
+        server->viewed = call->message;
+        server->viewer = call->caller;
+        server->sees_all = r > 0;
+        return CALL_PASS;
+}
+
+static int judge_properties(Call *call, Failure *failure) {
+        const Allocation *allocation = allocation_from_path(call->server, sd_bus_message_get_path(call->message));
+        Details details = { 0 };
+        int r;
+
+        if (!allocation)
+                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+        if (allocation_is_visible(allocation, call->caller))
+                return CALL_PASS;
+
+        details_add(&details, "region", "%s", allocation->reservation.region->name);
+        details_add(&details, "owner", "%u", (unsigned) allocation->owner);
+        details_add(&details, "polkit.message", "Authentication is required to look at memory of another user");
+        r = authorize(call, "org.daxbroker1.inspect-other", &details, true, failure);
+        return r > 0 ? CALL_PASS : r;
+}
+
+static int refuse_missing(Call *call, Failure *failure) {
+        (void) call;
+        return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+}
+
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Server *server = userdata;
+        const char *path = sd_bus_message_get_path(message), *interface = sd_bus_message_get_interface(message);
+
+        (void) error;
+        server->viewed = NULL;
+        if (!sd_bus_message_is_method_call(message, NULL, NULL) || !path || !interface ||
+            strncmp(path, DAXBROKER_ROOT_PATH, strlen(DAXBROKER_ROOT_PATH)) != 0)
+                return 0;
+
+        if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") ||
+            sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Introspectable", "Introspect"))
+                return call_run(server, message, judge_listing);
+
+        if (strncmp(path, DAXBROKER_ALLOCATION_PATH "/", strlen(DAXBROKER_ALLOCATION_PATH "/")) != 0)
+                return 0;
+        if (strcmp(interface, PROPERTIES_INTERFACE) == 0)
+                return call_run(server, message, judge_properties);
+        if (strcmp(interface, DAXBROKER_ALLOCATION_INTERFACE) == 0 && !allocation_from_path(server, path))
+                return call_run(server, message, refuse_missing);
+        return 0;
+}
+
+int server_add_visibility(Server *server) {
+        sd_bus_slot *slot;
+        int r;
+
+        r = sd_bus_add_filter(server->bus, &slot, on_message, server);
+        return r < 0 ? r : server_add_slot(server, slot);
+}
