@@ -52,12 +52,11 @@ static Status event_print_json(const char *event, const char *object, const char
 static void event_print(const char *event, const char *object, const char *properties) {
         char clock[MOMENT_TEXT_MAX];
 
-        printf("%s %-7s", moment_format_clock(moment_now(), clock), event);
+        moment_format_clock(moment_now(), clock);
         if (*object)
-                printf(" %s", object);
-        if (*properties)
-                printf(" %s", properties);
-        putchar('\n');
+                printf("%s %-7s %s%s%s\n", clock, event, object, *properties ? " " : "", properties);
+        else
+                printf("%s %s\n", clock, event);
 }
 
 static void on_event(const char *event, const char *object, const char *properties, void *userdata) {
