@@ -64,10 +64,10 @@ _public_ daxbroker_allocation *daxbroker_allocation_close(daxbroker_allocation *
                 return NULL;
 
         /* The lease last: while it is held, nobody else can be given this memory. */
-        allocation_end_persistence(allocation);
         allocation_unmap(allocation);
         fd_close(allocation->memory_fd);
         fd_close(allocation->lease_fd);
+        free(atomic_load(&allocation->persistence));
         free(allocation->object);
         free(allocation);
 

@@ -9,6 +9,7 @@
 
 /* A hold on a piece of memory; see allocation.c. */
 
+/* What persist.c knows about it; plain memory. */
 typedef struct Persistence Persistence;
 
 struct daxbroker_allocation {
@@ -40,6 +41,3 @@ int allocation_call_open(const OpenArguments *arguments, Call *ret);
 
 /* See map.c. */
 void allocation_unmap(daxbroker_allocation *allocation);
-
-/* Forgets what persist.c keeps. To be called before unmapping. */
-void allocation_end_persistence(daxbroker_allocation *allocation);

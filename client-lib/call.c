@@ -71,12 +71,90 @@ int call_new_message(const Call *call, sd_bus *bus, sd_bus_message **ret, sd_bus
         return 0;
 }
 
+const sd_bus_error *call_get_error(sd_bus_message *reply, uint64_t answer_by) {
+        static const sd_bus_error timed_out = SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_TIMEOUT, NULL);
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+
+        if (error && sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) && now_usec() >= answer_by)
+                return &timed_out;
+
+        return error;
+}
+
+static int call_keep_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        sd_bus_message **kept = userdata;
+
+        (void) ret_error;
+
+        *kept = sd_bus_message_ref(reply);
+        return 1;
+}
+
+/* sd_bus_call() gives up when a signal arrives, and leaves it open whether the call will be acted on. So we wait by
+ * ourselves. The reply can be one that sd-bus has made up, if there will be none. */
+static int call_wait(sd_bus *bus, sd_bus_message *message, uint64_t timeout, sd_bus_message **ret) {
+        sd_bus_message *reply = NULL;
+        sd_bus_slot *slot;
+        int r;
+
+        r = sd_bus_call_async(bus, &slot, message, call_keep_reply, &reply, timeout);
+        if (r < 0)
+                return r;
+
+        while (!reply) {
+                r = sd_bus_process(bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(bus, UINT64_MAX);
+                if (r < 0 && r != -EINTR)
+                        break;
+        }
+
+        sd_bus_slot_unref(slot);
+        if (!reply)
+                return r;
+
+        *ret = reply;
+        return 0;
+}
+
+/* Makes the call on this connection. */
+static int call_exchange(const Call *call, sd_bus *bus, sd_bus_error *error, Fate *ret_fate) {
+        uint64_t timeout = call_timeout(call), answer_by;
+        sd_bus_message *message, *reply;
+        const sd_bus_error *refusal;
+        int r;
+
+        r = call_new_message(call, bus, &message, error);
+        if (r < 0) {
+                *ret_fate = FATE_ANSWERED;
+                return r;
+        }
+
+        answer_by = now_usec() + timeout;
+        r = call_wait(bus, message, timeout, &reply);
+        sd_bus_message_unref(message);
+        if (r < 0) {
+                *ret_fate = error_fate(NULL, r);
+                return sd_bus_error_set_errnof(error, r, "the call to the daxbroker service failed: %m");
+        }
+
+        refusal = call_get_error(reply, answer_by);
+        if (refusal) {
+                (void) sd_bus_error_copy(error, refusal);
+                *ret_fate = error_fate(error->name, 0);
+                r = -EIO;
+        } else if (call->parse)
+                r = call->parse(reply, call->arguments, call->result);
+
+        sd_bus_message_unref(reply);
+        return r;
+}
+
 /* One attempt. A connection goes back into the pool only if it is known to be in order and to owe us nothing: an answer
  * that comes too late would otherwise lie in the socket, with the lease inside, and keep memory alive. */
 static int call_attempt(const Call *call, daxbroker_client *client, sd_bus_error *error, Fate *ret_fate) {
-        sd_bus_message *message = NULL, *reply = NULL;
         Connection *connection;
-        bool keep = false;
+        bool answered;
         int r;
 
         r = client_take(client, &connection, error);
@@ -85,34 +163,16 @@ static int call_attempt(const Call *call, daxbroker_client *client, sd_bus_error
                 return r;
         }
 
-        r = call_new_message(call, connection->bus, &message, error);
-        if (r < 0) {
-                client_give(client, connection);
-                *ret_fate = FATE_ANSWERED;
-                return r;
-        }
-
-        r = sd_bus_call(connection->bus, message, call_timeout(call), error, &reply);
-        if (r >= 0) {
-                keep = true;
+        r = call_exchange(call, connection->bus, error, ret_fate);
+        answered = !sd_bus_error_is_set(error) || error_is_refusal(error->name);
+        if (answered)
                 atomic_store(&client->answered, true);
-                if (call->parse)
-                        r = call->parse(reply, call->arguments, call->result);
-        } else {
-                *ret_fate = error_fate(error->name, r);
-                keep = *ret_fate == FATE_UNDELIVERED;
-                if (error->name && strncmp(error->name, DAXBROKER_BUS_NAME ".", strlen(DAXBROKER_BUS_NAME ".")) == 0) {
-                        keep = true;
-                        atomic_store(&client->answered, true);
-                }
-        }
 
-        sd_bus_message_unref(reply);
-        sd_bus_message_unref(message);
-        if (keep)
+        if (answered || *ret_fate == FATE_UNDELIVERED)
                 client_give(client, connection);
         else
                 connection_free(connection);
+
         return r;
 }
 

@@ -47,7 +47,9 @@ static int connection_open_bus(sd_bus **ret) {
                 return r;
 
         /* This waits for the bus's greeting. From here on, a call that fails has failed after it was sent. */
-        r = sd_bus_get_unique_name(bus, &unique);
+        do
+                r = sd_bus_get_unique_name(bus, &unique);
+        while (r == -EINTR);
         if (r < 0) {
                 sd_bus_close_unref(bus);
                 return r;

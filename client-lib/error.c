@@ -104,6 +104,10 @@ int error_number(const char *name, int local) {
         return local < 0 && local != -EBADMSG ? local : -EIO;
 }
 
+bool error_is_refusal(const char *name) {
+        return name && strncmp(name, DAXBROKER_ERROR_PREFIX, strlen(DAXBROKER_ERROR_PREFIX)) == 0;
+}
+
 Fate error_fate(const char *name, int local) {
         int known;
 
@@ -115,7 +119,7 @@ Fate error_fate(const char *name, int local) {
         if (known >= 0)
                 return bus_errors[known].fate;
 
-        return error_is_disconnect(local) || local == -EINTR ? FATE_LOST : FATE_ANSWERED;
+        return error_is_disconnect(local) ? FATE_LOST : FATE_ANSWERED;
 }
 
 int error_set_bus(const sd_bus_error *bus_error, int local) {

@@ -25,4 +25,7 @@ int error_set_bus(const sd_bus_error *bus_error, int local);
 /* The negative errno for the name of a D-Bus error. */
 int error_number(const char *name, int local);
 
+/* Whether it is the service itself that says no. */
+bool error_is_refusal(const char *name);
+
 Fate error_fate(const char *name, int local);

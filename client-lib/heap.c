@@ -14,6 +14,7 @@
 
 /* Running out of memory is an error to return, not a reason to exit. */
 #define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION HASH_FNV /* the usual one falls through switch labels, which compilers warn of */
 #include <uthash.h>
 
 typedef struct Entry {

@@ -101,24 +101,20 @@ static bool operation_retry(Operation *operation, Fate fate, int local) {
 
 static int operation_on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         Operation *operation = userdata;
-        const sd_bus_error timed_out = SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_TIMEOUT, NULL), *error;
         daxbroker_allocation *allocation = NULL;
+        const sd_bus_error *error;
         Fate fate;
         int r;
 
         (void) ret_error;
 
-        error = sd_bus_message_get_error(reply);
+        error = call_get_error(reply, operation->answer_by);
         if (!error) {
                 atomic_store(&operation->client->answered, true);
                 r = operation->call.parse(reply, operation->call.arguments, &allocation);
                 operation_finish(operation, r < 0 ? NULL : allocation, r);
                 return 1;
         }
-
-        /* sd-bus has one name for "took too long" and "went away". */
-        if (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) && now_usec() >= operation->answer_by)
-                error = &timed_out;
 
         fate = error_fate(error->name, 0);
         if (!operation_retry(operation, fate, 0))

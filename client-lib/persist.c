@@ -2,9 +2,9 @@
 
 /* Making stores durable, with libpmem2.
  *
- * libpmem2 knows what the processor and the platform need; we have the mapping already, so it is only told about it. It
- * wants to hear the granularity of a mapping it did not make itself, which we learn by having it make one of its own for
- * a moment.
+ * libpmem2 knows what the processor and the platform need. We map by ourselves, so it is asked on a mapping of its own, which
+ * it makes for a moment; what it tells, the granularity and the functions for it, holds for every mapping of the
+ * same memory. (It can also be told about an existing mapping, but version 1.12 leaks memory when it is to forget it.)
  *
  * Where pages are the granularity (memory that is not persistent, or a file system without DAX) we call msync() ourselves: libpmem2
  * does the same, but aborts the program if that fails.
@@ -25,8 +25,11 @@
 #define CACHE_LINE 64
 
 struct Persistence {
-        struct pmem2_map *map;
         enum pmem2_granularity granularity;
+        /* Not called if that is pages. */
+        pmem2_persist_fn persist;
+        pmem2_flush_fn flush;
+        pmem2_drain_fn drain;
 };
 
 /* libpmem2's errors are negative errnos or numbers of its own, far below those. */
@@ -34,54 +37,72 @@ static int persistence_error(int r) {
         return error_set(r > PMEM2_E_UNKNOWN ? r : -EIO, "libpmem2 cannot handle this memory: %s", pmem2_errormsg());
 }
 
-/* What libpmem2 thinks that this memory needs; pages if it cannot make up its mind. */
-static enum pmem2_granularity persistence_probe(const daxbroker_allocation *allocation, struct pmem2_source *source) {
-        enum pmem2_granularity granularity = PMEM2_GRANULARITY_PAGE;
-        struct pmem2_config *config = NULL;
-        struct pmem2_map *map = NULL;
+static int persistence_configure(const daxbroker_allocation *allocation, struct pmem2_config *config) {
         int flags, r;
 
-        if (pmem2_config_new(&config) < 0)
-                return granularity;
-
         flags = fcntl(allocation->memory_fd, F_GETFL);
-        r = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
-        if (r >= 0 && flags >= 0 && (flags & O_ACCMODE) == O_RDONLY)
+        if (flags < 0)
+                return -errno;
+
+        if ((flags & O_ACCMODE) == O_RDONLY) {
                 r = pmem2_config_set_protection(config, PMEM2_PROT_READ);
+                if (r < 0)
+                        return r;
+        }
+
+        r = pmem2_config_set_offset(config, allocation->offset);
+        if (r < 0)
+                return r;
+
+        r = pmem2_config_set_length(config, allocation->mapped_length);
+        if (r < 0)
+                return r;
+
+        return pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+}
+
+/* libpmem2's own mapping of the same memory. With the library locked, as for pmem2_map_delete(). */
+static int persistence_map(const daxbroker_allocation *allocation, struct pmem2_map **ret) {
+        struct pmem2_config *config = NULL;
+        struct pmem2_source *source = NULL;
+        int r;
+
+        r = pmem2_config_new(&config);
+        if (r < 0)
+                return r;
+
+        r = persistence_configure(allocation, config);
         if (r >= 0)
-                r = pmem2_config_set_offset(config, allocation->offset);
-        if (r >= 0)
-                r = pmem2_config_set_length(config, allocation->mapped_length);
-        if (r >= 0)
-                r = pmem2_map_new(&map, config, source);
+                r = pmem2_source_from_fd(&source, allocation->memory_fd);
         if (r >= 0) {
-                granularity = pmem2_map_get_store_granularity(map);
-                (void) pmem2_map_delete(&map);
+                r = pmem2_map_new(ret, config, source);
+                (void) pmem2_source_delete(&source);
         }
 
         (void) pmem2_config_delete(&config);
-        return granularity;
+        return r;
 }
 
-static int persistence_new(const daxbroker_allocation *allocation, void *address, Persistence **ret) {
-        struct pmem2_source *source = NULL;
+/* With the library locked. */
+static int persistence_new(const daxbroker_allocation *allocation, Persistence **ret) {
         Persistence *persistence;
+        struct pmem2_map *map;
         int r;
 
         persistence = calloc(1, sizeof(*persistence));
         if (!persistence)
                 return error_set(-ENOMEM, "out of memory");
 
-        r = pmem2_source_from_fd(&source, allocation->memory_fd);
+        /* What libpmem2 cannot map is nothing that it knows how to flush. msync() is right for everything. */
+        persistence->granularity = PMEM2_GRANULARITY_PAGE;
+
+        r = persistence_map(allocation, &map);
         if (r >= 0) {
-                persistence->granularity = persistence_probe(allocation, source);
-                r = pmem2_map_from_existing(&persistence->map, source, address, allocation->mapped_length,
-                                            persistence->granularity);
-                (void) pmem2_source_delete(&source);
-        }
-        if (r < 0) {
-                free(persistence);
-                return persistence_error(r);
+                persistence->granularity = pmem2_map_get_store_granularity(map);
+                persistence->persist = pmem2_get_persist_fn(map);
+                persistence->flush = pmem2_get_flush_fn(map);
+                persistence->drain = pmem2_get_drain_fn(map);
+                (void) pmem2_map_delete(&map);
         }
 
         *ret = persistence;
@@ -89,11 +110,10 @@ static int persistence_new(const daxbroker_allocation *allocation, void *address
 }
 
 static int persistence_get(daxbroker_allocation *allocation, Persistence **ret) {
-        void *address = atomic_load(&allocation->address);
         Persistence *persistence;
         int r = 0;
 
-        if (!address)
+        if (!atomic_load(&allocation->address))
                 return error_set(-ENODATA, "the memory is not mapped");
 
         persistence = atomic_load(&allocation->persistence);
@@ -101,7 +121,7 @@ static int persistence_get(daxbroker_allocation *allocation, Persistence **ret) 
                 library_lock();
                 persistence = atomic_load(&allocation->persistence);
                 if (!persistence) {
-                        r = persistence_new(allocation, address, &persistence);
+                        r = persistence_new(allocation, &persistence);
                         if (r >= 0)
                                 atomic_store(&allocation->persistence, persistence);
                 }
@@ -112,18 +132,6 @@ static int persistence_get(daxbroker_allocation *allocation, Persistence **ret) 
 
         *ret = persistence;
         return 0;
-}
-
-void allocation_end_persistence(daxbroker_allocation *allocation) {
-        Persistence *persistence = atomic_exchange(&allocation->persistence, NULL);
-
-        if (!persistence)
-                return;
-
-        library_lock();
-        (void) pmem2_map_delete(&persistence->map);
-        library_unlock();
-        free(persistence);
 }
 
 /* The same, for a range, which must lie within the mapping. */
@@ -161,7 +169,7 @@ _public_ int daxbroker_persist(daxbroker_allocation *allocation, const void *add
         if (persistence->granularity == PMEM2_GRANULARITY_PAGE)
                 return persist_pages(address, length);
 
-        pmem2_get_persist_fn(persistence->map)(address, length);
+        persistence->persist(address, length);
         return 0;
 }
 
@@ -177,7 +185,7 @@ _public_ int daxbroker_flush(daxbroker_allocation *allocation, const void *addre
         if (persistence->granularity == PMEM2_GRANULARITY_PAGE)
                 return persist_pages(address, length);
 
-        pmem2_get_flush_fn(persistence->map)(address, length);
+        persistence->flush(address, length);
         return 0;
 }
 
@@ -189,12 +197,15 @@ _public_ int daxbroker_drain(daxbroker_allocation *allocation) {
         if (r < 0)
                 return r;
 
-        pmem2_get_drain_fn(persistence->map)();
+        if (persistence->granularity != PMEM2_GRANULARITY_PAGE)
+                persistence->drain();
         return 0;
 }
 
 _public_ int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *address, size_t length) {
         Persistence *persistence;
+        struct pmem2_map *map;
+        size_t offset;
         int r;
 
         r = persistence_get_for_range(allocation, address, length, &persistence);
@@ -204,12 +215,24 @@ _public_ int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *
         if (persistence->granularity == PMEM2_GRANULARITY_PAGE)
                 return persist_pages(address, length);
 
-        /* libpmem2 takes a plain pointer, and does not write through it. */
-        r = pmem2_deep_flush(persistence->map, (void *) (uintptr_t) address, length);
+        persistence->persist(address, length);
+
+        /* What lies beyond the processor is flushed by the place in the memory, so another mapping of it is as good. */
+        offset = (uintptr_t) address - (uintptr_t) atomic_load(&allocation->address);
+        library_lock();
+        r = persistence_map(allocation, &map);
+        library_unlock();
         if (r < 0)
                 return persistence_error(r);
 
-        return 0;
+        r = pmem2_deep_flush(map, (char *) pmem2_map_get_address(map) + offset, length);
+        if (r < 0)
+                r = persistence_error(r);
+
+        library_lock();
+        (void) pmem2_map_delete(&map);
+        library_unlock();
+        return r;
 }
 
 _public_ int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *ret) {

@@ -3,8 +3,8 @@
 /* The watch: what comes, changes and goes.
  *
  * Anybody on the bus can send a signal that looks like the service's, so the sender is compared with the owner of the
- * service's name, which the bus itself vouches for. The order of things on a new connection is chosen such that no owner and
- * no signal is missed: first follow the owner, then ask for it, then ask for signals. */
+ * service's name, which the bus itself vouches for. On a new connection the owner is asked for last: when the answer is there,
+ * all matches are in force, and what they have brought meanwhile waits until it can be judged. */
 
 #include "call.h"
 #include "client.h"
@@ -180,8 +180,13 @@ static int watch_find_owner(daxbroker_client *client, sd_bus *bus) {
         const char *owner;
         int r;
 
-        r = sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                               "GetNameOwner", &error, &reply, "s", DAXBROKER_BUS_NAME);
+        /* A signal can interrupt it, and asking twice does no harm. */
+        do {
+                sd_bus_error_free(&error);
+                r = sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                       "GetNameOwner", &error, &reply, "s", DAXBROKER_BUS_NAME);
+        } while (r == -EINTR);
+
         if (r < 0 && sd_bus_error_has_name(&error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 r = watch_set_owner(client, "");
         else if (r >= 0) {
@@ -196,22 +201,24 @@ static int watch_find_owner(daxbroker_client *client, sd_bus *bus) {
 }
 
 int watch_install(daxbroker_client *client) {
+        static const struct {
+                const char *match;
+                sd_bus_message_handler_t handler;
+        } matches[] = {
+                { OWNER_MATCH, watch_on_owner },
+                { OBJECTS_MATCH, watch_on_objects },
+                { PROPERTIES_MATCH, watch_on_properties },
+        };
         sd_bus *bus = client->loop.connection->bus;
         int r;
 
-        r = sd_bus_add_match(bus, NULL, OWNER_MATCH, watch_on_owner, client);
-        if (r < 0)
-                return r;
+        for (size_t i = 0; i < sizeof(matches) / sizeof(matches[0]); i++) {
+                r = sd_bus_add_match_async(bus, NULL, matches[i].match, matches[i].handler, NULL, client);
+                if (r < 0)
+                        return r;
+        }
 
-        r = watch_find_owner(client, bus);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_add_match(bus, NULL, OBJECTS_MATCH, watch_on_objects, client);
-        if (r < 0)
-                return r;
-
-        return sd_bus_add_match(bus, NULL, PROPERTIES_MATCH, watch_on_properties, client);
+        return watch_find_owner(client, bus);
 }
 
 _public_ int daxbroker_watch(daxbroker_client *client, daxbroker_watch_callback callback, void *userdata) {
