@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Allocations from elsewhere: descriptors that a parent passed on or that came over a socket. The service is not asked; who
- * has the descriptors has the memory. */
+/* Allocations from elsewhere: descriptors that a parent passed on or that came over a socket. The service
+ * is not asked; who has the descriptors has the memory. */
 
 #include "adopt.h"
 
@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* Plain decimal digits and nothing else: strtoull() on its own takes blanks, signs and wraps negative numbers. */
+/* Plain decimal digits and nothing else: strtoull() on its own takes blanks, signs and wraps negative
+ * numbers. */
 int adopt_parse_uint64(const char *text, uint64_t *ret) {
         unsigned long long value;
         char *end;
@@ -43,7 +44,7 @@ static int adopt_determine_length(int memory, uint64_t offset, uint64_t length, 
 
         if (length == 0) {
                 if (!S_ISREG(status.st_mode) || (uint64_t) status.st_size <= offset)
-                        return error_set(-EINVAL, "the descriptor does not tell its length, and neither does the caller");
+                        return error_set(-EINVAL, "no length is given, and the descriptor has none");
 
                 length = (uint64_t) status.st_size - offset;
         }
@@ -66,7 +67,8 @@ static int adopt_set_cloexec(int fd) {
         return fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-_public_ int daxbroker_adopt_fds(int memory, int lease, uint64_t offset, uint64_t length, daxbroker_allocation **ret) {
+_public_ int daxbroker_adopt_fds(int memory, int lease, uint64_t offset, uint64_t length,
+                                 daxbroker_allocation **ret) {
         daxbroker_allocation *allocation;
         int r;
 
@@ -133,11 +135,11 @@ _public_ int daxbroker_adopt_environment(daxbroker_allocation **ret) {
         if (r < 0)
                 return r;
 
-        /* What came through execve() cannot be close-on-exec. So if it is, the variables were meant for an ancestor, or
-         * have been made use of already, and the number is somebody else's by now. */
+        /* What came through execve() cannot be close-on-exec. So if it is, the variables were meant for an
+         * ancestor, or have been made use of already, and the number is somebody else's by now. */
         flags = fcntl((int) memory, F_GETFD);
         if (flags < 0 || (flags & FD_CLOEXEC))
-                return error_set(-ENXIO, "DAXBROKER_FD in the environment was not passed to this process, or is taken");
+                return error_set(-ENXIO, "DAXBROKER_FD was not passed to this process, or is taken already");
 
         return daxbroker_adopt_fds((int) memory, have_lease ? (int) lease : -1, offset, length, ret);
 }

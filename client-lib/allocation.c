@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A hold on a piece of memory: the memory's descriptor, the lease that keeps it alive, and where in the descriptor it
- * lies.
+/* A hold on a piece of memory: the memory's descriptor, the lease that keeps it alive, and where in the
+ * descriptor it lies.
  *
- * Closing it is a local affair: the service sees that the last copy of the lease is gone. That is what makes it right in
- * a forked child too, which lets go of its own copy and of nobody else's.
+ * Closing it is a local affair: the service sees that the last copy of the lease is gone. That is what
+ * makes it right in a forked child too, which lets go of its own copy and of nobody else's.
  *
- * What the service answers is checked before it is believed, so that a wrong answer is an error here and not a wild
- * pointer later. */
+ * What the service answers is checked before it is believed, so that a wrong answer is an error here and
+ * not a wild pointer later. */
 
 #include "allocation.h"
 
@@ -22,8 +22,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-int allocation_new_consume_fds(int memory_fd, int lease_fd, uint64_t offset, uint64_t length, uint64_t alignment,
-                               const char *object, daxbroker_allocation **ret) {
+int allocation_new_consume_fds(int memory_fd, int lease_fd, uint64_t offset, uint64_t length,
+                               uint64_t alignment, const char *object, daxbroker_allocation **ret) {
         uint64_t page_size = map_page_size(memory_fd);
         daxbroker_allocation *allocation;
         size_t mapped_length, reserve;
@@ -80,35 +80,36 @@ static int allocation_check_range(int memory_fd, uint64_t offset, uint64_t lengt
         struct stat status;
         uint64_t end;
 
-        if (length == 0 || length < size || length > SIZE_MAX || __builtin_add_overflow(offset, length, &end) ||
-            end > INT64_MAX)
+        if (length == 0 || length < size || length > SIZE_MAX ||
+            __builtin_add_overflow(offset, length, &end) || end > INT64_MAX)
                 return error_set(-EPROTO, "the service's answer has an impossible offset or length");
 
         if (fstat(memory_fd, &status) < 0)
                 return error_set_errno(-errno, "cannot look at the memory's descriptor");
 
         if (S_ISREG(status.st_mode) && (uint64_t) status.st_size < end)
-                return error_set(-EPROTO, "the memory is smaller than the service says, or has ended meanwhile");
+                return error_set(-EPROTO, "the memory is smaller than was said, or has ended meanwhile");
 
         return 0;
 }
 
 /* For Call.parse. */
-static int allocation_parse(sd_bus_message *reply, uint64_t size, uint64_t alignment, daxbroker_allocation **ret) {
+static int allocation_parse(sd_bus_message *reply, uint64_t size, uint64_t alignment,
+                            daxbroker_allocation **ret) {
         _cleanup_(fd_close_p) int memory_fd = -EBADF, lease_fd = -EBADF;
-        int borrowed_memory, borrowed_lease, r;
+        int memory, lease, r; /* borrowed from the message */
         uint64_t offset, length;
         const char *object;
 
-        r = sd_bus_message_read(reply, "ohhtt", &object, &borrowed_memory, &borrowed_lease, &offset, &length);
+        r = sd_bus_message_read(reply, "ohhtt", &object, &memory, &lease, &offset, &length);
         if (r <= 0)
                 return error_set(-EPROTO, "the service's answer is not what its interface says");
 
-        memory_fd = fcntl(borrowed_memory, F_DUPFD_CLOEXEC, 3);
+        memory_fd = fcntl(memory, F_DUPFD_CLOEXEC, 3);
         if (memory_fd < 0)
                 return error_set_errno(-errno, "cannot keep the memory's descriptor");
 
-        lease_fd = fcntl(borrowed_lease, F_DUPFD_CLOEXEC, 3);
+        lease_fd = fcntl(lease, F_DUPFD_CLOEXEC, 3);
         if (lease_fd < 0)
                 return error_set_errno(-errno, "cannot keep the lease's descriptor");
 
@@ -159,7 +160,8 @@ int allocation_call_allocate(const daxbroker_request *request, Call *ret) {
                 .parse = allocation_parse_allocate,
                 .interactive = request->interactive,
                 .slow = request->prefault,
-                /* A nameless one that nobody received ends by itself; a named one would be in its own way. */
+                /* A nameless one that nobody received ends by itself; a named one would be in its own
+                 * way. */
                 .once = request->name,
         };
         return 0;
@@ -203,7 +205,8 @@ _public_ int daxbroker_allocate(daxbroker_client *client, const daxbroker_reques
         return 0;
 }
 
-_public_ int daxbroker_open(daxbroker_client *client, const char *name, uint64_t flags, daxbroker_allocation **ret) {
+_public_ int daxbroker_open(daxbroker_client *client, const char *name, uint64_t flags,
+                            daxbroker_allocation **ret) {
         OpenArguments arguments = { .name = (char *) (uintptr_t) name, .flags = flags };
         daxbroker_allocation *allocation;
         Call call;

@@ -32,10 +32,11 @@ typedef struct OpenArguments {
 } OpenArguments;
 
 /* Takes over the descriptors, on success only. object may be NULL, it is copied. */
-int allocation_new_consume_fds(int memory_fd, int lease_fd, uint64_t offset, uint64_t length, uint64_t alignment,
-                               const char *object, daxbroker_allocation **ret);
+int allocation_new_consume_fds(int memory_fd, int lease_fd, uint64_t offset, uint64_t length,
+                               uint64_t alignment, const char *object, daxbroker_allocation **ret);
 
-/* The calls that yield an allocation; to be used as long as the arguments live. result is a daxbroker_allocation **. */
+/* The calls that yield an allocation; to be used as long as the arguments live. result is a
+ * daxbroker_allocation **. */
 int allocation_call_allocate(const daxbroker_request *request, Call *ret);
 int allocation_call_open(const OpenArguments *arguments, Call *ret);
 

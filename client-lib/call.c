@@ -2,10 +2,10 @@
 
 /* One method call, made by a thread that waits for the answer.
  *
- * The service may be restarted at any time, and nobody should notice. So a call that fails because the service or the
- * bus is away is made again for a few seconds, under two conditions: the service must have been seen before (where
- * there is none, the caller wants to know at once), and the call must either surely have had no effect, or be
- * one that can be made twice. */
+ * The service may be restarted at any time, and nobody should notice. So a call that fails because the
+ * service or the bus is away is made again for a few seconds, under two conditions: the service must have
+ * been seen before (where there is none, the caller wants to know at once), and the call must either
+ * surely have had no effect, or be one that can be made twice. */
 
 #include "call.h"
 
@@ -45,7 +45,8 @@ bool call_is_repeatable(const Call *call, Fate fate, int local, bool service_was
 int call_fail(const Call *call, Fate fate, const sd_bus_error *error, int local) {
         if (call->once && fate == FATE_LOST)
                 return error_set(error_number(error->name, local),
-                                 "the daxbroker service went away before it answered, perhaps after it did its work");
+                                 "the daxbroker service went away before it answered, "
+                                 "perhaps after it did its work");
 
         return error_set_bus(error, local);
 }
@@ -90,8 +91,8 @@ static int call_keep_reply(sd_bus_message *reply, void *userdata, sd_bus_error *
         return 1;
 }
 
-/* sd_bus_call() gives up when a signal arrives, and leaves it open whether the call will be acted on. So we wait by
- * ourselves. The reply can be one that sd-bus has made up, if there will be none. */
+/* sd_bus_call() gives up when a signal arrives, and leaves it open whether the call will be acted on. So
+ * we wait by ourselves. The reply can be one that sd-bus has made up, if there will be none. */
 static int call_wait(sd_bus *bus, sd_bus_message *message, uint64_t timeout, sd_bus_message **ret) {
         sd_bus_message *reply = NULL;
         sd_bus_slot *slot;
@@ -150,8 +151,9 @@ static int call_exchange(const Call *call, sd_bus *bus, sd_bus_error *error, Fat
         return r;
 }
 
-/* One attempt. A connection goes back into the pool only if it is known to be in order and to owe us nothing: an answer
- * that comes too late would otherwise lie in the socket, with the lease inside, and keep memory alive. */
+/* One attempt. A connection goes back into the pool only if it is known to be in order and to owe us
+ * nothing: an answer that comes too late would otherwise lie in the socket, with the lease inside, and
+ * keep memory alive. */
 static int call_attempt(const Call *call, daxbroker_client *client, sd_bus_error *error, Fate *ret_fate) {
         Connection *connection;
         bool answered;
@@ -209,7 +211,8 @@ int call_run(daxbroker_client *client, const Call *call, bool *ret_acted) {
                 }
                 if (give_up == 0)
                         give_up = now_usec() + CALL_PATIENCE_USEC;
-                if (!call_is_repeatable(call, fate, r, atomic_load(&client->answered)) || now_usec() >= give_up) {
+                if (now_usec() >= give_up ||
+                    !call_is_repeatable(call, fate, r, atomic_load(&client->answered))) {
                         r = call_fail(call, fate, &error, r);
                         sd_bus_error_free(&error);
                         break;

@@ -39,12 +39,12 @@ int call_fail(const Call *call, Fate fate, const sd_bus_error *error, int local)
 
 int call_new_message(const Call *call, sd_bus *bus, sd_bus_message **ret, sd_bus_error *error);
 
-/* What is wrong with a reply, NULL if nothing is. sd-bus has one name for "took too long" and for "went away"; the time by
- * which there should have been an answer tells which it was. */
+/* What is wrong with a reply, NULL if nothing is. sd-bus has one name for "took too long" and for "went
+ * away"; the time by which there should have been an answer tells which it was. */
 const sd_bus_error *call_get_error(sd_bus_message *reply, uint64_t answer_by);
 
-/* Makes the call and waits for the answer. ret_acted, if not NULL, is set, also on failure: whether an earlier attempt may
- * have been acted on although its answer never came. */
+/* Makes the call and waits for the answer. ret_acted, if not NULL, is set, also on failure: whether an
+ * earlier attempt may have been acted on although its answer never came. */
 int call_run(daxbroker_client *client, const Call *call, bool *ret_acted);
 
 /* Parsers that several calls share. */

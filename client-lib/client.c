@@ -2,11 +2,12 @@
 
 /* A client.
  *
- * A synchronous call takes an idle connection out of the pool, or opens one if there is none, and puts it back when it
- * has its answer. So threads never wait for each other: one that waits for a password dialog has its connection to itself.
- * A few idle ones are kept, more are closed.
+ * A synchronous call takes an idle connection out of the pool, or opens one if there is none, and puts it
+ * back when it has its answer. So threads never wait for each other: one that waits for a password dialog
+ * has its connection to itself. A few idle ones are kept, more are closed.
  *
- * The hidden client behind NULL is a plain variable. It is emptied when the library is unloaded or the program ends. */
+ * The hidden client behind NULL is a plain variable. It is emptied when the library is unloaded or the
+ * program ends. */
 
 #include "client.h"
 

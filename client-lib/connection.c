@@ -2,10 +2,11 @@
 
 /* One connection to the bus.
  *
- * This is the only place that knows how the service is reached. A connection is used by one thread at a time, which
- * who takes it out of a client's pool sees to, and it belongs to the process that made it. sd-bus refuses to work in
- * a forked child, rightly, and it also refuses to free the object there; so a child closes its copy of the socket, which
- * nobody else notices, and leaves the rest lying in the list of all connections. */
+ * This is the only place that knows how the service is reached. A connection is used by one thread at a
+ * time, which who takes it out of a client's pool sees to, and it belongs to the process that made it.
+ * sd-bus refuses to work in a forked child, rightly, and it also refuses to free the object there; so a
+ * child closes its copy of the socket, which nobody else notices, and leaves the rest lying in the list of
+ * all connections. */
 
 #include "connection.h"
 
@@ -14,7 +15,8 @@
 
 #include <stdlib.h>
 
-/* All connections of this process, and those inherited that cannot be freed. Guarded by the library's lock. */
+/* All connections of this process, and those inherited that cannot be freed. Guarded by the library's
+ * lock. */
 static Connection *connections;
 
 static void connection_link(Connection *connection) {
@@ -46,7 +48,8 @@ static int connection_open_bus(sd_bus **ret) {
         if (r < 0)
                 return r;
 
-        /* This waits for the bus's greeting. From here on, a call that fails has failed after it was sent. */
+        /* This waits for the bus's greeting. From here on, a call that fails has failed after it was
+         * sent. */
         do
                 r = sd_bus_get_unique_name(bus, &unique);
         while (r == -EINTR);
@@ -75,7 +78,8 @@ int connection_open(Connection **ret, sd_bus_error *error) {
                 if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
                         return sd_bus_error_set_errnof(error, r, "cannot connect to the system bus: %m");
 
-                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_SERVER, "cannot connect to the system bus: %s",
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_SERVER,
+                                         "cannot connect to the system bus: %s",
                                          strerrordesc_np(-r) ?: "unknown error");
                 return r;
         }
@@ -112,7 +116,8 @@ bool connection_is_usable(Connection *connection) {
         if (!connection_is_ours(connection))
                 return false;
 
-        /* Anybody can send us signals. Who sends more than this at a time costs us a new connection, nothing else. */
+        /* Anybody can send us signals. Who sends more than this at a time costs us a new connection,
+         * nothing else. */
         for (unsigned i = 0; i < 128; i++) {
                 int r;
 

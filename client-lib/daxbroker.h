@@ -9,19 +9,19 @@
  *         void *p = daxbroker_alloc(size, align);
  *         daxbroker_free(p);
  *
- * and the full way: a request says what is wanted, an allocation is what one got, a client is the connection to
- * the service (NULL, everywhere, means a hidden one that is made when first needed).
+ * and the full way: a request says what is wanted, an allocation is what one got, a client is the
+ * connection to the service (NULL, everywhere, means a hidden one that is made when first needed).
  *
  * Errors: functions that return int return 0 or more on success and a negative errno otherwise;
  * daxbroker_last_error() has the sentence that goes with it. Sizes, lengths and offsets are bytes.
  *
- * Threads: every function may be called from any thread at any time, but one object that is being freed must not be
- * in use elsewhere, a request must not be changed while it is used, and the functions of "Event loops" belong to one
- * thread at a time.
+ * Threads: every function may be called from any thread at any time, but one object that is being freed
+ * must not be in use elsewhere, a request must not be changed while it is used, and the functions of
+ * "Event loops" belong to one thread at a time.
  *
- * Fork: a child keeps what it inherited: its copy of the mapping stays valid and keeps the allocation alive until the
- * child frees it or exits, whatever the parent does, short of ending the allocation for everybody. A child may make
- * requests of its own. Descriptors are close-on-exec.
+ * Fork: a child keeps what it inherited: its copy of the mapping stays valid and keeps the allocation
+ * alive until the child frees it or exits, whatever the parent does, short of ending the allocation for
+ * everybody. A child may make requests of its own. Descriptors are close-on-exec.
  *
  * Link with `pkg-config --libs daxbroker`. */
 
@@ -33,37 +33,41 @@
 extern "C" {
 #endif
 
-/* ---- The two-line way ---------------------------------------------------------------------------------------- */
+/* ---- The two-line way --------------------------------------------------------------------------------- */
 
-/* Allocates size bytes (1 or more) at an address that is a multiple of align (a power of two, up to 1 GiB), all zero,
- * mapped for reading and writing and shared with children. From the region that the environment variable
- * DAXBROKER_REGION names, else from the service's default region. Never shows a password dialog.
- * Returns NULL and sets errno; daxbroker_last_error() says more. Free it with daxbroker_free(). */
+/* Allocates size bytes (1 or more) at an address that is a multiple of align (a power of two, up to 1
+ * GiB), all zero, mapped for reading and writing and shared with children. From the region that the
+ * environment variable DAXBROKER_REGION names, else from the service's default region. Never shows a
+ * password dialog. Returns NULL and sets errno; daxbroker_last_error() says more. Free it with
+ * daxbroker_free(). */
 void *daxbroker_alloc(size_t size, size_t align);
 
-/* Unmaps what daxbroker_alloc() returned and lets it go; the memory returns to the region when no child still has it.
- * NULL is fine, any other foreign address is ignored. Keeps errno. */
+/* Unmaps what daxbroker_alloc() returned and lets it go; the memory returns to the region when no child
+ * still has it. NULL is fine, any other foreign address is ignored. Keeps errno. */
 void daxbroker_free(void *memory);
 
-/* The sentence behind this thread's last failed call into this library, such as "region 'dram' has 64 MiB free,
- * 128 MiB were asked for". "" if there was none. Valid until the thread's next failing call; do not free it. */
+/* The sentence behind this thread's last failed call into this library, such as "region 'dram' has 64 MiB
+ * free, 128 MiB were asked for". "" if there was none. Valid until the thread's next failing call; do not
+ * free it. */
 const char *daxbroker_last_error(void);
 
-/* ---- Clients ------------------------------------------------------------------------------------------------- */
+/* ---- Clients ----------------------------------------------------------------------------------------- */
 
-/* A way to the service. It connects when first used and again whenever the service or the bus was restarted. */
+/* A way to the service. It connects when first used and again whenever the service or the bus was
+ * restarted. */
 typedef struct daxbroker_client daxbroker_client;
 
 /* Makes a client. Does not connect yet. Errors: ENOMEM. */
 int daxbroker_client_new(daxbroker_client **ret);
 
-/* Closes the connections. Allocations live on. Callbacks that were pending are not called. Returns NULL; NULL is fine. */
+/* Closes the connections. Allocations live on. Callbacks that were pending are not called. Returns NULL;
+ * NULL is fine. */
 daxbroker_client *daxbroker_client_free(daxbroker_client *client);
 
 /* The version of the running service, such as "0.1.0"; free() it. */
 int daxbroker_get_version(daxbroker_client *client, char **ret);
 
-/* ---- Requests ------------------------------------------------------------------------------------------------ */
+/* ---- Requests ---------------------------------------------------------------------------------------- */
 
 typedef struct daxbroker_request daxbroker_request;
 
@@ -74,7 +78,8 @@ daxbroker_request *daxbroker_request_free(daxbroker_request *request);
 
 /* The region to take it from; NULL for the service's default. Strings are copied. */
 int daxbroker_request_set_region(daxbroker_request *request, const char *region);
-/* Gives it a name (1 to 63 characters A-Z a-z 0-9 . _ -): it then stays after its holders are gone, until it is freed. */
+/* Gives it a name (1 to 63 characters A-Z a-z 0-9 . _ -): it then stays after its holders are gone, until
+ * it is freed. */
 int daxbroker_request_set_name(daxbroker_request *request, const char *name);
 /* Who may open it by name: permission bits, 0 to 0666; 0600 if not set. With group bits and no
  * daxbroker_request_set_group(), the group is the caller's effective one. */
@@ -91,9 +96,10 @@ int daxbroker_request_set_persistent(daxbroker_request *request, int persistent)
 /* Allow polkit to ask the user for a password; the call then takes as long as that takes. */
 int daxbroker_request_set_interactive(daxbroker_request *request, int interactive);
 
-/* ---- Allocations --------------------------------------------------------------------------------------------- */
+/* ---- Allocations ------------------------------------------------------------------------------------- */
 
-/* A hold on a piece of memory: its descriptor, its lease, and its mapping in this process if there is one. */
+/* A hold on a piece of memory: its descriptor, its lease, and its mapping in this process if there is
+ * one. */
 typedef struct daxbroker_allocation daxbroker_allocation;
 
 /* For daxbroker_open(). */
@@ -101,45 +107,57 @@ typedef struct daxbroker_allocation daxbroker_allocation;
 #define DAXBROKER_INTERACTIVE UINT64_C(2) /* allow polkit to ask the user for a password */
 
 /* Asks for memory and waits for the answer. It is not mapped yet. Errors are those of the service, see
- * daxbroker_last_error(): EINVAL (a size, alignment, name or option), ENODEV (no such region), ENXIO (region unusable),
- * ENOSPC, EDQUOT, EEXIST (name taken), EACCES (not authorized), ENOKEY (needs a password), EAGAIN (polkit or the service
- * is not there just now), EBUSY (too many requests waiting), EHOSTDOWN (no service, or no bus), ETIMEDOUT. */
-int daxbroker_allocate(daxbroker_client *client, const daxbroker_request *request, daxbroker_allocation **ret);
+ * daxbroker_last_error(): EINVAL (a size, alignment, name or option), ENODEV (no such region), ENXIO
+ * (region unusable), ENOSPC, EDQUOT, EEXIST (name taken), EACCES (not authorized), ENOKEY (needs a
+ * password), EAGAIN (polkit or the service is not there just now), EBUSY (too many requests waiting),
+ * EHOSTDOWN (no service, or no bus), ETIMEDOUT.
+ *
+ * While the service or the bus is being restarted, calls are made again for up to five seconds, if it has
+ * been seen before and if that is safe. It is not safe for a request with a name that may have been met
+ * already: then the error is EHOSTDOWN, and the name tells whether it was. */
+int daxbroker_allocate(daxbroker_client *client, const daxbroker_request *request,
+                       daxbroker_allocation **ret);
 
 /* Opens a named allocation. Errors: as above, ENOENT (no allocation of this name). Flags: see above. */
 int daxbroker_open(daxbroker_client *client, const char *name, uint64_t flags, daxbroker_allocation **ret);
 
-/* Takes over a hold from elsewhere: descriptors that were inherited or received. length may be 0 if the memory
- * descriptor has a size. lease may be -1. On success the descriptors belong to the allocation. Errors: EBADF, EINVAL. */
+/* Takes over a hold from elsewhere: descriptors that were inherited or received. length may be 0 if the
+ * memory descriptor has a size. lease may be -1. On success the descriptors belong to the allocation.
+ * Errors: EBADF, EINVAL. */
 int daxbroker_adopt_fds(int memory, int lease, uint64_t offset, uint64_t length, daxbroker_allocation **ret);
 
 /* The same for what `daxbrokerctl run` passes on: DAXBROKER_FD, DAXBROKER_LEASE_FD, DAXBROKER_OFFSET and
- * DAXBROKER_LENGTH in the environment. Makes the descriptors close-on-exec. Errors: ENXIO (no such variables). */
+ * DAXBROKER_LENGTH in the environment. Makes the descriptors close-on-exec. Errors: ENXIO (no such
+ * variables, or meant for a parent, or adopted already), EINVAL (no numbers). */
 int daxbroker_adopt_environment(daxbroker_allocation **ret);
 
-/* Lets go: unmaps, closes descriptor and lease. An allocation without a name ends when nobody else holds it; a named
- * one stays. Returns NULL; NULL is fine. */
+/* Lets go: unmaps, closes descriptor and lease. An allocation without a name ends when nobody else holds
+ * it; a named one stays. Returns NULL; NULL is fine. */
 daxbroker_allocation *daxbroker_allocation_close(daxbroker_allocation *allocation);
 
-/* Maps the whole allocation at an address aligned as was asked for, shared; readable, and writable unless it was opened
- * read-only. A second call returns the same address. The mapping belongs to the allocation. Errors: those of mmap(2). */
+/* Maps the whole allocation at an address aligned as was asked for, shared; readable, and writable unless
+ * it was opened read-only. Where it is not known what was asked for (opened, adopted), the address is a
+ * multiple of 1 GiB, which every alignment divides. A second call returns the same address. The mapping
+ * belongs to the allocation. Errors: those of mmap(2). */
 int daxbroker_allocation_map(daxbroker_allocation *allocation, void **ret);
 
-/* Descriptors: borrowed, valid until the allocation is closed. dup(2) to keep one longer. The lease is -1 if unknown. */
+/* Descriptors: borrowed, valid until the allocation is closed. dup(2) to keep one longer. The lease is -1
+ * if unknown. */
 int daxbroker_allocation_get_fd(const daxbroker_allocation *allocation);
 int daxbroker_allocation_get_lease_fd(const daxbroker_allocation *allocation);
 uint64_t daxbroker_allocation_get_offset(const daxbroker_allocation *allocation);
 uint64_t daxbroker_allocation_get_length(const daxbroker_allocation *allocation);
 /* NULL as long as it is not mapped. */
 void *daxbroker_allocation_get_address(const daxbroker_allocation *allocation);
-/* The object on the bus, "/org/daxbroker1/allocation/…"; "" if unknown (adopted). Owned by the allocation. */
+/* The object on the bus, "/org/daxbroker1/allocation/…"; "" if unknown (adopted). Owned by the
+ * allocation. */
 const char *daxbroker_allocation_get_object(const daxbroker_allocation *allocation);
 
-/* The size of the largest pages with which the kernel maps all of it here and now, as it says itself; untouched memory
- * counts as small pages. Errors: ENODATA if it is not mapped. */
+/* The size of the largest pages with which the kernel maps all of it here and now, as it says itself;
+ * untouched memory counts as small pages. Errors: ENODATA if it is not mapped. */
 int daxbroker_allocation_get_page_size(daxbroker_allocation *allocation, uint64_t *ret);
 
-/* ---- Persistence (libpmem2). address and length lie within the mapping, else EINVAL. ------------------------- */
+/* ---- Persistence (libpmem2). address and length lie within the mapping, else EINVAL. ----------------- */
 
 /* Makes stores durable, as far as the memory can: flush, then drain. */
 int daxbroker_persist(daxbroker_allocation *allocation, const void *address, size_t length);
@@ -152,15 +170,17 @@ int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *address, 
 /* What a store must be flushed in: 1 (nothing to flush), the cache line's size, or the page's (msync). */
 int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *ret);
 
-/* ---- What is there ------------------------------------------------------------------------------------------- */
+/* ---- What is there ----------------------------------------------------------------------------------- */
 
-/* The properties of one region or allocation, as the service's interfaces document them, by name. */
+/* The properties of one region or allocation, as the service's interfaces document them, by name. Two have a
+ * form of their own: Holder is "HolderUnit" (a string) and "HolderPid", and Alignments is a string such as
+ * "4096 2097152". What a newer service adds can be read if it is a string or a number. */
 typedef struct daxbroker_info daxbroker_info;
 daxbroker_info *daxbroker_info_free(daxbroker_info *info);
 /* The object on the bus; owned by the info. */
 const char *daxbroker_info_get_object(const daxbroker_info *info);
-/* One property. Integers of any width, signed ones and booleans come as (u)int64. The string is owned by the info.
- * Errors: ENOENT (no such property), EINVAL (of another type). */
+/* One property. Integers of any width and booleans (0 or 1) can be read either way, as far as the value
+ * fits. The string is owned by the info. Errors: ENOENT (no such property), EINVAL (of another type). */
 int daxbroker_info_get_string(const daxbroker_info *info, const char *property, const char **ret);
 int daxbroker_info_get_uint64(const daxbroker_info *info, const char *property, uint64_t *ret);
 int daxbroker_info_get_int64(const daxbroker_info *info, const char *property, int64_t *ret);
@@ -177,23 +197,26 @@ int daxbroker_list_allocations(daxbroker_client *client, daxbroker_list **ret);
 /* One allocation, by name, by object, or by the last part of its object ("which" in what follows, too). */
 int daxbroker_get_allocation(daxbroker_client *client, const char *which, daxbroker_info **ret);
 
-/* Ends an allocation for everybody who holds it: mappings get SIGBUS. Errors: ENOENT, EACCES, EBUSY (a holder keeps it
- * from being revoked; it ends as soon as that is over). */
+/* Ends an allocation for everybody who holds it: mappings get SIGBUS. Errors: ENOENT, EACCES, EBUSY (a
+ * holder keeps it from being revoked; it ends as soon as that is over). */
 int daxbroker_end_allocation(daxbroker_client *client, const char *which);
 /* Changes who may open it from now on. */
 int daxbroker_set_mode(daxbroker_client *client, const char *which, mode_t mode);
 
-/* Would this succeed for the caller now? Returns 0 if so, else the error it would fail with, daxbroker_last_error()
- * having the reason. ret_length may be NULL: the bytes it would get. Nothing is reserved, nobody is asked. */
+/* Would this succeed for the caller now? Returns 0 if so, else the error it would fail with,
+ * daxbroker_last_error() having the reason. ret_length may be NULL: the bytes it would get. Nothing is
+ * reserved, nobody is asked. */
 int daxbroker_check(daxbroker_client *client, const daxbroker_request *request, uint64_t *ret_length);
 
 /* Makes the service read its configuration again. Errors: EACCES. */
 int daxbroker_reload(daxbroker_client *client);
 
-/* ---- Event loops: asynchronous use of a client of one's own (not NULL) --------------------------------------- */
+/* ---- Event loops: asynchronous use of a client of one's own (not NULL) ------------------------------- */
 
-/* Poll the descriptor for the events, or until the time, then call process() until it returns 0. The descriptor can
- * change when the connection is made anew: ask again before each poll. */
+/* Poll the descriptor for the events, or until the time, then call process() until it returns 0. The
+ * descriptor can change when the connection is made anew: ask for all three before each poll. Connecting
+ * waits for the bus, never for the service. A callback may call anything here but process(), and may free
+ * the client; process() then returns 0 and the client must not be used any more. */
 int daxbroker_client_get_fd(daxbroker_client *client);
 int daxbroker_client_get_events(daxbroker_client *client);
 /* CLOCK_MONOTONIC microseconds; UINT64_MAX for never. */
@@ -202,17 +225,20 @@ int daxbroker_client_get_timeout(daxbroker_client *client, uint64_t *ret_usec);
 int daxbroker_client_process(daxbroker_client *client);
 
 /* error is 0 or a negative errno, message its sentence; allocation belongs to the callee, NULL on error. */
-typedef void (*daxbroker_allocation_callback)(daxbroker_allocation *allocation, int error, const char *message,
-                                              void *userdata);
+typedef void (*daxbroker_allocation_callback)(daxbroker_allocation *allocation, int error,
+                                              const char *message, void *userdata);
 int daxbroker_allocate_async(daxbroker_client *client, const daxbroker_request *request,
                              daxbroker_allocation_callback callback, void *userdata);
 int daxbroker_open_async(daxbroker_client *client, const char *name, uint64_t flags,
                          daxbroker_allocation_callback callback, void *userdata);
 
-/* Tells what comes, changes and goes: event is "added", "removed" or "changed", object the path; properties a
- * comma-separated list of what changed ("" otherwise). Values are read with daxbroker_get_allocation(). When the service
- * comes back after a restart, event is "reset" and everything should be listed anew. One watch per client. */
-typedef void (*daxbroker_watch_callback)(const char *event, const char *object, const char *properties, void *userdata);
+/* Tells what comes, changes and goes: event is "added", "removed" or "changed", object the path;
+ * properties a comma-separated list of what changed ("" otherwise). Values are read with
+ * daxbroker_get_allocation(). When the service comes (back) or the bus was restarted, event is "reset",
+ * object is "", and everything should be listed anew. One watch per client; a second call replaces the
+ * callback. What happens after daxbroker_watch() has returned is not missed. */
+typedef void (*daxbroker_watch_callback)(const char *event, const char *object, const char *properties,
+                                         void *userdata);
 int daxbroker_watch(daxbroker_client *client, daxbroker_watch_callback callback, void *userdata);
 
 #ifdef __cplusplus

@@ -2,12 +2,12 @@
 
 /* Errors.
  *
- * Each thread has one sentence, that of its last failed call into the library. It is kept in a fixed buffer: an error
- * about lack of memory must not need memory.
+ * Each thread has one sentence, that of its last failed call into the library. It is kept in a fixed
+ * buffer: an error about lack of memory must not need memory.
  *
- * An error reply of the service is turned into a number with the table in protocol/; the names that the bus and sd-bus
- * use for their own troubles are listed here. They fall into three kinds, because a call may be made again only if
- * nobody has acted on it, or if acting twice does no harm. */
+ * An error reply of the service is turned into a number with the table in protocol/; the names that the
+ * bus and sd-bus use for their own troubles are listed here. They fall into three kinds, because a call
+ * may be made again only if nobody has acted on it, or if acting twice does no harm. */
 
 #include "error.h"
 
@@ -21,15 +21,17 @@
 
 static _Thread_local char sentence[1024];
 
+#define NOT_RUNNING "the daxbroker service is not running"
+
 static const struct {
         const char *name;
         int number;
         Fate fate;
-        const char *sentence; /* instead of the bus's own, where that speaks of the bus and not of the matter */
+        const char *sentence; /* instead of the bus's own, which may not speak of the matter */
 } bus_errors[] = {
-        { SD_BUS_ERROR_SERVICE_UNKNOWN, EHOSTDOWN, FATE_UNDELIVERED, "the daxbroker service is not running" },
-        { SD_BUS_ERROR_NAME_HAS_NO_OWNER, EHOSTDOWN, FATE_UNDELIVERED, "the daxbroker service is not running" },
-        { SD_BUS_ERROR_NO_REPLY, EHOSTDOWN, FATE_LOST, "the daxbroker service went away before it answered" },
+        { SD_BUS_ERROR_SERVICE_UNKNOWN, EHOSTDOWN, FATE_UNDELIVERED, NOT_RUNNING },
+        { SD_BUS_ERROR_NAME_HAS_NO_OWNER, EHOSTDOWN, FATE_UNDELIVERED, NOT_RUNNING },
+        { SD_BUS_ERROR_NO_REPLY, EHOSTDOWN, FATE_LOST, "the service went away before it answered" },
         { SD_BUS_ERROR_DISCONNECTED, EHOSTDOWN, FATE_LOST, "the bus went away before there was an answer" },
         { SD_BUS_ERROR_NO_SERVER, EHOSTDOWN, FATE_UNDELIVERED, NULL },
         { SD_BUS_ERROR_TIMEOUT, ETIMEDOUT, FATE_ANSWERED, "the daxbroker service did not answer in time" },
@@ -136,5 +138,8 @@ int error_set_bus(const sd_bus_error *bus_error, int local) {
         if (!text && bus_error->name)
                 text = bus_error->name;
 
-        return text ? error_set(number, "%s", text) : error_set_errno(number, "the call to the daxbroker service failed");
+        if (!text)
+                return error_set_errno(number, "the call to the daxbroker service failed");
+
+        return error_set(number, "%s", text);
 }

@@ -2,8 +2,9 @@
 
 /* The two-line way: memory by address.
  *
- * It is a table from address to allocation on top of the full interface. Freeing asks nobody: the mapping goes, the
- * lease goes, and the service sees that. A forked child that frees or exits ends nothing that its parent still has. */
+ * It is a table from address to allocation on top of the full interface. Freeing asks nobody: the mapping
+ * goes, the lease goes, and the service sees that. A forked child that frees or exits ends nothing that
+ * its parent still has. */
 
 #include "allocation.h"
 #include "error.h"

@@ -2,8 +2,8 @@
 
 /* The properties of one region or allocation: a bag of names with values.
  *
- * It knows types, not names, so a property that a newer service adds can be read by an older library. Values of a type
- * that it has no form for are left out. */
+ * It knows types, not names, so a property that a newer service adds can be read by an older library.
+ * Values of a type that it has no form for are left out. */
 
 #include "info.h"
 
@@ -232,7 +232,8 @@ static int info_add_numbers(daxbroker_info *info, const char *name, sd_bus_messa
 }
 
 /* What comes next is the variant's content, entered already. */
-static int info_add_value(daxbroker_info *info, const char *name, const char *type, sd_bus_message *message) {
+static int info_add_value(daxbroker_info *info, const char *name, const char *type,
+                          sd_bus_message *message) {
         if (type[0] != '\0' && type[1] == '\0' && strchr("ybnqiuxtsog", type[0]))
                 return info_add_basic(info, name, message, type[0]);
 
@@ -352,7 +353,7 @@ _public_ int daxbroker_info_get_int64(const daxbroker_info *info, const char *pr
         else if (found->type == PROPERTY_UINT64 && found->uint64 <= INT64_MAX)
                 *ret = (int64_t) found->uint64;
         else
-                return error_set(-EINVAL, "the property '%s' is not a number of 64 bits with a sign", property);
+                return error_set(-EINVAL, "the property '%s' is not a number that fits", property);
 
         return 0;
 }

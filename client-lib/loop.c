@@ -2,13 +2,13 @@
 
 /* A client in somebody's event loop.
  *
- * It has one connection, beside those for synchronous calls, which is made when first needed and made again when it is lost:
- * for calls that wait to be repeated by these themselves, for the watch by a timer. Connecting and installing the watch
- * wait for the bus, never for the service.
+ * It has one connection, beside those for synchronous calls, which is made when first needed and made
+ * again when it is lost: for calls that wait to be repeated by these themselves, for the watch by a timer.
+ * Connecting and installing the watch wait for the bus, never for the service.
  *
- * Callbacks may do what they like, freeing the client included. So nothing of the client is touched after a callback
- * without looking whether it is still there, and the memory of a client that was freed by one is given back by
- * daxbroker_client_process(). */
+ * Callbacks may do what they like, freeing the client included. So nothing of the client is touched after
+ * a callback without looking whether it is still there, and the memory of a client that was freed by one
+ * is given back by daxbroker_client_process(). */
 
 #include "loop.h"
 

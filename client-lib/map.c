@@ -2,11 +2,12 @@
 
 /* The mapping of an allocation.
  *
- * The kernel aligns to pages only. So where more is asked for, address space is reserved with room to spare, the memory
- * mapped into it at the aligned place, and the rest given back. Nobody else can get in between, since the place is never
- * free.
+ * The kernel aligns to pages only. So where more is asked for, address space is reserved with room to
+ * spare, the memory mapped into it at the aligned place, and the rest given back. Nobody else can get in
+ * between, since the place is never free.
  *
- * Two threads may map the same allocation at the same time: both do, one wins, the other takes its mapping back. */
+ * Two threads may map the same allocation at the same time: both do, one wins, the other takes its mapping
+ * back. */
 
 #include "map.h"
 
@@ -62,15 +63,17 @@ uint64_t map_page_size(int fd) {
         return page;
 }
 
-/* MAP_SYNC where the file can: then flushing the processor's caches makes stores durable without asking the kernel. The
- * kernel rejects it early where it means nothing, before anything at the address is touched. */
+/* MAP_SYNC where the file can: then flushing the processor's caches makes stores durable without asking
+ * the kernel. The kernel rejects it early where it means nothing, before anything at the address is
+ * touched. */
 static void *map_at(const Mapping *mapping, void *address, int flags) {
         void *p;
 
-        p = mmap(address, mapping->length, mapping->protection, MAP_SHARED_VALIDATE | MAP_SYNC | flags, mapping->fd,
-                 mapping->offset);
+        p = mmap(address, mapping->length, mapping->protection, MAP_SHARED_VALIDATE | MAP_SYNC | flags,
+                 mapping->fd, mapping->offset);
         if (p == MAP_FAILED && (errno == EOPNOTSUPP || errno == EINVAL))
-                p = mmap(address, mapping->length, mapping->protection, MAP_SHARED | flags, mapping->fd, mapping->offset);
+                p = mmap(address, mapping->length, mapping->protection, MAP_SHARED | flags,
+                         mapping->fd, mapping->offset);
 
         return p;
 }
@@ -107,8 +110,9 @@ static int map_aligned(const Mapping *mapping, size_t reserve, void **ret) {
 static int map_make(const Mapping *mapping, size_t reserve, void **ret) {
         void *p;
 
-        /* First as the kernel likes it. It is often aligned well enough, and if the memory cannot be mapped at all, this
-         * finds out while no address is at stake: a failing MAP_FIXED may leave a hole where the reservation was. */
+        /* First as the kernel likes it. It is often aligned well enough, and if the memory cannot be
+         * mapped at all, this finds out while no address is at stake: a failing MAP_FIXED may leave a hole
+         * where the reservation was. */
         p = map_at(mapping, NULL, 0);
         if (p == MAP_FAILED)
                 return -errno;

@@ -2,9 +2,10 @@
 
 /* Calls in an event loop: a call, its arguments, and a callback that is owed.
  *
- * An operation is either on its way, and then it has a slot of the bus, or it waits until it is due: to be sent again after
- * the service was away, or to report that its answer was lost. The rules for repeating are those of synchronous calls.
- * It is unlinked and freed before its callback is called, so the callback can do whatever it wants. */
+ * An operation is either on its way, and then it has a slot of the bus, or it waits until it is due: to be
+ * sent again after the service was away, or to report that its answer was lost. The rules for repeating
+ * are those of synchronous calls. It is unlinked and freed before its callback is called, so the callback
+ * can do whatever it wants. */
 
 #include "operation.h"
 
@@ -192,11 +193,12 @@ bool operation_run_due(daxbroker_client *client) {
                 return false;
 
         if (operation->lost) {
+                const sd_bus_error error = SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_DISCONNECTED, NULL);
+
                 operation->lost = false;
                 if (!operation_retry(operation, FATE_LOST, 0))
-                        operation_finish(operation, NULL,
-                                         call_fail(&operation->call, FATE_LOST,
-                                                   &SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_DISCONNECTED, NULL), 0));
+                        operation_finish(operation, NULL, call_fail(&operation->call, FATE_LOST, &error, 0));
+
                 return true;
         }
 
@@ -232,8 +234,8 @@ void operation_forget_all(daxbroker_client *client) {
 }
 
 /* Takes over the operation, whose arguments are in place. */
-static int operation_start(Operation *operation, daxbroker_client *client, daxbroker_allocation_callback callback,
-                           void *userdata) {
+static int operation_start(Operation *operation, daxbroker_client *client,
+                           daxbroker_allocation_callback callback, void *userdata) {
         int r;
 
         operation->client = client;

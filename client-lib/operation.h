@@ -13,7 +13,8 @@ uint64_t operation_next_due(const daxbroker_client *client);
 /* Sends one that is due. Returns whether there was one. May call a callback. */
 bool operation_run_due(daxbroker_client *client);
 
-/* The connection is lost: those that can be made again wait for that, the others fail when they are due, which is now. */
+/* The connection is lost: those that can be made again wait for that, the others fail when they are due,
+ * which is now. */
 void operation_lose_all(daxbroker_client *client);
 
 /* Drops them, without calling callbacks. */

@@ -3,9 +3,9 @@
 /* The size of the pages that a mapping really has.
  *
  * The kernel maps with large pages when it can and small ones when it must, and only says afterwards, in
- * /proc/self/smaps: per area, the size of its pages (which is that of huge pages for hugetlb and DAX devices), and how many
- * bytes happen to be mapped by a huge page where small ones are the rule. A range is said to have huge pages if all of
- * it has. */
+ * /proc/self/smaps: per area, the size of its pages (which is that of huge pages for hugetlb and DAX
+ * devices), and how many bytes happen to be mapped by a huge page where small ones are the rule. A range
+ * is said to have huge pages if all of it has. */
 
 #include "page-size.h"
 

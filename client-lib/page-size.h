@@ -19,7 +19,8 @@ typedef struct PageSizeScan {
         uint64_t page, huge;
 } PageSizeScan;
 
-#define PAGE_SIZE_SCAN(first, last, pmd) ((PageSizeScan) { .start = (first), .end = (last), .huge_page = (pmd), .covered = (first) })
+#define PAGE_SIZE_SCAN(first, last, pmd)                                                                \
+        ((PageSizeScan) { .start = (first), .end = (last), .huge_page = (pmd), .covered = (first) })
 
 void page_size_scan_line(PageSizeScan *scan, const char *line);
 

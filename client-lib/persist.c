@@ -2,15 +2,16 @@
 
 /* Making stores durable, with libpmem2.
  *
- * libpmem2 knows what the processor and the platform need. We map by ourselves, so it is asked on a mapping of its own, which
- * it makes for a moment; what it tells, the granularity and the functions for it, holds for every mapping of the
- * same memory. (It can also be told about an existing mapping, but version 1.12 leaks memory when it is to forget it.)
+ * libpmem2 knows what the processor and the platform need. We map by ourselves, so it is asked on a
+ * mapping of its own, which it makes for a moment; what it tells, the granularity and the functions for
+ * it, holds for every mapping of the same memory. (It can also be told about an existing mapping, but
+ * version 1.12 leaks memory when it is to forget it.)
  *
- * Where pages are the granularity (memory that is not persistent, or a file system without DAX) we call msync() ourselves: libpmem2
- * does the same, but aborts the program if that fails.
+ * Where pages are the granularity (memory that is not persistent, or a file system without DAX) we call
+ * msync() ourselves: libpmem2 does the same, but aborts the program if that fails.
  *
- * libpmem2 keeps a book of mappings behind a lock of its own, so what touches the book is done under ours, for the
- * sake of fork(). */
+ * libpmem2 keeps a book of mappings behind a lock of its own, so what touches the book is done under ours,
+ * for the sake of fork(). */
 
 #include "allocation.h"
 #include "error.h"
@@ -34,7 +35,8 @@ struct Persistence {
 
 /* libpmem2's errors are negative errnos or numbers of its own, far below those. */
 static int persistence_error(int r) {
-        return error_set(r > PMEM2_E_UNKNOWN ? r : -EIO, "libpmem2 cannot handle this memory: %s", pmem2_errormsg());
+        return error_set(r > PMEM2_E_UNKNOWN ? r : -EIO, "libpmem2 cannot handle this memory: %s",
+                         pmem2_errormsg());
 }
 
 static int persistence_configure(const daxbroker_allocation *allocation, struct pmem2_config *config) {
@@ -93,7 +95,8 @@ static int persistence_new(const daxbroker_allocation *allocation, Persistence *
         if (!persistence)
                 return error_set(-ENOMEM, "out of memory");
 
-        /* What libpmem2 cannot map is nothing that it knows how to flush. msync() is right for everything. */
+        /* What libpmem2 cannot map is nothing that it knows how to flush. msync() is right for
+         * everything. */
         persistence->granularity = PMEM2_GRANULARITY_PAGE;
 
         r = persistence_map(allocation, &map);
@@ -217,7 +220,8 @@ _public_ int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *
 
         persistence->persist(address, length);
 
-        /* What lies beyond the processor is flushed by the place in the memory, so another mapping of it is as good. */
+        /* What lies beyond the processor is flushed by the place in the memory, so another mapping of it
+         * is as good. */
         offset = (uintptr_t) address - (uintptr_t) atomic_load(&allocation->address);
         library_lock();
         r = persistence_map(allocation, &map);

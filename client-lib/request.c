@@ -2,8 +2,9 @@
 
 /* A request: what is wanted.
  *
- * It says nothing about what is possible; the service judges, and its words are better than ours could be. Only what was
- * set is sent, so a program that uses none of the newer options works with an older service. */
+ * It says nothing about what is possible; the service judges, and its words are better than ours could be.
+ * Only what was set is sent, so a program that uses none of the newer options works with an older
+ * service. */
 
 #include "request.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Questions and orders to the service that yield no memory: about one allocation, which may be named in three ways, and
- * about the service itself. */
+/* Questions and orders to the service that yield no memory: about one allocation, which may be named in
+ * three ways, and about the service itself. */
 
 #include "call.h"
 #include "error-names.h"
@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ALLOCATION_PREFIX DAXBROKER_ALLOCATION_PATH "/"
 
 bool service_is_allocation_id(const char *text) {
         return strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16;
@@ -36,7 +38,7 @@ static int service_resolve(daxbroker_client *client, const char *which, char **r
                 return error_set(-EINVAL, "no allocation is named");
 
         if (which[0] == '/') {
-                if (strncmp(which, DAXBROKER_ALLOCATION_PATH "/", strlen(DAXBROKER_ALLOCATION_PATH "/")) != 0 ||
+                if (strncmp(which, ALLOCATION_PREFIX, strlen(ALLOCATION_PREFIX)) != 0 ||
                     sd_bus_object_path_is_valid(which) <= 0)
                         return error_set(-ENOENT, "'%s' is not the object of an allocation", which);
 
@@ -48,7 +50,7 @@ static int service_resolve(daxbroker_client *client, const char *which, char **r
         if (r != -ENOENT || !service_is_allocation_id(which))
                 return r;
 
-        if (asprintf(ret, "%s/%s", DAXBROKER_ALLOCATION_PATH, which) < 0)
+        if (asprintf(ret, "%s%s", ALLOCATION_PREFIX, which) < 0)
                 return error_set(-ENOMEM, "out of memory");
 
         return 0;
@@ -161,7 +163,8 @@ static int service_parse_check(sd_bus_message *reply, const void *arguments, voi
         return 0;
 }
 
-_public_ int daxbroker_check(daxbroker_client *client, const daxbroker_request *request, uint64_t *ret_length) {
+_public_ int daxbroker_check(daxbroker_client *client, const daxbroker_request *request,
+                             uint64_t *ret_length) {
         uint64_t length;
         Call call = {
                 .path = DAXBROKER_ROOT_PATH,
@@ -187,7 +190,11 @@ _public_ int daxbroker_check(daxbroker_client *client, const daxbroker_request *
 }
 
 _public_ int daxbroker_reload(daxbroker_client *client) {
-        Call call = { .path = DAXBROKER_ROOT_PATH, .interface = DAXBROKER_MANAGER_INTERFACE, .member = "Reload" };
+        Call call = {
+                .path = DAXBROKER_ROOT_PATH,
+                .interface = DAXBROKER_MANAGER_INTERFACE,
+                .member = "Reload",
+        };
 
         return call_run(client, &call, NULL);
 }

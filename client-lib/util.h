@@ -13,27 +13,28 @@
 #define _public_ __attribute__((visibility("default")))
 #define _cleanup_(function) __attribute__((cleanup(function)))
 
-#define TAKE_PTR(pointer)                                                                                      \
-        ({                                                                                                     \
-                __typeof__(pointer) *_taken_from = &(pointer);                                                 \
-                __typeof__(pointer) _taken = *_taken_from;                                                     \
-                *_taken_from = NULL;                                                                           \
-                _taken;                                                                                        \
+#define TAKE_PTR(pointer)                                                                               \
+        ({                                                                                              \
+                __typeof__(pointer) *_taken_from = &(pointer);                                          \
+                __typeof__(pointer) _taken = *_taken_from;                                              \
+                *_taken_from = NULL;                                                                    \
+                _taken;                                                                                 \
         })
 
-#define TAKE_FD(fd)                                                                                            \
-        ({                                                                                                     \
-                int *_taken_from = &(fd);                                                                      \
-                int _taken = *_taken_from;                                                                     \
-                *_taken_from = -EBADF;                                                                         \
-                _taken;                                                                                        \
+#define TAKE_FD(fd)                                                                                     \
+        ({                                                                                              \
+                int *_taken_from = &(fd);                                                               \
+                int _taken = *_taken_from;                                                              \
+                *_taken_from = -EBADF;                                                                  \
+                _taken;                                                                                 \
         })
 
 #define USEC_PER_SEC UINT64_C(1000000)
 #define USEC_PER_MSEC UINT64_C(1000)
 #define NSEC_PER_USEC UINT64_C(1000)
 
-/* Returns -EBADF, to be assigned to the variable that held the descriptor. Keeps errno; a negative fd is fine. */
+/* Returns -EBADF, to be assigned to the variable that held the descriptor. Keeps errno; a negative fd is
+ * fine. */
 static inline int fd_close(int fd) {
         int saved = errno;
 

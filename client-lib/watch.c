@@ -2,9 +2,10 @@
 
 /* The watch: what comes, changes and goes.
  *
- * Anybody on the bus can send a signal that looks like the service's, so the sender is compared with the owner of the
- * service's name, which the bus itself vouches for. On a new connection the owner is asked for last: when the answer is there,
- * all matches are in force, and what they have brought meanwhile waits until it can be judged. */
+ * Anybody on the bus can send a signal that looks like the service's, so the sender is compared with the
+ * owner of the service's name, which the bus itself vouches for. On a new connection the owner is asked
+ * for last: when the answer is there, all matches are in force, and what they have brought meanwhile waits
+ * until it can be judged. */
 
 #include "call.h"
 #include "client.h"
@@ -16,14 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OWNER_MATCH                                                                                            \
-        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"                            \
+#define OWNER_MATCH                                                                                     \
+        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"                     \
         "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" DAXBROKER_BUS_NAME "'"
-#define OBJECTS_MATCH                                                                                          \
-        "type='signal',sender='" DAXBROKER_BUS_NAME "',path='" DAXBROKER_ROOT_PATH "',"                        \
+#define OBJECTS_MATCH                                                                                   \
+        "type='signal',sender='" DAXBROKER_BUS_NAME "',path='" DAXBROKER_ROOT_PATH "',"                 \
         "interface='org.freedesktop.DBus.ObjectManager'"
-#define PROPERTIES_MATCH                                                                                       \
-        "type='signal',sender='" DAXBROKER_BUS_NAME "',path_namespace='" DAXBROKER_ROOT_PATH "',"              \
+#define PROPERTIES_MATCH                                                                                \
+        "type='signal',sender='" DAXBROKER_BUS_NAME "',path_namespace='" DAXBROKER_ROOT_PATH "',"       \
         "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'"
 
 void watch_tell(daxbroker_client *client, const char *event, const char *object, const char *properties) {
@@ -183,8 +184,9 @@ static int watch_find_owner(daxbroker_client *client, sd_bus *bus) {
         /* A signal can interrupt it, and asking twice does no harm. */
         do {
                 sd_bus_error_free(&error);
-                r = sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                       "GetNameOwner", &error, &reply, "s", DAXBROKER_BUS_NAME);
+                r = sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                       "org.freedesktop.DBus", "GetNameOwner", &error, &reply, "s",
+                                       DAXBROKER_BUS_NAME);
         } while (r == -EINTR);
 
         if (r < 0 && sd_bus_error_has_name(&error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
@@ -237,7 +239,8 @@ _public_ int daxbroker_watch(daxbroker_client *client, daxbroker_watch_callback 
                 if (r >= 0)
                         r = watch_install(client);
                 if (r < 0) {
-                        (void) sd_bus_error_set_errnof(&error, r, "cannot watch the daxbroker service");
+                        if (!sd_bus_error_is_set(&error))
+                                (void) sd_bus_error_set_errnof(&error, r, "cannot watch the daxbroker service");
                         r = error_set_bus(&error, r);
                         sd_bus_error_free(&error);
                         return r;
