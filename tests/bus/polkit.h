@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* This world's polkitd: its rules, and what happens when it does not answer. */
+
+/* Puts this JavaScript (ES5) before all other rules, in place of what was put there earlier, and waits until it is in
+ * force; NULL takes it away. */
+void polkit_set_rules(const char *javascript);
+
+/* SIGSTOP: it takes questions and answers none. */
+void polkit_freeze(void);
+void polkit_thaw(void);
+/* SIGKILL; its name is gone from the bus afterwards. Frozen ones die, too. */
+void polkit_kill(void);
+/* After polkit_kill(). */
+void polkit_start(void);
