@@ -140,16 +140,16 @@ static void execute(const Broker *broker, const Inheritance *inheritance) {
                 inheritance_apply(inheritance, service_manager_get_socket(broker->manager));
         g_assert_cmpint(close_range(broker->has_manager ? 3 + inheritance->n : 3, ~0U, CLOSE_RANGE_CLOEXEC), ==, 0);
 
-        g_setenv("RUNTIME_DIRECTORY", broker->runtime, true);
-        g_setenv("STATE_DIRECTORY", broker->state, true);
-        g_setenv("CONFIGURATION_DIRECTORY", broker->configuration, true);
-        g_setenv("DAXBROKER_LOG", "debug", false);
+        g_assert_cmpint(setenv("RUNTIME_DIRECTORY", broker->runtime, 1), ==, 0);
+        g_assert_cmpint(setenv("STATE_DIRECTORY", broker->state, 1), ==, 0);
+        g_assert_cmpint(setenv("CONFIGURATION_DIRECTORY", broker->configuration, 1), ==, 0);
+        g_assert_cmpint(setenv("DAXBROKER_LOG", "debug", 0), ==, 0);
         if (broker->watchdog_usec > 0) {
                 g_autofree char *usec = g_strdup_printf("%" G_GUINT64_FORMAT, broker->watchdog_usec);
                 g_autofree char *pid = g_strdup_printf("%d", getpid());
 
-                g_setenv("WATCHDOG_USEC", usec, true);
-                g_setenv("WATCHDOG_PID", pid, true);
+                g_assert_cmpint(setenv("WATCHDOG_USEC", usec, 1), ==, 0);
+                g_assert_cmpint(setenv("WATCHDOG_PID", pid, 1), ==, 0);
         }
         for (char **variable = broker->environment; variable && *variable; variable++)
                 putenv(*variable);

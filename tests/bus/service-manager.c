@@ -294,11 +294,11 @@ void inheritance_apply(const Inheritance *inheritance, const char *notify_socket
         for (unsigned i = 0; i < inheritance->n; i++)
                 g_assert_cmpint(dup2(inheritance->fds[i], LISTEN_FDS_START + (int) i), >=, 0);
 
-        g_setenv("NOTIFY_SOCKET", notify_socket, true);
+        g_assert_cmpint(setenv("NOTIFY_SOCKET", notify_socket, 1), ==, 0);
         if (inheritance->n > 0) {
-                g_setenv("LISTEN_FDS", number, true);
-                g_setenv("LISTEN_PID", pid, true);
-                g_setenv("LISTEN_FDNAMES", inheritance->names, true);
+                g_assert_cmpint(setenv("LISTEN_FDS", number, 1), ==, 0);
+                g_assert_cmpint(setenv("LISTEN_PID", pid, 1), ==, 0);
+                g_assert_cmpint(setenv("LISTEN_FDNAMES", inheritance->names, 1), ==, 0);
         }
 }
 

@@ -53,8 +53,8 @@ void world_become(const char *user) {
         g_assert_cmpint(initgroups(user, entry->pw_gid), ==, 0);
         g_assert_cmpint(setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid), ==, 0);
         g_assert_cmpint(setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid), ==, 0);
-        g_setenv("HOME", entry->pw_dir, true);
-        g_setenv("USER", user, true);
+        g_assert_cmpint(setenv("HOME", entry->pw_dir, 1), ==, 0);
+        g_assert_cmpint(setenv("USER", user, 1), ==, 0);
 }
 
 void world_run(const char *tool) {
