@@ -13,7 +13,6 @@
 #include "error.h"
 #include "util.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,12 +56,14 @@ static bool page_size_read_header(const char *line, uint64_t *ret_start, uint64_
 static bool page_size_read_field(const char *line, const char *name, uint64_t *ret_bytes) {
         size_t length = strlen(name);
         uint64_t kilobytes, bytes;
-        char unit[3];
+        char *end;
 
         if (strncmp(line, name, length) != 0 || line[length] != ':')
                 return false;
 
-        if (sscanf(line + length + 1, " %" SCNu64 " %2s", &kilobytes, unit) != 2 || strcmp(unit, "kB") != 0)
+        line += length + 1;
+        kilobytes = strtoull(line, &end, 10);
+        if (end == line || strncmp(end, " kB", 3) != 0)
                 return false;
 
         if (__builtin_mul_overflow(kilobytes, 1024, &bytes))
@@ -111,17 +112,18 @@ int page_size_scan_end(PageSizeScan *scan, uint64_t *ret) {
 
 static uint64_t page_size_of_huge_pages(void) {
         uint64_t size = 0;
+        char line[32];
         FILE *file;
 
         file = fopen("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "re");
         if (!file)
                 return HUGE_PAGE_DEFAULT;
 
-        if (fscanf(file, "%" SCNu64, &size) != 1 || size == 0)
-                size = HUGE_PAGE_DEFAULT;
+        if (fgets(line, sizeof(line), file))
+                size = strtoull(line, NULL, 10);
 
         (void) fclose(file);
-        return size;
+        return size > 0 ? size : HUGE_PAGE_DEFAULT;
 }
 
 static int page_size_read(PageSizeScan *scan, uint64_t *ret) {
