@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "file.h"
+
 #define QUEUE_MAX 4096
 #define FIELDS_MAX 10
 #define MESSAGE_MAX 1024
@@ -76,7 +78,9 @@ static void log_entry_add(LogEntry *entry, const char *name, const char *value) 
 static void log_entry_write(const LogEntry *entry) {
         static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" };
         struct iovec iov[FIELDS_MAX];
-        size_t message_name = strlen("MESSAGE=");
+        char *line = NULL;
+        size_t size;
+        FILE *file;
 
         if (log_state.to_journal) {
                 for (unsigned i = 0; i < entry->n_fields; i++)
@@ -85,13 +89,17 @@ static void log_entry_write(const LogEntry *entry) {
                         return;
         }
 
-        flockfile(stderr);
-        fprintf(stderr, "%s: %s", levels[entry->priority & 7], entry->fields[0] + message_name);
+        /* in one piece, because others may write to the same place */
+        file = open_memstream(&line, &size);
+        if (!file)
+                return;
+        fprintf(file, "%s: %s", levels[entry->priority & 7], entry->fields[0] + strlen("MESSAGE="));
         for (unsigned i = 2; i < entry->n_fields; i++)
-                fprintf(stderr, " %s", entry->fields[i]);
-        fputc('\n', stderr);
-        fflush(stderr);
-        funlockfile(stderr);
+                fprintf(file, " %s", entry->fields[i]);
+        fputc('\n', file);
+        if (fclose(file) == 0)
+                (void) fd_write_all(STDERR_FILENO, line, size);
+        free(line);
 }
 
 static LogEntry *log_entry_new(int priority, const char *message) {
