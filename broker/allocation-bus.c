@@ -37,15 +37,15 @@ bool allocation_is_visible(const Allocation *allocation, const Caller *caller) {
 
 /* ---- Methods ---- */
 
-/* The allocation a call is about. */
-static int call_allocation(Call *call, Allocation **ret, Failure *failure) {
+/* The allocation a call is about; NULL, and the refusal, if there is none. */
+static Allocation *call_allocation(Call *call, Failure *failure) {
         Allocation *allocation = allocation_from_path(call->server, sd_bus_message_get_path(call->message));
 
-        if (!allocation || allocation->state == ALLOCATION_CARVING)
-                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+        if (allocation && allocation->state != ALLOCATION_CARVING)
+                return allocation;
 
-        *ret = allocation;
-        return CALL_DONE;
+        (void) failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+        return NULL;
 }
 
 /* Details that decisions about an allocation that exists are made with. */
@@ -138,21 +138,18 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
 }
 
 static int do_open(Call *call, Failure *failure) {
-        Allocation *allocation;
-        int r;
+        Allocation *allocation = call_allocation(call, failure);
 
-        r = call_allocation(call, &allocation, failure);
-        return r <= 0 ? r : allocation_open_for(call, allocation, failure);
+        return allocation ? allocation_open_for(call, allocation, failure) : -ENOENT;
 }
 
 static int do_free(Call *call, Failure *failure) {
+        Allocation *allocation = call_allocation(call, failure);
         Details details = { 0 };
-        Allocation *allocation;
         int r;
 
-        r = call_allocation(call, &allocation, failure);
-        if (r <= 0)
-                return r;
+        if (!allocation)
+                return -ENOENT;
 
         if (call->caller->user->uid != allocation->owner) {
                 details_add_allocation(&details, allocation);
@@ -177,16 +174,16 @@ static int do_free(Call *call, Failure *failure) {
 }
 
 static int do_set_mode(Call *call, Failure *failure) {
+        Allocation *allocation = call_allocation(call, failure);
         Details details = { 0 };
-        Allocation *allocation;
         uint32_t mode;
         int r;
 
+        if (!allocation)
+                return -ENOENT;
+
         r = sd_bus_message_read(call->message, "u", &mode);
         if (r < 0)
-                return r;
-        r = call_allocation(call, &allocation, failure);
-        if (r <= 0)
                 return r;
         r = mode_validate(mode, allocation->group, failure);
         if (r < 0)

@@ -58,6 +58,7 @@ struct Question {
         Question *prev, *next;
 };
 
+__attribute__((format(printf, 4, 0)))
 static void details_vadd(Details *details, const char *key, bool fleeting, const char *format, va_list ap) {
         struct Detail *item = &details->items[details->n];
 

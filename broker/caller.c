@@ -96,7 +96,7 @@ static int read_credentials(sd_bus_message *m, Caller *caller, uid_t *ret_uid) {
 
 static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         Caller *caller = userdata;
-        uid_t uid;
+        uid_t uid = (uid_t) -1;
         int r;
 
         (void) ret_error;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /* systemd's descriptor store: what is pushed with FDSTORE=1 comes back as an inherited descriptor of the next process,
- * whatever way this one ended. Each allocation's descriptor has one name of its own, made from its id. */
+ * whatever way this one ended. Each allocation's descriptor is stored under the allocation's id, and nothing else is stored.
+ * The names are short because all of them together come back in one environment variable, see FD_STORE_MAX. */
 
 #include "fd-store.h"
 
@@ -18,20 +19,18 @@
 #include "cleanup.h"
 #include "log.h"
 
-#define PREFIX "allocation-"
-
 int fd_store_push(const char *id, int fd) {
         char state[128];
 
         /* FDPOLL=0: it must not drop one because of what poll says about it */
-        (void) snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=" PREFIX "%s\nFDPOLL=0", id);
+        (void) snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", id);
         return sd_pid_notify_with_fds(0, false, state, &fd, 1);
 }
 
 int fd_store_remove(const char *id) {
         char state[128];
 
-        (void) snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=" PREFIX "%s", id);
+        (void) snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", id);
         return sd_notify(false, state);
 }
 
@@ -93,12 +92,10 @@ int fd_store_take(StoredFd **ret) {
                 const char *name = names ? names[i] : "";
 
                 (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
-                if (strncmp(name, PREFIX, strlen(PREFIX)) == 0 && r >= 0)
-                        r = store_add_consume_fd(&store, name + strlen(PREFIX), fd);
-                else {
-                        log_warning("inherited descriptor '%s' is none of ours, closed", name);
+                if (r >= 0)
+                        r = store_add_consume_fd(&store, name, fd);
+                else
                         safe_close(fd);
-                }
                 free(names ? names[i] : NULL);
         }
         free(names);

@@ -5,6 +5,12 @@
 
 #include <uthash.h>
 
+/* The most descriptors that can be stored: their names come back in LISTEN_FDNAMES, each an id of 16 characters and a
+ * colon, and the kernel starts no program with an environment variable of 128 KiB or more: with more of them the broker
+ * could never be started again. FileDescriptorStoreMax= in the unit must not be less, for the service manager drops what
+ * goes beyond it without a word. */
+#define FD_STORE_MAX 7000
+
 /* One descriptor it kept. */
 typedef struct StoredFd {
         char *name;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fd-store.h"
 #include "log.h"
 #include "size.h"
 
@@ -73,7 +74,7 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
 
         if (manager->n_allocations >= manager->max_allocations)
                 return failure_set(failure, REFUSAL_NoResources,
-                                   "the broker keeps %" PRIu64 " allocations and can keep no more; the admin can raise LimitNOFILE=",
+                                   "the broker keeps %" PRIu64 " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)",
                                    manager->n_allocations);
         return 0;
 }
@@ -260,6 +261,8 @@ static void raise_limits(Manager *manager) {
         manager->max_allocations = limit.rlim_cur > FDS_RESERVED + FDS_PER_ALLOCATION
                                                    ? (limit.rlim_cur - FDS_RESERVED) / FDS_PER_ALLOCATION
                                                    : 1;
+        if (getenv("NOTIFY_SOCKET") && manager->max_allocations > FD_STORE_MAX)
+                manager->max_allocations = FD_STORE_MAX;
         if (manager->max_allocations < 1000)
                 log_warning("the limit of %" PRIu64 " descriptors is good for %" PRIu64 " allocations; LimitNOFILE= raises it",
                             (uint64_t) limit.rlim_cur, manager->max_allocations);

@@ -74,6 +74,12 @@ static int recover_orphans(Recovery *recovery) {
                 if (stored->fd < 0)
                         continue;
 
+                if (!is_id(stored->name)) {
+                        log_warning("the descriptor '%s' that was kept for us is none of ours, closed", stored->name);
+                        (void) fd_store_remove(stored->name);
+                        continue;
+                }
+
                 orphan = calloc(1, sizeof(*orphan));
                 if (!orphan)
                         return -ENOMEM;
