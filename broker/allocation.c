@@ -217,7 +217,7 @@ static int allocation_write_record(const Allocation *allocation, uint32_t mode) 
         Record record = {
                 .name = allocation->name,
                 .region = allocation->reservation.region->name,
-                .provider = (char *) (uintptr_t) allocation->reservation.region->provider->name,
+                .provider = (char *) (uintptr_t) allocation->provider->name,
                 .unit = allocation->unit,
                 .handle = allocation->piece.handle,
                 .owner = allocation->owner,
@@ -239,7 +239,7 @@ static int allocation_write_record(const Allocation *allocation, uint32_t mode) 
 
 static int create_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
-        const Provider *provider = allocation->reservation.region->provider;
+        const Provider *provider = allocation->provider;
         Operation *operation = &allocation->operation;
         Failure undo;
         int r;
@@ -300,7 +300,7 @@ static void create_done(Job *job, int r) {
                 safe_close(operation->lease);
                 if (allocation->lease.reader >= 0) {
                         /* it was complete, and cannot be watched: what create_work() did is over */
-                        (void) allocation->reservation.region->provider->revoke(&allocation->piece, &operation->failure);
+                        (void) allocation->provider->revoke(&allocation->piece, &operation->failure);
                         (void) fd_store_remove(allocation->id);
                         (void) record_remove(manager->records_dir, allocation->id);
                         lease_end(&allocation->lease);
@@ -362,6 +362,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
                 return failure_set_errno(failure, -ENOMEM, "cannot keep one more allocation");
         }
 
+        allocation->provider = region->provider;
         allocation->owner = origin->user->uid;
         allocation->pid = origin->pid;
         allocation->group = request->group_set ? request->group : DAXBROKER_NO_GROUP;
@@ -382,7 +383,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
 
 static int open_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
-        const Provider *provider = allocation->reservation.region->provider;
+        const Provider *provider = allocation->provider;
         Operation *operation = &allocation->operation;
         int r;
 
@@ -460,7 +461,7 @@ int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler
 
 static int revoke_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
-        const Provider *provider = allocation->reservation.region->provider;
+        const Provider *provider = allocation->provider;
         int r;
 
         r = provider->revoke(&allocation->piece, &allocation->operation.failure);
@@ -570,7 +571,7 @@ static void on_lapsed(Lease *lease) {
         /* Somebody may be getting it anew just now; when that is over it is looked at again. */
         if (allocation->operation.running)
                 return;
-        if (poll(&now, 1, 0) == 1 && !(now.revents & POLLHUP)) {
+        if (poll(&now, 1, 0) != 1 || !(now.revents & POLLHUP)) {
                 (void) allocation_watch(allocation);
                 return;
         }

@@ -63,6 +63,7 @@ struct Allocation {
         bool in_use; /* a copy of its lease is open somewhere */
         uint64_t created;
         AllocationState state;
+        const Provider *provider; /* that made it; a region can get another when none of its pieces are left */
         Piece piece;
         Reservation reservation;
         Charge charge;

@@ -56,7 +56,8 @@ static int read_groups(sd_bus_message *m, Caller *caller) {
         caller->groups = malloc(size > 0 ? size : 1);
         if (!caller->groups)
                 return -ENOMEM;
-        memcpy(caller->groups, groups, size);
+        if (size > 0)
+                memcpy(caller->groups, groups, size);
         caller->n_groups = size / sizeof(gid_t);
         return sd_bus_message_exit_container(m);
 }

@@ -180,6 +180,8 @@ static void reload_done(Job *job, int r) {
                 r = manager_apply_config(manager, config);
                 config_free(manager->config);
                 manager->config = config;
+                if (manager->observer)
+                        manager->observer->config_changed(manager->observer->userdata);
                 manager_settle(manager);
         }
         if (r < 0)

@@ -19,6 +19,7 @@ typedef struct Observer {
         void (*allocation_changed)(Allocation *allocation, const char *property, void *userdata);
         void (*region_added)(Region *region, void *userdata);
         void (*region_changed)(Region *region, void *userdata);
+        void (*config_changed)(void *userdata);
         void *userdata;
 } Observer;
 

@@ -93,19 +93,24 @@ static int recover_orphans(Recovery *recovery) {
         return 0;
 }
 
-/* The region a record names. If the configuration has none of that name any more, an unusable one keeps the account. */
-static int recover_region(Manager *manager, const char *name, const char *provider, Region **ret) {
+/* The region a record names. If the configuration has none of that name any more, or one of another kind, an unusable one
+ * keeps the account. */
+static int recover_region(Manager *manager, const char *name, const Provider *provider, Region **ret) {
         Region *region;
         int r;
 
         region = manager_find_region(manager, name);
         if (!region) {
-                r = region_new_unconfigured(name, provider_find(provider), &region);
+                r = region_new_unconfigured(name, provider, &region);
                 if (r < 0)
                         return r;
                 DL_APPEND(manager->regions, region);
         } else if (!region->provider)
-                region->provider = provider_find(provider);
+                region->provider = provider;
+        else if (region->provider != provider) {
+                region_disable(region, "it has allocations of another provider, from before the configuration was changed");
+                region->provider = provider;
+        }
 
         *ret = region;
         return 0;
@@ -182,12 +187,12 @@ static int recover_lease(Manager *manager, Allocation *allocation) {
 }
 
 /* How it stands with an allocation whose record is good. */
-static int recover_state(Recovery *recovery, Allocation *allocation, const Provider *provider) {
+static int recover_state(Recovery *recovery, Allocation *allocation) {
         Failure failure = { 0 };
         int fd, r;
 
         fd = fd_store_find(recovery->store, allocation->id);
-        r = provider->recover(&allocation->piece, fd, &failure);
+        r = allocation->provider->recover(&allocation->piece, fd, &failure);
         if (r >= 0) {
                 allocation->state = ALLOCATION_LIVE;
                 recovery->n_live++;
@@ -210,23 +215,26 @@ static int recover_state(Recovery *recovery, Allocation *allocation, const Provi
 }
 
 static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
+        const Provider *provider = provider_find(record->provider);
         Manager *manager = recovery->manager;
         Allocation *allocation;
         Region *region;
         int r;
 
-        r = recover_region(manager, record->region, record->provider, &region);
-        if (r < 0)
-                return r;
-        if (!region->provider || strcmp(region->provider->name, record->provider) != 0) {
-                log_error("allocation %s was made by provider '%s', which region '%s' does not have: left alone", id,
-                          record->provider, region->name);
+        if (!provider) {
+                log_error("allocation %s was made by provider '%s', which this broker does not have: left alone", id,
+                          record->provider);
+                safe_close(fd_store_find(recovery->store, id)); /* the service manager keeps its own */
                 return 0;
         }
+        r = recover_region(manager, record->region, provider, &region);
+        if (r < 0)
+                return r;
 
         r = allocation_from_record(manager, id, record, &allocation);
         if (r < 0)
                 return r;
+        allocation->provider = provider;
 
         r = recover_lease(manager, allocation);
         if (r < 0) {
@@ -236,7 +244,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         }
 
         allocation->in_use = lease_has_holders(&allocation->lease);
-        r = recover_state(recovery, allocation, region->provider);
+        r = recover_state(recovery, allocation);
         if (r == -ESTALE) {
                 allocation_free(allocation);
                 remove_traces(manager, id);
@@ -263,12 +271,9 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         Allocation *allocation;
         Region *region = NULL, *candidate;
         struct stat st;
-        char aside[32];
         int fd;
 
-        log_error("the record of allocation %s cannot be used (%s), set aside as %s.bad", id, problem, id);
-        (void) snprintf(aside, sizeof(aside), "%s.bad", id);
-        (void) renameat(manager->records_dir, id, manager->records_dir, aside);
+        log_error("the record of allocation %s cannot be used: %s", id, problem);
 
         DL_FOREACH(manager->regions, candidate)
                 if (candidate->provider && candidate->provider->stores_fd && !region)
@@ -286,6 +291,7 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
                 return -ENOMEM;
         }
 
+        allocation->provider = region->provider;
         allocation->owner = (uid_t) -1;
         allocation->mode = 0;
         allocation->state = ALLOCATION_QUARANTINED;

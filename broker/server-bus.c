@@ -70,6 +70,13 @@ static void on_region_changed(Region *region, void *userdata) {
                                                       "LargestAvailable", "Size", "State", "Reason", NULL);
 }
 
+static void on_config_changed(void *userdata) {
+        Server *server = userdata;
+
+        (void) sd_bus_emit_properties_changed(server->bus, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, "DefaultRegion",
+                                              NULL);
+}
+
 static int server_connect(Server *server) {
         int r;
 
@@ -119,6 +126,7 @@ int server_new(Manager *manager, Server **ret) {
                 .allocation_changed = on_allocation_changed,
                 .region_added = on_region_added,
                 .region_changed = on_region_changed,
+                .config_changed = on_config_changed,
                 .userdata = server,
         };
 
