@@ -121,7 +121,7 @@ static int call_wait(sd_bus *bus, sd_bus_message *message, uint64_t timeout, sd_
 /* Makes the call on this connection. */
 static int call_exchange(const Call *call, sd_bus *bus, sd_bus_error *error, Fate *ret_fate) {
         uint64_t timeout = call_timeout(call), answer_by;
-        sd_bus_message *message, *reply;
+        sd_bus_message *message, *reply = NULL;
         const sd_bus_error *refusal;
         int r;
 

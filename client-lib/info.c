@@ -308,7 +308,7 @@ static int info_get(const daxbroker_info *info, const char *name, const Property
 }
 
 _public_ int daxbroker_info_get_string(const daxbroker_info *info, const char *property, const char **ret) {
-        const Property *found;
+        const Property *found = NULL;
         int r;
 
         r = info_get(info, property, &found);
@@ -323,7 +323,7 @@ _public_ int daxbroker_info_get_string(const daxbroker_info *info, const char *p
 }
 
 _public_ int daxbroker_info_get_uint64(const daxbroker_info *info, const char *property, uint64_t *ret) {
-        const Property *found;
+        const Property *found = NULL;
         int r;
 
         r = info_get(info, property, &found);
@@ -341,7 +341,7 @@ _public_ int daxbroker_info_get_uint64(const daxbroker_info *info, const char *p
 }
 
 _public_ int daxbroker_info_get_int64(const daxbroker_info *info, const char *property, int64_t *ret) {
-        const Property *found;
+        const Property *found = NULL;
         int r;
 
         r = info_get(info, property, &found);

@@ -160,8 +160,8 @@ static int map_describe(const daxbroker_allocation *allocation, Mapping *ret, si
 
 _public_ int daxbroker_allocation_map(daxbroker_allocation *allocation, void **ret) {
         void *address = atomic_load(&allocation->address), *expected = NULL;
-        Mapping mapping;
-        size_t reserve;
+        Mapping mapping = { .fd = -EBADF };
+        size_t reserve = 0;
         int r;
 
         if (address) {
