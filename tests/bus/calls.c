@@ -283,10 +283,15 @@ Reply user_open(User *user, const char *name, const char *options) {
         return request_send(user, &request);
 }
 
-Reply user_open_object(User *user, const char *object, const char *options) {
+void user_begin_open_object(User *user, const char *object, const char *options) {
         Request request = request_new(METHOD_OPEN_OBJECT, object, options);
 
-        return request_send(user, &request);
+        begin(user, &request);
+}
+
+Reply user_open_object(User *user, const char *object, const char *options) {
+        user_begin_open_object(user, object, options);
+        return user_end_reply(user);
 }
 
 Reply user_release(User *user, const char *object) {
@@ -314,11 +319,11 @@ Reply user_reload(User *user) {
         return request_send(user, &request);
 }
 
-void reply_assert_error(const Reply *reply, const char *name, const char *file, int line) {
+void reply_assert_error(Reply reply, const char *name, const char *file, int line) {
         g_autofree char *full = name[0] == '\0' ? g_strdup("") : g_strdup_printf(DAXBROKER_BUS_NAME ".Error.%s", name);
 
-        if (!g_str_equal(reply->error, full))
-                g_error("%s:%d: expected \"%s\", got \"%s\" (%s)", file, line, full, reply->error, reply->message);
+        if (!g_str_equal(reply.error, full))
+                g_error("%s:%d: expected \"%s\", got \"%s\" (%s)", file, line, full, reply.error, reply.message);
 }
 
 static int compare_lines(const void *a, const void *b) {

@@ -23,8 +23,8 @@ typedef struct Reply {
 } Reply;
 
 /* Fails the test unless the reply is that error, given without its prefix: reply_assert(r, "NoSpace"), or success: "". */
-#define reply_assert(reply, name) reply_assert_error(&(reply), name, __FILE__, __LINE__)
-void reply_assert_error(const Reply *reply, const char *name, const char *file, int line);
+#define reply_assert(reply, name) reply_assert_error(reply, name, __FILE__, __LINE__)
+void reply_assert_error(Reply reply, const char *name, const char *file, int line);
 
 /* Calls. options and name may be NULL for none. */
 Reply user_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
@@ -41,6 +41,7 @@ char *user_list(User *user);
 /* Sent, and the reply comes later: user_end_reply(). Interactive authorization is allowed if asked for. */
 void user_begin_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
 void user_begin_interactive_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
+void user_begin_open_object(User *user, const char *object, const char *options);
 Reply user_end_reply(User *user);
 
 /* Properties, as a number (whatever its type) or as a text to g_free(). Those of regions are read by the test itself, as

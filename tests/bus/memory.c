@@ -41,6 +41,17 @@ static Slot *slot_get(int number) {
         return slots[number];
 }
 
+void slot_borrow(int slot, int *ret_memory, int *ret_lease, uint8_t **ret_address) {
+        const Slot *borrowed = slot_get(slot);
+
+        if (ret_memory)
+                *ret_memory = borrowed->memory;
+        if (ret_lease)
+                *ret_lease = borrowed->lease;
+        if (ret_address)
+                *ret_address = borrowed->address;
+}
+
 static void close_if_open(int *fd) {
         if (*fd >= 0)
                 close(*fd);

@@ -10,6 +10,8 @@
 
 /* In the user's process: takes over two descriptors; the slot. */
 int slot_add_consume_fds(int memory, int lease, uint64_t offset, uint64_t length);
+/* In the user's process: borrows what a slot has. Descriptors are -1 and the address NULL where there is none. */
+void slot_borrow(int slot, int *ret_memory, int *ret_lease, uint8_t **ret_address);
 
 /* In the test. All of them return a negative errno where the kernel says no. */
 int user_map(User *user, int slot);           /* shared, readable and writable */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "footprint.h"
+
+#include <glib.h>
+#include <string.h>
+
+#include "calls.h"
+#include "world.h"
+
+#define PATIENCE_SEC 30
+
+Footprint footprint_take(Broker *broker) {
+        return (Footprint) {
+                .available = region_get("dram", "Available"),
+                .fds = broker_count_fds(broker),
+                .files = broker_count_runtime_files(broker),
+                .stored = service_manager_count_fds(broker->manager, NULL),
+        };
+}
+
+static bool is_back(Broker *broker, const Footprint *before, Footprint *now) {
+        *now = footprint_take(broker);
+        return now->available == before->available && now->fds == before->fds && now->files == before->files &&
+                        now->stored == before->stored;
+}
+
+void footprint_assert_back(Broker *broker, const Footprint *before) {
+        Footprint now;
+
+        if (wait_until(PATIENCE_SEC, is_back(broker, before, &now)))
+                return;
+
+        broker_print_log(broker);
+        g_error("Something was left over: %" G_GUINT64_FORMAT " bytes available (%" G_GUINT64_FORMAT " before), "
+                "%u descriptors (%u), %u files (%u), %u stored descriptors (%u)",
+                now.available, before->available, now.fds, before->fds, now.files, before->files, now.stored,
+                before->stored);
+}
+
+void footprint_assert_sums(User *root) {
+        g_autofree char *list = user_list(root);
+        g_auto(GStrv) lines = g_strsplit(list, "\n", -1);
+        uint64_t sum = 0;
+
+        for (char **line = lines; *line; line++)
+                if (**line != '\0')
+                        sum += allocation_get(root, strchr(*line, ' ') + 1, "Length");
+        g_assert_cmpuint(sum + region_get("dram", "Available"), ==, region_get("dram", "Size"));
+}
