@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+
+/* An allocation without a name lives as long as the last copy of its lease, wherever that is and however it goes. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker.h"
+#include "calls.h"
+#include "footprint.h"
+#include "memory.h"
+#include "polkit.h"
+#include "world.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+#define CONFIGURATION                                                                                                  \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"
+
+#define EVERYBODY_MAY_ALLOCATE                                                                                         \
+        "polkit.addRule(function(action, subject) {\n"                                                                 \
+        "    if (action.id == 'org.daxbroker1.allocate')\n"                                                            \
+        "        return polkit.Result.YES;\n"                                                                          \
+        "});\n"
+
+typedef struct Stage {
+        Broker *broker;
+        User *alice, *bob, *root;
+        Footprint before;
+} Stage;
+
+static void stage_set(Stage *stage, const void *unused) {
+        Reply reply;
+
+        (void) unused;
+        stage->broker = broker_new(CONFIGURATION);
+        stage->alice = user_new("alice");
+        stage->bob = user_new("bob");
+        stage->root = user_new("root");
+        broker_start(stage->broker);
+
+        /* what the broker keeps once it has worked is not left over */
+        reply = user_allocate(stage->alice, 1, 1, NULL);
+        reply_assert(reply, "");
+        user_drop(stage->alice, reply.slot);
+        g_assert_cmpuint(region_wait("dram", "Available", 256 * MIB), ==, 256 * MIB);
+        stage->before = footprint_take(stage->broker);
+}
+
+static void stage_clear(Stage *stage, const void *unused) {
+        (void) unused;
+        footprint_assert_back(stage->broker, &stage->before);
+        user_free(stage->alice);
+        user_free(stage->bob);
+        user_free(stage->root);
+        broker_free(stage->broker);
+}
+
+/* One MiB, mapped, filled with the value. */
+static Reply take(User *user, const char *options, uint8_t value) {
+        Reply reply = user_allocate(user, MIB, 1, options);
+
+        reply_assert(reply, "");
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+/* It is there and will stay: whatever had ended before this has been dealt with when the broker answers. */
+static void assert_stays(Stage *stage, const Reply *reply) {
+        for (unsigned i = 0; i < 3; i++) {
+                g_autofree char *list = NULL;
+
+                g_usleep(10000);
+                list = user_list(stage->root);
+                g_assert_nonnull(strstr(list, reply->object));
+        }
+        g_assert_cmpuint(allocation_get(stage->root, reply->object, "InUse"), ==, 1);
+        footprint_assert_sums(stage->root);
+}
+
+static void assert_ends(Stage *stage, const Reply *reply) {
+        g_assert_true(allocation_wait_gone(stage->root, reply->object));
+}
+
+static void test_close(Stage *stage, const void *unused) {
+        Reply one = take(stage->alice, NULL, 1), two = take(stage->alice, NULL, 2);
+
+        (void) unused;
+        user_close_lease(stage->alice, one.slot);
+        assert_ends(stage, &one);
+        g_assert_cmpint(user_peek(stage->alice, one.slot, 0), ==, -EFAULT);
+        assert_stays(stage, &two);
+
+        /* the lease alone counts */
+        user_unmap(stage->alice, two.slot);
+        user_close_memory(stage->alice, two.slot);
+        assert_stays(stage, &two);
+        user_close_lease(stage->alice, two.slot);
+        assert_ends(stage, &two);
+        user_drop_all(stage->alice);
+}
+
+static void test_exit(Stage *stage, const void *unused) {
+        User *guest = user_new("alice");
+        Reply reply = take(guest, NULL, 1);
+
+        (void) unused;
+        user_free(guest);
+        assert_ends(stage, &reply);
+}
+
+static void test_kill(Stage *stage, const void *unused) {
+        User *guest = user_new("bob");
+        Reply one = take(guest, NULL, 1), two = take(guest, NULL, 2);
+
+        (void) unused;
+        user_kill(guest);
+        assert_ends(stage, &one);
+        assert_ends(stage, &two);
+        user_free(guest);
+}
+
+static void test_fork(Stage *stage, const void *unused) {
+        Reply reply = take(stage->alice, NULL, 1);
+
+        (void) unused;
+        user_fork_child(stage->alice);
+        user_fork_child(stage->alice);
+        user_drop_all(stage->alice);
+        assert_stays(stage, &reply);
+        user_end_children(stage->alice);
+        assert_ends(stage, &reply);
+}
+
+/* A child that is an orphan by now. */
+static void test_fork_kill(Stage *stage, const void *unused) {
+        User *guest = user_new("alice");
+        Reply reply = take(guest, NULL, 1);
+        pid_t child;
+
+        (void) unused;
+        child = user_fork_child(guest);
+        user_kill(guest);
+        assert_stays(stage, &reply);
+        process_kill(child);
+        assert_ends(stage, &reply);
+        user_free(guest);
+}
+
+static void test_passed(Stage *stage, const void *unused) {
+        User *guest = user_new("alice");
+        Reply reply = take(guest, NULL, 7);
+        int slot;
+
+        (void) unused;
+        slot = user_give(guest, reply.slot, stage->bob);
+        user_kill(guest);
+        assert_stays(stage, &reply);
+        g_assert_cmpint(user_map(stage->bob, slot), ==, 0);
+        g_assert_cmpint(user_is_filled(stage->bob, slot, 7), ==, 1);
+        user_close_lease(stage->bob, slot);
+        assert_ends(stage, &reply);
+        g_assert_cmpint(user_peek(stage->bob, slot, 0), ==, -EFAULT);
+        user_drop_all(stage->bob);
+        user_free(guest);
+}
+
+/* Puts the lease into a socket that nobody reads, and keeps it nowhere else; the second call empties the socket. */
+static int64_t do_set_adrift(UserCall *call) {
+        static int pair[2];
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        char byte = 0;
+        struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
+        int lease;
+
+        if (call->size == 0) {
+                close(pair[0]);
+                close(pair[1]);
+                return 0;
+        }
+
+        slot_borrow(*(const int *) call->data, NULL, &lease, NULL);
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), ==, 0);
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&control.header), &lease, sizeof(lease));
+        g_assert_cmpint(sendmsg(pair[0], &message, 0), ==, 1);
+        return 0;
+}
+
+static void test_adrift(Stage *stage, const void *unused) {
+        Reply reply = take(stage->alice, NULL, 1);
+
+        (void) unused;
+        user_call(stage->alice, do_set_adrift, &reply.slot, sizeof(reply.slot), NULL, 0);
+        user_close_lease(stage->alice, reply.slot);
+        assert_stays(stage, &reply);
+        g_assert_cmpint(user_is_filled(stage->alice, reply.slot, 1), ==, 1);
+        user_call(stage->alice, do_set_adrift, NULL, 0, NULL, 0);
+        assert_ends(stage, &reply);
+        user_drop_all(stage->alice);
+}
+
+static bool is_in_use(Stage *stage, const Reply *reply) {
+        return allocation_get(stage->root, reply->object, "InUse");
+}
+
+static void test_named(Stage *stage, const void *unused) {
+        User *guest = user_new("alice");
+        Reply reply = take(guest, "name=scratch", 3), again;
+
+        (void) unused;
+        g_assert_true(is_in_use(stage, &reply));
+        user_drop_all(guest);
+        g_assert_true(wait_until(20, !is_in_use(stage, &reply)));
+
+        again = user_open(stage->alice, "scratch", NULL);
+        reply_assert(again, "");
+        g_assert_cmpstr(again.object, ==, reply.object);
+        g_assert_true(is_in_use(stage, &reply));
+        g_assert_cmpint(user_map(stage->alice, again.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(stage->alice, again.slot, 3), ==, 1);
+
+        /* two holders: both have to be gone */
+        again = user_open(guest, "scratch", NULL);
+        reply_assert(again, "");
+        user_drop_all(stage->alice);
+        assert_stays(stage, &reply);
+        user_kill(guest);
+        g_assert_true(wait_until(20, !is_in_use(stage, &reply)));
+
+        /* again and again */
+        for (unsigned i = 0; i < 20; i++) {
+                again = user_open(stage->alice, "scratch", "read-only=1");
+                reply_assert(again, "");
+                g_assert_true(is_in_use(stage, &reply));
+                g_assert_cmpint(user_map_read_only(stage->alice, again.slot), ==, 0);
+                g_assert_cmpint(user_is_filled(stage->alice, again.slot, 3), ==, 1);
+                user_drop_all(stage->alice);
+                g_assert_true(wait_until(20, !is_in_use(stage, &reply)));
+        }
+
+        again = user_release(stage->alice, reply.object);
+        reply_assert(again, "");
+        user_free(guest);
+}
+
+/* Everything that the lease itself lets its holder do. */
+static int64_t do_misuse(UserCall *call) {
+        static const int flags[] = { O_RDONLY | O_NONBLOCK, O_WRONLY | O_NONBLOCK, O_RDWR | O_NONBLOCK };
+        static const char rubbish[4096];
+        g_autofree char *path = NULL;
+        struct stat st;
+        char byte;
+        int lease;
+
+        slot_borrow(*(const int *) call->data, NULL, &lease, NULL);
+        path = g_strdup_printf("/proc/self/fd/%d", lease);
+        for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+                g_assert_cmpint(open(path, flags[i] | O_CLOEXEC), ==, -1);
+                g_assert_cmpint(errno, ==, EACCES);
+        }
+        g_assert_cmpint(read(lease, &byte, 1), ==, -1);
+        g_assert_cmpint(errno, ==, EBADF);
+        g_assert_cmpint(fchmod(lease, 0666), ==, -1);
+        g_assert_cmpint(errno, ==, EPERM);
+        g_assert_cmpint(fchown(lease, getuid(), (gid_t) -1), ==, -1);
+        g_assert_cmpint(errno, ==, EPERM);
+        g_assert_cmpint(fstat(lease, &st), ==, 0);
+        g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+
+        (void) fcntl(lease, F_SETPIPE_SZ, 1 << 20);
+        g_assert_cmpint(fcntl(lease, F_SETFL, O_NONBLOCK), ==, 0);
+        while (write(lease, rubbish, sizeof(rubbish)) > 0)
+                ;
+        g_assert_cmpint(errno, ==, EAGAIN);
+        /* a holder may ask for signals about its pipe; the broker must not get any */
+        (void) fcntl(lease, F_SETFL, O_NONBLOCK | O_ASYNC);
+        return 0;
+}
+
+static uint64_t used_ticks(pid_t pid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid), *text = NULL;
+        g_auto(GStrv) words = NULL;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        words = g_strsplit(strrchr(text, ')') + 2, " ", -1);
+        return g_ascii_strtoull(words[11], NULL, 10) + g_ascii_strtoull(words[12], NULL, 10);
+}
+
+static void test_misuse(Stage *stage, const void *unused) {
+        User *const users[] = { stage->alice, stage->bob };
+        g_autofree char *leases = g_build_filename(stage->broker->runtime, "leases", NULL);
+        const char *list[] = { "ls", leases, NULL };
+        Reply replies[G_N_ELEMENTS(users)];
+        uint64_t ticks;
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+                g_autofree char *output = NULL;
+
+                g_assert_cmpint(user_run(users[i]->name, list, &output), !=, 0);
+                replies[i] = take(users[i], i == 0 ? NULL : "name=scratch", 1);
+                user_call(users[i], do_misuse, &replies[i].slot, sizeof(replies[i].slot), NULL, 0);
+                assert_stays(stage, &replies[i]);
+        }
+
+        /* a pipe full of rubbish is no reason to be busy */
+        ticks = used_ticks(stage->broker->pid);
+        g_usleep(500000);
+        g_assert_cmpuint(used_ticks(stage->broker->pid) - ticks, <=, (uint64_t) sysconf(_SC_CLK_TCK) / 10);
+
+        user_drop_all(stage->alice);
+        assert_ends(stage, &replies[0]);
+        user_drop_all(stage->bob);
+        g_assert_true(wait_until(20, !is_in_use(stage, &replies[1])));
+        ticks = used_ticks(stage->broker->pid);
+        g_usleep(500000);
+        g_assert_cmpuint(used_ticks(stage->broker->pid) - ticks, <=, (uint64_t) sysconf(_SC_CLK_TCK) / 10);
+        reply_assert(user_release(stage->bob, replies[1].object), "");
+}
+
+/* A holder that is killed while somebody else asks to open: either it is too late, or the allocation is alive. */
+static void test_race(Stage *stage, const void *unused) {
+        g_autoptr(GRand) random = g_rand_new_with_seed(4711);
+        unsigned n_opened = 0;
+
+        (void) unused;
+        for (unsigned i = 0; i < 200; i++) {
+                User *guest = user_new("alice");
+                Reply reply = take(guest, NULL, 5), again;
+
+                /* dying takes a while */
+                g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
+                g_usleep((gulong) g_rand_int_range(random, 0, 1500));
+                again = user_open_object(stage->alice, reply.object, NULL);
+                user_kill(guest);
+
+                if (g_str_equal(again.error, "")) {
+                        n_opened++;
+                        assert_stays(stage, &reply);
+                        g_assert_cmpint(user_map(stage->alice, again.slot), ==, 0);
+                        g_assert_cmpint(user_is_filled(stage->alice, again.slot, 5), ==, 1);
+                        user_drop_all(stage->alice);
+                } else
+                        reply_assert(again, "NoSuchAllocation");
+                assert_ends(stage, &reply);
+                user_free(guest);
+        }
+        g_test_message("%u of 200 were opened in time", n_opened);
+}
+
+/* A client that is killed while it waits for its memory, which may be on its way already. */
+static void test_kill_asking(Stage *stage, const void *unused) {
+        g_autoptr(GRand) random = g_rand_new_with_seed(4711);
+
+        (void) unused;
+        (void) stage;
+        for (unsigned i = 0; i < 100; i++) {
+                User *guest = user_new("bob");
+
+                user_begin_allocate(guest, 64 * MIB, 1, i % 2 == 0 ? "prefault=1" : NULL);
+                g_usleep((gulong) g_rand_int_range(random, 0, 20000));
+                user_kill(guest);
+                user_free(guest);
+        }
+}
+
+int main(int argc, char **argv) {
+        static const struct {
+                const char *name;
+                void (*test)(Stage *stage, const void *unused);
+        } tests[] = {
+                { "/lease/close", test_close },
+                { "/lease/exit", test_exit },
+                { "/lease/kill", test_kill },
+                { "/lease/fork", test_fork },
+                { "/lease/fork-kill", test_fork_kill },
+                { "/lease/passed", test_passed },
+                { "/lease/adrift", test_adrift },
+                { "/lease/named", test_named },
+                { "/lease/misuse", test_misuse },
+                { "/lease/race", test_race },
+                { "/lease/kill-asking", test_kill_asking },
+        };
+
+        world_init(&argc, &argv);
+        polkit_set_rules(EVERYBODY_MAY_ALLOCATE);
+        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+                g_test_add(tests[i].name, Stage, NULL, stage_set, tests[i].test, stage_clear);
+        return g_test_run();
+}
