@@ -32,9 +32,9 @@ int mode_validate(uint32_t mode, uint32_t group, Failure *failure) {
         if ((mode & 0222 & ~(mode >> 1)) != 0)
                 return failure_set(failure, REFUSAL_BadMode,
                                    "mode 0%" PRIo32 " allows writing without reading, which memory cannot do", mode);
-        if ((mode & 0060) && group == DAXBROKER_NO_GROUP)
+        if ((mode >> 3 & 06 & ~mode) && group == DAXBROKER_NO_GROUP)
                 return failure_set(failure, REFUSAL_BadMode,
-                                   "mode 0%" PRIo32 " has group bits, but there is no group; say which with the option group",
+                                   "mode 0%" PRIo32 " lets a group do what others may not, but there is no group; say which with the option group",
                                    mode);
         return 0;
 }
