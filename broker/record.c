@@ -26,7 +26,7 @@
 
 typedef enum FieldType {
         FIELD_NAME,  /* as name_is_valid() says, or empty if optional */
-        FIELD_TEXT,  /* anything printable, or empty if optional */
+        FIELD_TEXT,  /* anything without control characters, or empty if optional */
         FIELD_U32,
         FIELD_U64,
         FIELD_BOOL,
@@ -150,6 +150,9 @@ static int string_parse(const struct Field *field, const char *text, char **ret)
         }
         if (field->type == FIELD_NAME && !name_is_valid(text))
                 return -EBADMSG;
+        for (const char *c = text; *c; c++)
+                if ((unsigned char) *c < ' ')
+                        return -EBADMSG;
 
         *ret = strdup(text);
         return *ret ? 0 : -ENOMEM;
