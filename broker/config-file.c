@@ -57,6 +57,11 @@ static const char *line_problem(const char *text, size_t size, bool whole) {
                         return "the section name is not closed with ]";
                 if (end - text - 1 > SECTION_MAX_BYTES)
                         return "the section name is too long (at most 49 bytes)";
+                if (memchr(text, ';', (size_t) (end - text)))
+                        return "the section name has a ; in it";
+                end += 1 + strspn(end + 1, " \t");
+                if (*end != '\0' && *end != '#' && *end != ';')
+                        return "there is something behind the section name";
         } else {
                 end = strpbrk(text, "=:");
                 if (end && end - text > KEY_MAX_BYTES)
@@ -66,8 +71,9 @@ static const char *line_problem(const char *text, size_t size, bool whole) {
         return NULL;
 }
 
-/* Gives inih the next line. Lines it could not take are replaced by empty ones, so that line numbers stay true; leading
- * blanks are dropped, because inih would take such a line for the rest of the one before. */
+/* Gives inih the next line. Lines it could not take are replaced by empty ones, so that line numbers stay true, or by a
+ * section that nobody knows, so that what follows is not taken for a part of the section before; leading blanks are
+ * dropped, because inih would take such a line for the rest of the one before. */
 static char *reader_next(char *line, int max, void *stream) {
         Reader *reader = stream;
         _cleanup_free_ char *full = NULL;
@@ -87,10 +93,10 @@ static char *reader_next(char *line, int max, void *stream) {
                 start++;
 
         problem = line_problem(full + start, (size_t) size - start,
-                               (size_t) size - start <= LINE_MAX_BYTES && (size_t) size - start + 1 < (size_t) max);
+                               (size_t) size - start <= LINE_MAX_BYTES && (size_t) size - start + 1 <= (size_t) max);
         if (problem) {
                 log_warning("%s:%u: %s, ignored", reader->path, reader->line, problem);
-                line[0] = '\0';
+                memcpy(line, full[start] == '[' ? "[]" : "", full[start] == '[' ? 3 : 1);
                 return line;
         }
 
