@@ -78,8 +78,6 @@ static void test_request(void) {
         assert_described(request, "");
 
         daxbroker_request_set_mode(request, 0644);
-        assert_described(request, "mode=u group=u ");
-        daxbroker_request_set_mode(request, 0604);
         assert_described(request, "mode=u ");
         daxbroker_request_set_group(request, 5);
         assert_described(request, "mode=u group=u ");
@@ -102,6 +100,18 @@ static void test_request(void) {
         daxbroker_request_set_prefault(copy, 0);
         assert_described(copy, "name=s mode=u group=u numa-node=u page-size=t persistent=b ");
         daxbroker_request_free(copy);
+}
+
+/* What has a name has a group. */
+static void test_request_group(void) {
+        daxbroker_request *request;
+
+        g_assert_cmpint(daxbroker_request_new(UINT64_MAX, 3, &request), ==, 0);
+        daxbroker_request_set_name(request, "n");
+        assert_described(request, "name=s group=u ");
+        daxbroker_request_set_mode(request, 0600);
+        assert_described(request, "name=s mode=u group=u ");
+        daxbroker_request_free(request);
 }
 
 static void test_bad_text(void) {
@@ -210,6 +220,7 @@ static void test_many_properties(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/client/message/request", test_request);
+        g_test_add_func("/client/message/request/group", test_request_group);
         g_test_add_func("/client/message/bad-text", test_bad_text);
         g_test_add_func("/client/message/properties", test_properties);
         g_test_add_func("/client/message/many-properties", test_many_properties);
