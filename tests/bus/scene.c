@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "scene.h"
+
+#include <string.h>
+
+#include "memory.h"
+#include "polkit.h"
+
+void scene_set_up(Scene *scene, gconstpointer configuration) {
+        uint64_t available;
+
+        scene->broker = broker_new(configuration);
+        scene->alice = user_new("alice");
+        scene->bob = user_new("bob");
+        scene->carol = user_new("carol");
+        scene->root = user_new("root");
+        broker_start(scene->broker);
+
+        /* what it keeps once it has worked is not left over */
+        available = region_get("dram", "Available");
+        (void) user_get(scene->alice, 1, NULL);
+        user_drop_all(scene->alice);
+        g_assert_cmpuint(region_wait("dram", "Available", available), ==, available);
+        scene->before = footprint_take(scene->broker);
+}
+
+void scene_clear(Scene *scene) {
+        g_autofree char *list = NULL;
+        g_auto(GStrv) lines = NULL;
+
+        user_drop_all(scene->alice);
+        user_drop_all(scene->bob);
+        user_drop_all(scene->carol);
+        user_drop_all(scene->root);
+
+        list = user_list(scene->root);
+        lines = g_strsplit(list, "\n", -1);
+        for (char **line = lines; *line; line++)
+                if (**line != '\0') {
+                        /* those that end by themselves may be gone by now */
+                        Reply reply = user_release(scene->root, strchr(*line, ' ') + 1);
+
+                        if (**line != ' ')
+                                reply_assert(reply, "");
+                }
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+void scene_tear_down(Scene *scene, gconstpointer configuration) {
+        (void) configuration;
+        if (scene->has_rules)
+                polkit_set_rules(NULL);
+        scene_clear(scene);
+        user_free(scene->alice);
+        user_free(scene->bob);
+        user_free(scene->carol);
+        user_free(scene->root);
+        broker_free(scene->broker);
+}
+
+void scene_set_rules(Scene *scene, const char *javascript) {
+        polkit_set_rules(javascript);
+        scene->has_rules = true;
+}
+
+Reply user_get(User *user, uint64_t size, const char *options) {
+        Reply reply = user_allocate(user, size, 1, options);
+
+        reply_assert(reply, "");
+        return reply;
+}
+
+void assert_says_at(const char *message, const char *text, const char *file, int line) {
+        if (!strstr(message, text))
+                g_error("%s:%d: \"%s\" does not say \"%s\"", file, line, message, text);
+}

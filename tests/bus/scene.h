@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What most tests begin and end with: a running broker and people who use it, under the policy that is shipped. At the
+ * end everybody lets go, root frees what is still there, and the broker must have what it had in the beginning: no more
+ * bytes, descriptors and files in use. */
+
+#include <glib.h>
+
+#include "broker.h"
+#include "calls.h"
+#include "footprint.h"
+#include "user.h"
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+typedef struct Scene {
+        Broker *broker;
+        User *alice, *bob, *carol, *root; /* alice is in group dax and may allocate */
+        Footprint before;
+        bool has_rules;
+} Scene;
+
+/* configuration is a text; the region dram, which it may speak of, has to be usable. */
+#define scene_add(path, configuration, function) \
+        g_test_add(path, Scene, configuration, scene_set_up, function, scene_tear_down)
+
+void scene_set_up(Scene *scene, gconstpointer configuration);
+void scene_tear_down(Scene *scene, gconstpointer configuration);
+
+/* polkit_set_rules() until the end of the test. */
+void scene_set_rules(Scene *scene, const char *javascript);
+
+/* Everything goes, and it is waited for. */
+void scene_clear(Scene *scene);
+
+/* What a user gets, which has to go well. */
+Reply user_get(User *user, uint64_t size, const char *options);
+
+/* Fails the test unless the text is part of the message. */
+#define assert_says(message, text) assert_says_at(message, text, __FILE__, __LINE__)
+void assert_says_at(const char *message, const char *text, const char *file, int line);
