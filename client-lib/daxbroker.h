@@ -81,9 +81,10 @@ int daxbroker_request_set_region(daxbroker_request *request, const char *region)
 /* Gives it a name (1 to 63 characters A-Z a-z 0-9 . _ -): it then stays after its holders are gone, until
  * it is freed. */
 int daxbroker_request_set_name(daxbroker_request *request, const char *name);
-/* Who may open it by name: permission bits, 0 to 0666; 0600 if not set. With group bits and no
- * daxbroker_request_set_group(), the group is the caller's effective one. */
+/* Who may open it by name: permission bits, 0 to 0666; 0600 if not set. */
 int daxbroker_request_set_mode(daxbroker_request *request, mode_t mode);
+/* The group that the mode's group bits mean, now and when the mode is changed; the caller's effective one
+ * if not set. The caller must be a member. */
 int daxbroker_request_set_group(daxbroker_request *request, gid_t group);
 /* Take it from this NUMA node. */
 int daxbroker_request_set_numa_node(daxbroker_request *request, unsigned node);

@@ -4,7 +4,8 @@
  *
  * It says nothing about what is possible; the service judges, and its words are better than ours could be.
  * Only what was set is sent, so a program that uses none of the newer options works with an older
- * service. */
+ * service. The exception is the group of what has a name: it is always sent, because it cannot be given
+ * later, when somebody changes the mode. */
 
 #include "request.h"
 
@@ -13,9 +14,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define GROUP_BITS (S_IRWXG)
 
 _public_ int daxbroker_request_new(uint64_t size, uint64_t alignment, daxbroker_request **ret) {
         daxbroker_request *request;
@@ -135,7 +133,7 @@ static int request_append_options(sd_bus_message *message, const daxbroker_reque
                 r = sd_bus_message_append(message, "{sv}", "mode", "u", (uint32_t) request->mode);
         if (r >= 0 && request->has_group)
                 r = sd_bus_message_append(message, "{sv}", "group", "u", (uint32_t) request->group);
-        else if (r >= 0 && request->has_mode && (request->mode & GROUP_BITS))
+        else if (r >= 0 && request->name)
                 r = sd_bus_message_append(message, "{sv}", "group", "u", (uint32_t) getegid());
         if (r >= 0 && request->has_numa_node)
                 r = sd_bus_message_append(message, "{sv}", "numa-node", "u", (uint32_t) request->numa_node);
