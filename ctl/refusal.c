@@ -17,7 +17,8 @@ static const struct {
         const char *hint;
 } hints[] = {
         { EACCES, "ask an administrator for a polkit rule, or try 'daxbrokerctl check-policy'" },
-        { ENOKEY, "run it on a terminal or with --interactive, so that a password can be asked for" },
+        { ENOKEY, "a password can be asked for by run, alloc and open, on a terminal or with --interactive; "
+                  "the rest needs root, or a polkit rule" },
         { EHOSTDOWN, "see 'systemctl status daxbroker'" },
         { ETIMEDOUT, "see 'systemctl status daxbroker'" },
         { EAGAIN, "try again in a moment, or see 'systemctl status polkit daxbroker'" },
