@@ -17,6 +17,8 @@ export LC_ALL=C.UTF-8
 unset COLUMNS NO_COLOR
 cd /
 
+configuration=('[Region dram]' 'Size=256M')
+
 # configure LINE…: in place of what was there; read at the next start or reload
 configure() {
     printf '%s\n' "$@" >"$DAXBROKER_WORLD/etc/daxbroker.conf"
@@ -33,12 +35,15 @@ run() {
         fail "exit status $status instead of $wanted: $*" "standard output: $out" "standard error: $err"
 }
 
-# Background jobs, and waiting for them. The job's output goes to $dir/NAME.
+# start NAME COMMAND…: in the background, as $job; its output goes to $dir/NAME. Shells have what they put there ignore
+# the keyboard's signals, which is undone.
 start() {
     local name=$1
     shift
 
-    "$@" </dev/null >"$dir/$name" 2>&1 &
+    # now, lest somebody takes the output of an earlier one for this one's
+    : >"$dir/$name"
+    env --default-signal=INT,QUIT "$@" </dev/null >>"$dir/$name" 2>&1 &
     # shellcheck disable=SC2034  # for the test
     job=$!
 }
@@ -124,6 +129,18 @@ end_jobs() {
     wait
 }
 
+# After a test that failed: the next one finds everything as it should be.
+tidy_up() {
+    local id
+
+    configure "${configuration[@]}"
+    broker start
+    daxbrokerctl reload
+    for id in $(daxbrokerctl list --json | json '" ".join(a["id"] for a in v)'); do
+        daxbrokerctl free "$id"
+    done
+}
+
 tap_run() {
     local name=${1#test_} status
 
@@ -152,6 +169,7 @@ tap_run() {
     else
         echo "not ok $number - $name"
         sed 's/^/# /' "$dir/.log"
+        tidy_up >/dev/null 2>&1
         failed=$((failed + 1))
     fi
 }
@@ -168,14 +186,16 @@ test_broker_ends_well() {
 tap_main() {
     local test number=0 failed=0
 
-    configure '[Region dram]' 'Size=256M'
+    configure "${configuration[@]}"
     broker start || exit 99
 
     echo "1..$(($# + 1))"
     for test in "$@" test_broker_ends_well; do
         tap_run "$test"
     done
-    [ $failed -eq 0 ] || broker log | sed 's/^/# broker: /'
+    [ $failed -eq 0 ] || for test in broker polkitd bus; do
+        sed "s/^/# $test: /" "$DAXBROKER_WORLD/$test.log"
+    done
     broker stop
     exit $((failed > 0))
 }
