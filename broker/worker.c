@@ -249,7 +249,7 @@ bool worker_pool_drain(WorkerPool *pool, uint64_t grace) {
 
                 (void) clock_gettime(CLOCK_MONOTONIC, &now);
                 left = (deadline.tv_sec - now.tv_sec) * 1000 + (deadline.tv_nsec - now.tv_nsec) / 1000000;
-                if (left <= 0 || poll(&wait, 1, (int) left) < 0)
+                if (left <= 0 || (poll(&wait, 1, (int) left) < 0 && errno != EINTR))
                         break;
                 (void) on_finished(NULL, pool->event_fd, 0, pool);
         }
@@ -312,12 +312,13 @@ void worker_pool_submit(WorkerPool *pool, Job *job, uid_t lane_uid) {
         lane_update_ring(pool, lane);
 
         if (lane->in_ring) {
-                if (pool->n_idle > pool->n_promised) {
+                if (pool->n_idle > pool->n_promised)
                         pool->n_promised++;
-                        pthread_cond_signal(&pool->work);
-                } else if (pool->n_threads < THREADS_MAX)
+                else if (pool->n_threads < THREADS_MAX)
                         /* where none can be added the job waits for one of those that are there */
                         (void) pool_add_thread(pool);
+                /* in any case: a thread that was promised may have found its lane full and gone back to sleep */
+                pthread_cond_signal(&pool->work);
         }
         pthread_mutex_unlock(&pool->mutex);
 }
