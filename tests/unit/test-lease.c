@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Leases: they lapse when the last holder lets go, once, and outlive whoever watches them. */
+
+#include "lease.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ID "0123456789abcdef"
+
+typedef struct Fixture {
+        char *path;
+        int dir;
+        sd_event *event;
+        Lease lease;
+        unsigned n_lapsed;
+} Fixture;
+
+static void on_lapsed(Lease *lease) {
+        Fixture *f = (Fixture *) (void *) ((char *) lease - offsetof(Fixture, lease));
+
+        f->n_lapsed++;
+}
+
+static void set_up(Fixture *f, gconstpointer data) {
+        (void) data;
+        f->path = g_dir_make_tmp("daxbroker-lease-XXXXXX", NULL);
+        g_assert_nonnull(f->path);
+        f->dir = open(f->path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+        g_assert_cmpint(f->dir, >=, 0);
+        g_assert_cmpint(sd_event_new(&f->event), ==, 0);
+        f->lease.reader = -EBADF;
+}
+
+static void tear_down(Fixture *f, gconstpointer data) {
+        (void) data;
+        lease_end(&f->lease);
+        lease_end(&f->lease);
+        close(f->dir);
+        g_assert_cmpint(g_rmdir(f->path), ==, 0); /* nothing was left */
+        g_free(f->path);
+        sd_event_unref(f->event);
+}
+
+static int make(Fixture *f) {
+        int writer = -1;
+
+        g_assert_cmpint(lease_make(&f->lease, f->dir, ID, &writer), ==, 0);
+        g_assert_cmpint(writer, >=, 0);
+        g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+        return writer;
+}
+
+/* Runs the loop for as long as there is something to do; returns how often the lease has lapsed so far. */
+static unsigned run(Fixture *f) {
+        while (sd_event_run(f->event, 20000) > 0)
+                ;
+        return f->n_lapsed;
+}
+
+static void test_make(Fixture *f, gconstpointer data) {
+        struct stat st;
+        int writer = make(f), flags;
+
+        (void) data;
+        g_assert_cmpint(fstatat(f->dir, ID, &st, AT_SYMLINK_NOFOLLOW), ==, 0);
+        g_assert_true(S_ISFIFO(st.st_mode));
+        g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+        g_assert_cmpint(fcntl(writer, F_GETFD) & FD_CLOEXEC, !=, 0);
+        g_assert_cmpint(fcntl(f->lease.reader, F_GETFD) & FD_CLOEXEC, !=, 0);
+        flags = fcntl(writer, F_GETFL);
+        g_assert_cmpint(flags & O_ACCMODE, ==, O_WRONLY);
+        g_assert_cmpuint(run(f), ==, 0);
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 1);
+        g_assert_cmpuint(run(f), ==, 1);
+}
+
+static void test_copies(Fixture *f, gconstpointer data) {
+        int writer = make(f), copy = dup(writer);
+
+        (void) data;
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 0);
+        close(copy);
+        g_assert_cmpuint(run(f), ==, 1);
+}
+
+/* A holder that was forked, and is killed. */
+static void test_processes(Fixture *f, gconstpointer data) {
+        int writer = make(f), status;
+        pid_t child;
+
+        (void) data;
+        child = fork();
+        g_assert_cmpint(child, >=, 0);
+        if (child == 0)
+                for (;;)
+                        pause();
+
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 0);
+        g_assert_cmpint(kill(child, SIGKILL), ==, 0);
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_cmpuint(run(f), ==, 1);
+}
+
+/* What holders write is nobody's business and keeps nobody busy. */
+static void test_writing(Fixture *f, gconstpointer data) {
+        static const char rubbish[4096];
+        int writer = make(f);
+
+        (void) data;
+        while (write(writer, rubbish, sizeof(rubbish)) > 0)
+                ;
+        g_assert_cmpint(errno, ==, EAGAIN);
+        g_assert_cmpint(sd_event_run(f->event, 20000), ==, 0);
+        g_assert_cmpuint(run(f), ==, 0);
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 1);
+}
+
+static void test_again(Fixture *f, gconstpointer data) {
+        int writer = make(f);
+
+        (void) data;
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 1);
+
+        for (unsigned i = 2; i < 5; i++) {
+                g_assert_cmpint(lease_open_writer(&f->lease, &writer), ==, 0);
+                g_assert_cmpint(fcntl(writer, F_GETFD) & FD_CLOEXEC, !=, 0);
+                g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+                g_assert_cmpuint(run(f), ==, i - 1);
+                close(writer);
+                g_assert_cmpuint(run(f), ==, i);
+        }
+}
+
+static void test_recover_held(Fixture *f, gconstpointer data) {
+        int writer = make(f);
+
+        (void) data;
+        lease_close(&f->lease);
+        lease_close(&f->lease);
+        g_assert_cmpint(f->lease.reader, <, 0);
+
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, 0);
+        g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+        g_assert_cmpuint(run(f), ==, 0);
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 1);
+}
+
+/* The holder went while nobody watched. */
+static void test_recover_lapsed(Fixture *f, gconstpointer data) {
+        int writer = make(f);
+
+        (void) data;
+        lease_close(&f->lease);
+        close(writer);
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, 0);
+        g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+        g_assert_cmpuint(run(f), ==, 1);
+}
+
+static void test_recover_strange(Fixture *f, gconstpointer data) {
+        int fd;
+
+        (void) data;
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, -ENOENT);
+
+        fd = openat(f->dir, ID, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        close(fd);
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, -EBADMSG);
+        g_assert_cmpint(f->lease.reader, <, 0);
+        g_assert_cmpint(unlinkat(f->dir, ID, 0), ==, 0);
+
+        g_assert_cmpint(mkdirat(f->dir, ID, 0700), ==, 0);
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, -EBADMSG);
+        g_assert_cmpint(unlinkat(f->dir, ID, AT_REMOVEDIR), ==, 0);
+
+        g_assert_cmpint(symlinkat("/dev/null", f->dir, ID), ==, 0);
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, -ELOOP);
+        g_assert_cmpint(unlinkat(f->dir, ID, 0), ==, 0);
+}
+
+static void test_make_fails(Fixture *f, gconstpointer data) {
+        int writer = -7;
+
+        (void) data;
+        g_assert_cmpint(mkfifoat(f->dir, ID, 0600), ==, 0);
+        g_assert_cmpint(lease_make(&f->lease, f->dir, ID, &writer), ==, -EEXIST);
+        g_assert_cmpint(writer, ==, -7);
+        g_assert_cmpint(faccessat(f->dir, ID, F_OK, 0), ==, 0); /* not ours to remove */
+        g_assert_cmpint(unlinkat(f->dir, ID, 0), ==, 0);
+        g_assert_cmpint(lease_make(&f->lease, f->dir, "no/where", &writer), ==, -ENOENT);
+}
+
+static void test_end(Fixture *f, gconstpointer data) {
+        int writer = make(f);
+
+        (void) data;
+        lease_end(&f->lease);
+        g_assert_cmpint(faccessat(f->dir, ID, F_OK, 0), <, 0);
+        close(writer);
+        g_assert_cmpuint(run(f), ==, 0); /* nobody is told after the end */
+}
+
+int main(int argc, char **argv) {
+        static const struct {
+                const char *name;
+                void (*function)(Fixture *f, gconstpointer data);
+        } tests[] = {
+                { "/lease/make", test_make },
+                { "/lease/copies", test_copies },
+                { "/lease/processes", test_processes },
+                { "/lease/writing", test_writing },
+                { "/lease/again", test_again },
+                { "/lease/recover-held", test_recover_held },
+                { "/lease/recover-lapsed", test_recover_lapsed },
+                { "/lease/recover-strange", test_recover_strange },
+                { "/lease/make-fails", test_make_fails },
+                { "/lease/end", test_end },
+        };
+
+        g_test_init(&argc, &argv, NULL);
+        signal(SIGPIPE, SIG_IGN);
+        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+                g_test_add(tests[i].name, Fixture, NULL, set_up, tests[i].function, tear_down);
+        return g_test_run();
+}
