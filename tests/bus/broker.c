@@ -174,7 +174,7 @@ static void launch(Broker *broker) {
 
         /* It must not speak before the service manager knows whom to listen to. */
         g_assert_cmpint(pipe2(gate, O_CLOEXEC), ==, 0);
-        pid = fork();
+        pid = world_fork();
         g_assert_cmpint(pid, >=, 0);
         if (pid == 0) {
                 close(gate[1]);

@@ -45,6 +45,7 @@ struct ServiceManager {
         GCond changed;
         GPtrArray *stored;
         unsigned fd_max;
+        bool running;
         pid_t main;
         unsigned ready, reloading, stopping, watchdog;
         char *status;
@@ -188,6 +189,11 @@ static void drain(ServiceManager *manager) {
 static void *run(void *userdata) {
         ServiceManager *manager = userdata;
 
+        g_mutex_lock(&manager->lock);
+        manager->running = true;
+        g_cond_broadcast(&manager->changed);
+        g_mutex_unlock(&manager->lock);
+
         for (;;) {
                 struct pollfd polled[] = {
                         { .fd = manager->socket, .events = POLLIN },
@@ -199,9 +205,11 @@ static void *run(void *userdata) {
                 if (polled[1].revents)
                         return NULL;
 
+                world_lock_fork();
                 g_mutex_lock(&manager->lock);
                 drain(manager);
                 g_mutex_unlock(&manager->lock);
+                world_unlock_fork();
         }
 }
 
@@ -229,6 +237,12 @@ ServiceManager *service_manager_new(void) {
         manager->quit = eventfd(0, EFD_CLOEXEC);
         g_assert_cmpint(manager->quit, >=, 0);
         manager->thread = g_thread_new("service-manager", run, manager);
+
+        /* what a thread allocates to begin with is allocated */
+        g_mutex_lock(&manager->lock);
+        while (!manager->running)
+                g_cond_wait(&manager->changed, &manager->lock);
+        g_mutex_unlock(&manager->lock);
         return manager;
 }
 

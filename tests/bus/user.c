@@ -131,7 +131,7 @@ User *user_new(const char *name) {
         g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), ==, 0);
         user->name = g_strdup(name);
         user->socket = pair[0];
-        user->pid = fork();
+        user->pid = world_fork();
         g_assert_cmpint(user->pid, >=, 0);
         if (user->pid == 0) {
                 become(name, pair[1]);
@@ -246,20 +246,28 @@ sd_bus *user_bus(void) {
         return bus;
 }
 
-static void become_user(void *userdata) {
-        const char *name = userdata;
-
-        g_assert_cmpint(dup2(STDOUT_FILENO, STDERR_FILENO), >=, 0);
-        if (strcmp(name, "root") != 0)
-                world_become(name);
+/* Runs in a fork of a program with threads, and must not allocate memory there. */
+static void merge_output(void *unused) {
+        (void) unused;
+        (void) dup2(STDOUT_FILENO, STDERR_FILENO);
 }
 
 int user_run(const char *name, const char *const *argv, char **ret_output) {
+        g_autofree char *become = g_build_filename(g_getenv("DAXBROKER_WORLD_TOOLS"), "become", NULL);
+        g_autoptr(GPtrArray) all = g_ptr_array_new();
         g_autoptr(GError) error = NULL;
         int status;
 
-        if (!g_spawn_sync(NULL, without_const(argv), NULL, G_SPAWN_SEARCH_PATH, become_user, without_const(name),
-                          ret_output, NULL, &status, &error))
-                g_error("%s: %s", argv[0], error->message);
+        if (strcmp(name, "root") != 0) {
+                g_ptr_array_add(all, become);
+                g_ptr_array_add(all, without_const(name));
+        }
+        for (; *argv; argv++)
+                g_ptr_array_add(all, without_const(*argv));
+        g_ptr_array_add(all, NULL);
+
+        if (!g_spawn_sync(NULL, (char **) all->pdata, NULL, G_SPAWN_SEARCH_PATH, merge_output, NULL, ret_output, NULL,
+                          &status, &error))
+                g_error("%s: %s", (char *) all->pdata[0], error->message);
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

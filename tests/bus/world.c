@@ -57,6 +57,25 @@ void world_become(const char *user) {
         g_assert_cmpint(setenv("USER", user, 1), ==, 0);
 }
 
+static GMutex fork_lock;
+
+void world_lock_fork(void) {
+        g_mutex_lock(&fork_lock);
+}
+
+void world_unlock_fork(void) {
+        g_mutex_unlock(&fork_lock);
+}
+
+pid_t world_fork(void) {
+        pid_t pid;
+
+        world_lock_fork();
+        pid = fork();
+        world_unlock_fork();
+        return pid;
+}
+
 void world_run(const char *tool) {
         g_autofree char *path = g_build_filename(g_getenv("DAXBROKER_WORLD_TOOLS"), tool, NULL);
         g_autoptr(GError) error = NULL;

@@ -19,6 +19,12 @@ uid_t world_get_uid(const char *user);
 /* Becomes that user for good, with all its groups and without any capability. */
 void world_become(const char *user);
 
+/* fork(), at a moment when no other thread is allocating memory. In the child of a program with threads the allocator may
+ * be locked for ever otherwise, with sanitizers at least. Threads do such work between the other two only. */
+pid_t world_fork(void);
+void world_lock_fork(void);
+void world_unlock_fork(void);
+
 /* Runs a program of tests/world, such as "start-bus". It has to succeed. */
 void world_run(const char *tool);
 
