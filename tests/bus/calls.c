@@ -294,10 +294,15 @@ Reply user_open_object(User *user, const char *object, const char *options) {
         return user_end_reply(user);
 }
 
-Reply user_release(User *user, const char *object) {
+void user_begin_release(User *user, const char *object) {
         Request request = request_new(METHOD_FREE, object, NULL);
 
-        return request_send(user, &request);
+        begin(user, &request);
+}
+
+Reply user_release(User *user, const char *object) {
+        user_begin_release(user, object);
+        return user_end_reply(user);
 }
 
 Reply user_set_mode(User *user, const char *object, uint32_t mode) {

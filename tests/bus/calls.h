@@ -41,6 +41,7 @@ char *user_list(User *user);
 /* Sent, and the reply comes later: user_end_reply(). Interactive authorization is allowed if asked for. */
 void user_begin_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
 void user_begin_interactive_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
+void user_begin_release(User *user, const char *object);
 void user_begin_open_object(User *user, const char *object, const char *options);
 Reply user_end_reply(User *user);
 

@@ -7,6 +7,13 @@
  * force; NULL takes it away. */
 void polkit_set_rules(const char *javascript);
 
+/* Rules for those tests in which everybody may allocate, and nothing else is changed. */
+#define POLKIT_EVERYBODY_ALLOCATES                                                                                     \
+        "polkit.addRule(function(action, subject) {\n"                                                                 \
+        "    if (action.id == 'org.daxbroker1.allocate')\n"                                                            \
+        "        return polkit.Result.YES;\n"                                                                          \
+        "});\n"
+
 /* SIGSTOP: it takes questions and answers none. */
 void polkit_freeze(void);
 void polkit_thaw(void);

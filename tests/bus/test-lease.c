@@ -12,57 +12,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "broker.h"
-#include "calls.h"
-#include "footprint.h"
 #include "memory.h"
 #include "polkit.h"
+#include "scene.h"
 #include "world.h"
-
-#define MIB (UINT64_C(1) << 20)
 
 #define CONFIGURATION                                                                                                  \
         "[Region dram]\n"                                                                                              \
         "Size=256M\n"
-
-#define EVERYBODY_MAY_ALLOCATE                                                                                         \
-        "polkit.addRule(function(action, subject) {\n"                                                                 \
-        "    if (action.id == 'org.daxbroker1.allocate')\n"                                                            \
-        "        return polkit.Result.YES;\n"                                                                          \
-        "});\n"
-
-typedef struct Stage {
-        Broker *broker;
-        User *alice, *bob, *root;
-        Footprint before;
-} Stage;
-
-static void stage_set(Stage *stage, const void *unused) {
-        Reply reply;
-
-        (void) unused;
-        stage->broker = broker_new(CONFIGURATION);
-        stage->alice = user_new("alice");
-        stage->bob = user_new("bob");
-        stage->root = user_new("root");
-        broker_start(stage->broker);
-
-        /* what the broker keeps once it has worked is not left over */
-        reply = user_allocate(stage->alice, 1, 1, NULL);
-        reply_assert(reply, "");
-        user_drop(stage->alice, reply.slot);
-        g_assert_cmpuint(region_wait("dram", "Available", 256 * MIB), ==, 256 * MIB);
-        stage->before = footprint_take(stage->broker);
-}
-
-static void stage_clear(Stage *stage, const void *unused) {
-        (void) unused;
-        footprint_assert_back(stage->broker, &stage->before);
-        user_free(stage->alice);
-        user_free(stage->bob);
-        user_free(stage->root);
-        broker_free(stage->broker);
-}
 
 /* One MiB, mapped, filled with the value. */
 static Reply take(User *user, const char *options, uint8_t value) {
@@ -75,74 +32,74 @@ static Reply take(User *user, const char *options, uint8_t value) {
 }
 
 /* It is there and will stay: whatever had ended before this has been dealt with when the broker answers. */
-static void assert_stays(Stage *stage, const Reply *reply) {
+static void assert_stays(Scene *scene, const Reply *reply) {
         for (unsigned i = 0; i < 3; i++) {
                 g_autofree char *list = NULL;
 
                 g_usleep(10000);
-                list = user_list(stage->root);
+                list = user_list(scene->root);
                 g_assert_nonnull(strstr(list, reply->object));
         }
-        g_assert_cmpuint(allocation_get(stage->root, reply->object, "InUse"), ==, 1);
-        footprint_assert_sums(stage->root);
+        g_assert_cmpuint(allocation_get(scene->root, reply->object, "InUse"), ==, 1);
+        footprint_assert_sums(scene->root);
 }
 
-static void assert_ends(Stage *stage, const Reply *reply) {
-        g_assert_true(allocation_wait_gone(stage->root, reply->object));
+static void assert_ends(Scene *scene, const Reply *reply) {
+        g_assert_true(allocation_wait_gone(scene->root, reply->object));
 }
 
-static void test_close(Stage *stage, const void *unused) {
-        Reply one = take(stage->alice, NULL, 1), two = take(stage->alice, NULL, 2);
+static void test_close(Scene *scene, const void *unused) {
+        Reply one = take(scene->alice, NULL, 1), two = take(scene->alice, NULL, 2);
 
         (void) unused;
-        user_close_lease(stage->alice, one.slot);
-        assert_ends(stage, &one);
-        g_assert_cmpint(user_peek(stage->alice, one.slot, 0), ==, -EFAULT);
-        assert_stays(stage, &two);
+        user_close_lease(scene->alice, one.slot);
+        assert_ends(scene, &one);
+        g_assert_cmpint(user_peek(scene->alice, one.slot, 0), ==, -EFAULT);
+        assert_stays(scene, &two);
 
         /* the lease alone counts */
-        user_unmap(stage->alice, two.slot);
-        user_close_memory(stage->alice, two.slot);
-        assert_stays(stage, &two);
-        user_close_lease(stage->alice, two.slot);
-        assert_ends(stage, &two);
-        user_drop_all(stage->alice);
+        user_unmap(scene->alice, two.slot);
+        user_close_memory(scene->alice, two.slot);
+        assert_stays(scene, &two);
+        user_close_lease(scene->alice, two.slot);
+        assert_ends(scene, &two);
+        user_drop_all(scene->alice);
 }
 
-static void test_exit(Stage *stage, const void *unused) {
+static void test_exit(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
         Reply reply = take(guest, NULL, 1);
 
         (void) unused;
         user_free(guest);
-        assert_ends(stage, &reply);
+        assert_ends(scene, &reply);
 }
 
-static void test_kill(Stage *stage, const void *unused) {
+static void test_kill(Scene *scene, const void *unused) {
         User *guest = user_new("bob");
         Reply one = take(guest, NULL, 1), two = take(guest, NULL, 2);
 
         (void) unused;
         user_kill(guest);
-        assert_ends(stage, &one);
-        assert_ends(stage, &two);
+        assert_ends(scene, &one);
+        assert_ends(scene, &two);
         user_free(guest);
 }
 
-static void test_fork(Stage *stage, const void *unused) {
-        Reply reply = take(stage->alice, NULL, 1);
+static void test_fork(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, NULL, 1);
 
         (void) unused;
-        user_fork_child(stage->alice);
-        user_fork_child(stage->alice);
-        user_drop_all(stage->alice);
-        assert_stays(stage, &reply);
-        user_end_children(stage->alice);
-        assert_ends(stage, &reply);
+        user_fork_child(scene->alice);
+        user_fork_child(scene->alice);
+        user_drop_all(scene->alice);
+        assert_stays(scene, &reply);
+        user_end_children(scene->alice);
+        assert_ends(scene, &reply);
 }
 
 /* A child that is an orphan by now. */
-static void test_fork_kill(Stage *stage, const void *unused) {
+static void test_fork_kill(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
         Reply reply = take(guest, NULL, 1);
         pid_t child;
@@ -150,27 +107,27 @@ static void test_fork_kill(Stage *stage, const void *unused) {
         (void) unused;
         child = user_fork_child(guest);
         user_kill(guest);
-        assert_stays(stage, &reply);
+        assert_stays(scene, &reply);
         process_kill(child);
-        assert_ends(stage, &reply);
+        assert_ends(scene, &reply);
         user_free(guest);
 }
 
-static void test_passed(Stage *stage, const void *unused) {
+static void test_passed(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
         Reply reply = take(guest, NULL, 7);
         int slot;
 
         (void) unused;
-        slot = user_give(guest, reply.slot, stage->bob);
+        slot = user_give(guest, reply.slot, scene->bob);
         user_kill(guest);
-        assert_stays(stage, &reply);
-        g_assert_cmpint(user_map(stage->bob, slot), ==, 0);
-        g_assert_cmpint(user_is_filled(stage->bob, slot, 7), ==, 1);
-        user_close_lease(stage->bob, slot);
-        assert_ends(stage, &reply);
-        g_assert_cmpint(user_peek(stage->bob, slot, 0), ==, -EFAULT);
-        user_drop_all(stage->bob);
+        assert_stays(scene, &reply);
+        g_assert_cmpint(user_map(scene->bob, slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->bob, slot, 7), ==, 1);
+        user_close_lease(scene->bob, slot);
+        assert_ends(scene, &reply);
+        g_assert_cmpint(user_peek(scene->bob, slot, 0), ==, -EFAULT);
+        user_drop_all(scene->bob);
         user_free(guest);
 }
 
@@ -204,59 +161,59 @@ static int64_t do_set_adrift(UserCall *call) {
         return 0;
 }
 
-static void test_adrift(Stage *stage, const void *unused) {
-        Reply reply = take(stage->alice, NULL, 1);
+static void test_adrift(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, NULL, 1);
 
         (void) unused;
-        user_call(stage->alice, do_set_adrift, &reply.slot, sizeof(reply.slot), NULL, 0);
-        user_close_lease(stage->alice, reply.slot);
-        assert_stays(stage, &reply);
-        g_assert_cmpint(user_is_filled(stage->alice, reply.slot, 1), ==, 1);
-        user_call(stage->alice, do_set_adrift, NULL, 0, NULL, 0);
-        assert_ends(stage, &reply);
-        user_drop_all(stage->alice);
+        user_call(scene->alice, do_set_adrift, &reply.slot, sizeof(reply.slot), NULL, 0);
+        user_close_lease(scene->alice, reply.slot);
+        assert_stays(scene, &reply);
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        user_call(scene->alice, do_set_adrift, NULL, 0, NULL, 0);
+        assert_ends(scene, &reply);
+        user_drop_all(scene->alice);
 }
 
-static bool is_in_use(Stage *stage, const Reply *reply) {
-        return allocation_get(stage->root, reply->object, "InUse");
+static bool is_in_use(Scene *scene, const Reply *reply) {
+        return allocation_get(scene->root, reply->object, "InUse");
 }
 
-static void test_named(Stage *stage, const void *unused) {
+static void test_named(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
         Reply reply = take(guest, "name=scratch", 3), again;
 
         (void) unused;
-        g_assert_true(is_in_use(stage, &reply));
+        g_assert_true(is_in_use(scene, &reply));
         user_drop_all(guest);
-        g_assert_true(wait_until(20, !is_in_use(stage, &reply)));
+        g_assert_true(wait_until(20, !is_in_use(scene, &reply)));
 
-        again = user_open(stage->alice, "scratch", NULL);
+        again = user_open(scene->alice, "scratch", NULL);
         reply_assert(again, "");
         g_assert_cmpstr(again.object, ==, reply.object);
-        g_assert_true(is_in_use(stage, &reply));
-        g_assert_cmpint(user_map(stage->alice, again.slot), ==, 0);
-        g_assert_cmpint(user_is_filled(stage->alice, again.slot, 3), ==, 1);
+        g_assert_true(is_in_use(scene, &reply));
+        g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->alice, again.slot, 3), ==, 1);
 
         /* two holders: both have to be gone */
         again = user_open(guest, "scratch", NULL);
         reply_assert(again, "");
-        user_drop_all(stage->alice);
-        assert_stays(stage, &reply);
+        user_drop_all(scene->alice);
+        assert_stays(scene, &reply);
         user_kill(guest);
-        g_assert_true(wait_until(20, !is_in_use(stage, &reply)));
+        g_assert_true(wait_until(20, !is_in_use(scene, &reply)));
 
         /* again and again */
         for (unsigned i = 0; i < 20; i++) {
-                again = user_open(stage->alice, "scratch", "read-only=1");
+                again = user_open(scene->alice, "scratch", "read-only=1");
                 reply_assert(again, "");
-                g_assert_true(is_in_use(stage, &reply));
-                g_assert_cmpint(user_map_read_only(stage->alice, again.slot), ==, 0);
-                g_assert_cmpint(user_is_filled(stage->alice, again.slot, 3), ==, 1);
-                user_drop_all(stage->alice);
-                g_assert_true(wait_until(20, !is_in_use(stage, &reply)));
+                g_assert_true(is_in_use(scene, &reply));
+                g_assert_cmpint(user_map_read_only(scene->alice, again.slot), ==, 0);
+                g_assert_cmpint(user_is_filled(scene->alice, again.slot, 3), ==, 1);
+                user_drop_all(scene->alice);
+                g_assert_true(wait_until(20, !is_in_use(scene, &reply)));
         }
 
-        again = user_release(stage->alice, reply.object);
+        again = user_release(scene->alice, reply.object);
         reply_assert(again, "");
         user_free(guest);
 }
@@ -304,9 +261,9 @@ static uint64_t used_ticks(pid_t pid) {
         return g_ascii_strtoull(words[11], NULL, 10) + g_ascii_strtoull(words[12], NULL, 10);
 }
 
-static void test_misuse(Stage *stage, const void *unused) {
-        User *const users[] = { stage->alice, stage->bob };
-        g_autofree char *leases = g_build_filename(stage->broker->runtime, "leases", NULL);
+static void test_misuse(Scene *scene, const void *unused) {
+        User *const users[] = { scene->alice, scene->bob };
+        g_autofree char *leases = g_build_filename(scene->broker->runtime, "leases", NULL);
         const char *list[] = { "ls", leases, NULL };
         Reply replies[G_N_ELEMENTS(users)];
         uint64_t ticks;
@@ -318,26 +275,26 @@ static void test_misuse(Stage *stage, const void *unused) {
                 g_assert_cmpint(user_run(users[i]->name, list, &output), !=, 0);
                 replies[i] = take(users[i], i == 0 ? NULL : "name=scratch", 1);
                 user_call(users[i], do_misuse, &replies[i].slot, sizeof(replies[i].slot), NULL, 0);
-                assert_stays(stage, &replies[i]);
+                assert_stays(scene, &replies[i]);
         }
 
         /* a pipe full of rubbish is no reason to be busy */
-        ticks = used_ticks(stage->broker->pid);
+        ticks = used_ticks(scene->broker->pid);
         g_usleep(500000);
-        g_assert_cmpuint(used_ticks(stage->broker->pid) - ticks, <=, (uint64_t) sysconf(_SC_CLK_TCK) / 10);
+        g_assert_cmpuint(used_ticks(scene->broker->pid) - ticks, <=, (uint64_t) sysconf(_SC_CLK_TCK) / 10);
 
-        user_drop_all(stage->alice);
-        assert_ends(stage, &replies[0]);
-        user_drop_all(stage->bob);
-        g_assert_true(wait_until(20, !is_in_use(stage, &replies[1])));
-        ticks = used_ticks(stage->broker->pid);
+        user_drop_all(scene->alice);
+        assert_ends(scene, &replies[0]);
+        user_drop_all(scene->bob);
+        g_assert_true(wait_until(20, !is_in_use(scene, &replies[1])));
+        ticks = used_ticks(scene->broker->pid);
         g_usleep(500000);
-        g_assert_cmpuint(used_ticks(stage->broker->pid) - ticks, <=, (uint64_t) sysconf(_SC_CLK_TCK) / 10);
-        reply_assert(user_release(stage->bob, replies[1].object), "");
+        g_assert_cmpuint(used_ticks(scene->broker->pid) - ticks, <=, (uint64_t) sysconf(_SC_CLK_TCK) / 10);
+        reply_assert(user_release(scene->bob, replies[1].object), "");
 }
 
 /* A holder that is killed while somebody else asks to open: either it is too late, or the allocation is alive. */
-static void test_race(Stage *stage, const void *unused) {
+static void test_race(Scene *scene, const void *unused) {
         g_autoptr(GRand) random = g_rand_new_with_seed(4711);
         unsigned n_opened = 0;
 
@@ -349,29 +306,29 @@ static void test_race(Stage *stage, const void *unused) {
                 /* dying takes a while */
                 g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
                 g_usleep((gulong) g_rand_int_range(random, 0, 1500));
-                again = user_open_object(stage->alice, reply.object, NULL);
+                again = user_open_object(scene->alice, reply.object, NULL);
                 user_kill(guest);
 
                 if (g_str_equal(again.error, "")) {
                         n_opened++;
-                        assert_stays(stage, &reply);
-                        g_assert_cmpint(user_map(stage->alice, again.slot), ==, 0);
-                        g_assert_cmpint(user_is_filled(stage->alice, again.slot, 5), ==, 1);
-                        user_drop_all(stage->alice);
+                        assert_stays(scene, &reply);
+                        g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
+                        g_assert_cmpint(user_is_filled(scene->alice, again.slot, 5), ==, 1);
+                        user_drop_all(scene->alice);
                 } else
                         reply_assert(again, "NoSuchAllocation");
-                assert_ends(stage, &reply);
+                assert_ends(scene, &reply);
                 user_free(guest);
         }
         g_test_message("%u of 200 were opened in time", n_opened);
 }
 
 /* A client that is killed while it waits for its memory, which may be on its way already. */
-static void test_kill_asking(Stage *stage, const void *unused) {
+static void test_kill_asking(Scene *scene, const void *unused) {
         g_autoptr(GRand) random = g_rand_new_with_seed(4711);
 
         (void) unused;
-        (void) stage;
+        (void) scene;
         for (unsigned i = 0; i < 100; i++) {
                 User *guest = user_new("bob");
 
@@ -382,10 +339,15 @@ static void test_kill_asking(Stage *stage, const void *unused) {
         }
 }
 
+static void set_up(Scene *scene, const void *configuration) {
+        scene_set_up(scene, configuration);
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+}
+
 int main(int argc, char **argv) {
         static const struct {
                 const char *name;
-                void (*test)(Stage *stage, const void *unused);
+                void (*test)(Scene *scene, const void *unused);
         } tests[] = {
                 { "/lease/close", test_close },
                 { "/lease/exit", test_exit },
@@ -401,8 +363,7 @@ int main(int argc, char **argv) {
         };
 
         world_init(&argc, &argv);
-        polkit_set_rules(EVERYBODY_MAY_ALLOCATE);
         for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
-                g_test_add(tests[i].name, Stage, NULL, stage_set, tests[i].test, stage_clear);
+                g_test_add(tests[i].name, Scene, CONFIGURATION, set_up, tests[i].test, scene_tear_down);
         return g_test_run();
 }
