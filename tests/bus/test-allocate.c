@@ -273,6 +273,10 @@ static void test_modes(Scene *scene, gconstpointer unused) {
         assert_refused(scene, 1, 1, "name=m mode=0640 group=0", "BadOption", "not in group 0");
         assert_refused(scene, 1, 1, "name=m group=4294967295", "BadOption", "not in group 4294967295");
 
+        /* what everybody may, a group may, whichever it is */
+        assert_granted(scene, 1, 1, "name=m mode=0666", 4096);
+        assert_granted(scene, 1, 1, "name=m mode=0644", 4096);
+
         reply = user_get(scene->alice, 1, own_group);
         g_assert_cmpuint(allocation_get(scene->alice, reply.object, "Mode"), ==, 0640);
         g_assert_cmpuint(allocation_get(scene->alice, reply.object, "Group"), ==, world_get_uid("alice"));
