@@ -34,6 +34,7 @@
 typedef struct Lane {
         uid_t uid;
         unsigned running;
+        uint64_t n_waiting;
         bool in_ring;
         Job *waiting; /* utlist, singly linked; tail kept beside it because appending must be cheap */
         Job *waiting_last;
@@ -47,8 +48,8 @@ struct WorkerPool {
         pthread_cond_t leaving; /* a thread left */
         Lane *lanes;           /* those with anything waiting or running */
         Lane *ring;
-        unsigned n_threads, n_idle;
-        unsigned n_promised; /* idle threads that were woken for a job and have not taken one yet */
+        unsigned n_threads, n_running; /* the others sleep, or are about to look at the ring */
+        unsigned n_runnable;           /* jobs that could run at once, given threads */
         bool stopping;
         Job *finished;
         int event_fd;
@@ -79,9 +80,10 @@ static Job *pool_take(WorkerPool *pool, Lane **ret_lane) {
         lane->waiting = job->next;
         if (!lane->waiting)
                 lane->waiting_last = NULL;
+        lane->n_waiting--;
         lane->running++;
-        if (pool->n_promised > 0)
-                pool->n_promised--;
+        pool->n_runnable--;
+        pool->n_running++;
         DL_DELETE(pool->ring, lane);
         lane->in_ring = false;
         lane_update_ring(pool, lane);
@@ -103,7 +105,10 @@ static void pool_run_one(WorkerPool *pool) {
         pthread_mutex_lock(&pool->mutex);
         LL_PREPEND(pool->finished, job);
         (void) !write(pool->event_fd, &one, sizeof(one));
+        pool->n_running--;
         lane->running--;
+        if (lane->n_waiting + lane->running >= LANE_MAX)
+                pool->n_runnable++; /* one of those that wait for their lane */
         lane_update_ring(pool, lane);
 }
 
@@ -120,9 +125,7 @@ static bool pool_wait(WorkerPool *pool) {
                 if (pool->stopping)
                         return false;
 
-                pool->n_idle++;
                 r = pthread_cond_timedwait(&pool->work, &pool->mutex, &deadline);
-                pool->n_idle--;
                 if (r == ETIMEDOUT && !pool->ring) {
                         if (pool->n_threads > 1)
                                 return false;
@@ -309,15 +312,14 @@ void worker_pool_submit(WorkerPool *pool, Job *job, uid_t lane_uid) {
         else
                 lane->waiting = job;
         lane->waiting_last = job;
+        lane->n_waiting++;
         lane_update_ring(pool, lane);
 
-        if (lane->in_ring) {
-                if (pool->n_idle > pool->n_promised)
-                        pool->n_promised++;
-                else if (pool->n_threads < THREADS_MAX)
+        if (lane->n_waiting + lane->running <= LANE_MAX) {
+                pool->n_runnable++;
+                if (pool->n_threads - pool->n_running < pool->n_runnable && pool->n_threads < THREADS_MAX)
                         /* where none can be added the job waits for one of those that are there */
                         (void) pool_add_thread(pool);
-                /* in any case: a thread that was promised may have found its lane full and gone back to sleep */
                 pthread_cond_signal(&pool->work);
         }
         pthread_mutex_unlock(&pool->mutex);
