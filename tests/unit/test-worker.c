@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <pthread.h>
 #include <string.h>
 
 #define LANE_MAX 4 /* as worker.c promises: "only a few" */
@@ -14,9 +15,10 @@
 /* Long enough for a loaded machine, shorter than the pool's own timers. */
 #define SOON_USEC (5 * G_USEC_PER_SEC)
 
+/* With pthread's means rather than GLib's, which ThreadSanitizer does not understand. */
 typedef struct Gate {
-        GMutex mutex;
-        GCond changed;
+        pthread_mutex_t mutex;
+        pthread_cond_t changed;
         bool open;
         unsigned n_running, n_running_max, n_started;
 } Gate;
@@ -35,28 +37,28 @@ typedef struct TestJob {
 
 static void gate_init(Gate *gate) {
         *gate = (Gate) { 0 };
-        g_mutex_init(&gate->mutex);
-        g_cond_init(&gate->changed);
+        pthread_mutex_init(&gate->mutex, NULL);
+        pthread_cond_init(&gate->changed, NULL);
 }
 
 static void gate_open(Gate *gate) {
-        g_mutex_lock(&gate->mutex);
+        pthread_mutex_lock(&gate->mutex);
         gate->open = true;
-        g_cond_broadcast(&gate->changed);
-        g_mutex_unlock(&gate->mutex);
+        pthread_cond_broadcast(&gate->changed);
+        pthread_mutex_unlock(&gate->mutex);
 }
 
 static void gate_done(Gate *gate) {
-        g_mutex_clear(&gate->mutex);
-        g_cond_clear(&gate->changed);
+        pthread_mutex_destroy(&gate->mutex);
+        pthread_cond_destroy(&gate->changed);
 }
 
 static unsigned gate_count_started(Gate *gate) {
         unsigned n;
 
-        g_mutex_lock(&gate->mutex);
+        pthread_mutex_lock(&gate->mutex);
         n = gate->n_started;
-        g_mutex_unlock(&gate->mutex);
+        pthread_mutex_unlock(&gate->mutex);
         return n;
 }
 
@@ -65,22 +67,22 @@ static int work(Job *job) {
         Gate *gate = test->gate, *statistics = test->statistics;
 
         if (statistics) {
-                g_mutex_lock(&statistics->mutex);
+                pthread_mutex_lock(&statistics->mutex);
                 test->position = ++statistics->n_started;
                 statistics->n_running++;
                 statistics->n_running_max = MAX(statistics->n_running_max, statistics->n_running);
-                g_mutex_unlock(&statistics->mutex);
+                pthread_mutex_unlock(&statistics->mutex);
         }
         if (gate) {
-                g_mutex_lock(&gate->mutex);
+                pthread_mutex_lock(&gate->mutex);
                 while (!gate->open)
-                        g_cond_wait(&gate->changed, &gate->mutex);
-                g_mutex_unlock(&gate->mutex);
+                        pthread_cond_wait(&gate->changed, &gate->mutex);
+                pthread_mutex_unlock(&gate->mutex);
         }
         if (statistics) {
-                g_mutex_lock(&statistics->mutex);
+                pthread_mutex_lock(&statistics->mutex);
                 statistics->n_running--;
-                g_mutex_unlock(&statistics->mutex);
+                pthread_mutex_unlock(&statistics->mutex);
         }
         return test->result;
 }
