@@ -92,6 +92,12 @@ static char *reader_next(char *line, int max, void *stream) {
         for (start = 0; isspace((unsigned char) full[start]);)
                 start++;
 
+        /* A comment may be as long as it likes, and have a colon in it. */
+        if (full[start] == '#' || full[start] == ';') {
+                *line = '\0';
+                return line;
+        }
+
         problem = line_problem(full + start, (size_t) size - start,
                                (size_t) size - start <= LINE_MAX_BYTES && (size_t) size - start + 1 <= (size_t) max);
         if (problem) {
@@ -101,7 +107,7 @@ static char *reader_next(char *line, int max, void *stream) {
         }
 
         memcpy(line, full + start, (size_t) size - start + 1);
-        reader->expected = line[0] != '\0' && !strchr("#;[", line[0]);
+        reader->expected = line[0] != '\0' && line[0] != '[';
         return line;
 }
 

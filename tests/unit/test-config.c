@@ -444,7 +444,8 @@ static void test_plain_lines(void) {
 
         tree_init(&tree);
         tree_put(&tree, "etc/x.conf",
-                 "# comment\n; comment\n\n   \n[S one]\nk=v\n key = v w \nempty=\na:b\nk=a=b:c\n\t[T]  # why\n\tk=1 ; why\n"
+                 "# comment\n; comment\n# a comment with something far to the right, behind a colon: here\n\n   \n"
+                 "[S one]\nk=v\n key = v w \nempty=\na:b\nk=a=b:c\n\t[T]  # why\n\tk=1 ; why\n"
                  "k=2;3\nk=# no comment\n");
         assert_lines(&tree, "S one|k|v\nS one|key|v w\nS one|empty|\nS one|a|b\nS one|k|a=b:c\nT|k|1\nT|k|2;3\n"
                             "T|k|# no comment\n");
