@@ -105,6 +105,7 @@ static int refuse_state(const Allocation *allocation, Failure *failure) {
 /* Opens an allocation for the caller, who has named it, with the options at the message's position. */
 int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         const Caller *caller = call->caller;
+        const char *decision = caller->user->uid == allocation->owner ? "owner" : "mode";
         Details details = { 0 };
         bool read_only;
         int r;
@@ -121,6 +122,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
                 r = authorize(call, "org.daxbroker1.open-other", &details, true, failure);
                 if (r <= 0)
                         return r;
+                decision = "org.daxbroker1.open-other: yes";
         }
 
         if (allocation_is_busy(allocation))
@@ -128,7 +130,8 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         if (allocation->state != ALLOCATION_LIVE)
                 return refuse_state(allocation, failure);
 
-        r = allocation_open(allocation, read_only, reply_with_memory, sd_bus_message_ref(call->message));
+        r = allocation_open(allocation, read_only, caller->user->uid, decision, reply_with_memory,
+                            sd_bus_message_ref(call->message));
         if (r < 0) {
                 sd_bus_message_unref(call->message);
                 return r;

@@ -120,11 +120,12 @@ Allocation *allocation_free(Allocation *allocation) {
         return NULL;
 }
 
-static void allocation_log(const Allocation *allocation, const char *event, const char *decision, const char *message) {
+static void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit,
+                           const char *decision, const char *message) {
         LogFields fields = {
                 .event = event,
-                .uid = &allocation->owner,
-                .unit = allocation->unit,
+                .uid = &uid,
+                .unit = unit,
                 .region = allocation->reservation.region ? allocation->reservation.region->name : NULL,
                 .allocation = allocation->id,
                 .decision = decision,
@@ -313,7 +314,7 @@ static void create_done(Job *job, int r) {
 
         allocation->state = ALLOCATION_LIVE;
         allocation->in_use = true;
-        allocation_log(allocation, "grant", allocation->decision, "granted");
+        allocation_log(allocation, "grant", allocation->owner, allocation->unit, allocation->decision, "granted");
         if (manager->observer)
                 manager->observer->allocation_added(allocation, manager->observer->userdata);
         manager_settle(manager);
@@ -408,21 +409,28 @@ static void open_done(Job *job, int r) {
         if (r < 0) {
                 allocation->operation.memory = safe_close(allocation->operation.memory);
                 allocation->operation.lease = safe_close(allocation->operation.lease);
-        } else if (!allocation->in_use) {
-                allocation->in_use = true;
-                allocation_notify(allocation, "InUse");
+        } else {
+                allocation_log(allocation, "open", allocation->operation.opener, NULL, allocation->operation.decision,
+                               allocation->operation.read_only ? "opened read-only" : "opened");
+                if (!allocation->in_use) {
+                        allocation->in_use = true;
+                        allocation_notify(allocation, "InUse");
+                }
         }
 
         operation_finish(allocation, r);
 }
 
-int allocation_open(Allocation *allocation, bool read_only, AllocationHandler handler, void *userdata) {
+int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const char *decision,
+                    AllocationHandler handler, void *userdata) {
         assert(!allocation->operation.running && allocation->state == ALLOCATION_LIVE);
 
         if (completion_add(&allocation->operation.completion, handler, userdata) < 0)
                 return -ENOMEM;
 
         allocation->operation.read_only = read_only;
+        allocation->operation.opener = opener;
+        allocation->operation.decision = decision;
         operation_start(allocation, open_work, open_done);
         return 0;
 }
@@ -468,12 +476,13 @@ static int revoke_work(Job *job) {
         if (r < 0)
                 return r;
 
-        /* Should we die between these, the next broker finds an allocation that was revoked, or a part of one. */
-        if (provider->stores_fd && fd_store_remove(allocation->id) < 0)
-                log_warning("cannot tell the service manager to drop the descriptor of %s", allocation->id);
+        /* The record first: should we die in between, a descriptor without a record is dropped by the next broker, while a
+         * record without its descriptor would be taken for memory that its holders still have. */
         r = record_remove(allocation->manager->records_dir, allocation->id);
         if (r < 0 && r != -ENOENT)
                 log_warning("cannot remove the record of %s: %s", allocation->id, strerror(-r));
+        if (provider->stores_fd && fd_store_remove(allocation->id) < 0)
+                log_warning("cannot tell the service manager to drop the descriptor of %s", allocation->id);
         return 0;
 }
 
@@ -510,7 +519,7 @@ static void revoke_done(Job *job, int r) {
         }
 
         lease_end(&allocation->lease);
-        allocation_log(allocation, "end", NULL, allocation->end_cause);
+        allocation_log(allocation, "end", allocation->owner, allocation->unit, NULL, allocation->end_cause);
         if (manager->observer)
                 manager->observer->allocation_removed(allocation, manager->observer->userdata);
         allocation_unlink(allocation);

@@ -44,7 +44,9 @@ typedef struct Operation {
         Job job;
         Failure failure;
         bool running;
-        bool read_only;     /* of an open */
+        bool read_only;     /* of an open, as the next two */
+        uid_t opener;
+        const char *decision; /* how that was authorized; static */
         uint32_t mode;      /* the new one */
         int memory, lease;  /* results */
         Completion *completion;
@@ -92,7 +94,8 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
 
 /* The following start something; not while allocation_is_busy(). -ENOMEM, or the handler is called later. */
 bool allocation_is_busy(const Allocation *allocation);
-int allocation_open(Allocation *allocation, bool read_only, AllocationHandler handler, void *userdata);
+int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const char *decision,
+                    AllocationHandler handler, void *userdata);
 int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler handler, void *userdata);
 
 /* Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log. The

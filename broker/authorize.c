@@ -22,6 +22,7 @@
 #include <utlist.h>
 
 #include "call-bus.h"
+#include "log.h"
 #include "server-bus.h"
 
 #define POLKIT_NAME "org.freedesktop.PolicyKit1"
@@ -183,7 +184,10 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 
         (void) ret_error;
         question_withdraw(question);
-        question_answer(question, read_answer(question, m));
+        question->answer = read_answer(question, m);
+        log_debug("polkit says about %s for %s: %s", question->action, question->call->caller->name,
+                  question->answer < 0 ? question->failure.text : "yes");
+        call_again(question->call);
         return 0;
 }
 
@@ -215,6 +219,7 @@ static int question_put(Question *question) {
                 r = sd_bus_message_close_container(m);
         if (r >= 0)
                 r = sd_bus_message_append(m, "us", question->interactive ? ALLOW_USER_INTERACTION : 0, question->cancel_id);
+        log_debug("asking polkit about %s for %s", question->action, question->call->caller->name);
         if (r >= 0) /* the deadline is ours */
                 r = sd_bus_call_async(server->bus, &question->slot, m, on_answer, question, UINT64_MAX);
         sd_bus_message_unref(m);

@@ -326,7 +326,7 @@ int config_new(Config **ret) {
 
         everybody->limits_bytes = everybody->limits_count = true;
         everybody->max_bytes = SIZE_INFINITE;
-        everybody->max_count = 4096;
+        everybody->max_count = 1024;
 
         *ret = config;
         return 0;

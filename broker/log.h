@@ -24,7 +24,7 @@ void log_message(int priority, const char *format, ...) __attribute__((format(pr
 
 /* What a record about one decision or one allocation says besides its message; NULL and 0 for what does not apply. */
 typedef struct LogFields {
-        const char *event; /* "grant", "refusal", "open", "end", "unusable", "recovered" */
+        const char *event; /* "grant", "refusal", "open", "end", "unusable" */
         const uid_t *uid;  /* pointer, because 0 is a uid */
         const char *unit;
         const char *region;

@@ -179,7 +179,8 @@ static int recover_lease(Manager *manager, Allocation *allocation) {
                 return 0;
 
         log_warning("the lease of allocation %s cannot be opened again: %s", allocation->id, strerror(-r));
-        (void) unlinkat(manager->leases_dir, allocation->id, 0);
+        if (unlinkat(manager->leases_dir, allocation->id, 0) < 0)
+                (void) unlinkat(manager->leases_dir, allocation->id, AT_REMOVEDIR);
         r = lease_make(&allocation->lease, manager->leases_dir, allocation->id, &writer);
         if (r >= 0)
                 safe_close(writer); /* without a name it lapses with this, and ends */
@@ -195,6 +196,7 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
         r = allocation->provider->recover(&allocation->piece, fd, &failure);
         if (r >= 0) {
                 allocation->state = ALLOCATION_LIVE;
+                log_debug("found allocation %s of user %u again", allocation->id, (unsigned) allocation->owner);
                 recovery->n_live++;
                 return 0;
         }

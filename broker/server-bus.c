@@ -67,7 +67,8 @@ static void on_region_changed(Region *region, void *userdata) {
 
         if (region_path(region, &path) >= 0)
                 (void) sd_bus_emit_properties_changed(server->bus, path, DAXBROKER_REGION_INTERFACE, "Available",
-                                                      "LargestAvailable", "Size", "State", "Reason", NULL);
+                                                      "LargestAvailable", "Size", "Granularity", "Alignments", "NumaNode",
+                                                      "Persistent", "State", "Reason", NULL);
 }
 
 static void on_config_changed(void *userdata) {

@@ -45,6 +45,15 @@ static const RegionConfig *find_region(const Config *c, const char *name) {
         return NULL;
 }
 
+/* One that has to be there. */
+static const RegionConfig *get_region(const Config *c, const char *name) {
+        const RegionConfig *region = find_region(c, name);
+
+        if (!region)
+                g_error("there is no region '%s'", name);
+        return region;
+}
+
 static unsigned count_quotas(const Config *c) {
         const QuotaRule *rule;
         unsigned n = 0;
@@ -71,7 +80,7 @@ static void test_defaults(void) {
         g_assert_null(dram->next);
         g_assert_cmpint(c->quotas->scope, ==, QUOTA_EVERYBODY);
         g_assert_cmpuint(c->quotas->max_bytes, ==, SIZE_INFINITE);
-        g_assert_cmpuint(c->quotas->max_count, ==, 4096);
+        g_assert_cmpuint(c->quotas->max_count, ==, 1024);
         g_assert_null(config_free(c));
         g_assert_null(config_free(NULL));
 }
@@ -201,7 +210,7 @@ static void test_regions(void) {
         assert_takes(c, "Region fast", "Size", "50%");
         assert_takes(c, "Region fast", "NumaNode", "1023");
         assert_takes(c, "Region fast", "Enabled", "no");
-        fast = find_region(c, "fast");
+        fast = get_region(c, "fast");
         g_assert_cmpstr(fast->provider, ==, "memfd");
         g_assert_cmpstr(fast->size, ==, "50%");
         g_assert_cmpint(fast->numa_node, ==, 1023);
@@ -574,7 +583,7 @@ static void test_load(void) {
         g_assert_true(g_setenv("CONFIGURATION_DIRECTORY", tree.first, TRUE));
         g_assert_cmpint(config_load(&c), ==, 0);
         g_assert_cmpstr(c->default_region, ==, "fast");
-        g_assert_cmpstr(find_region(c, "fast")->size, ==, "2G");
+        g_assert_cmpstr(get_region(c, "fast")->size, ==, "2G");
         g_assert_nonnull(find_region(c, "dram"));
         g_assert_cmpuint(c->quotas->max_count, ==, 3);
         config_free(c);
