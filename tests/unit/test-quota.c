@@ -150,9 +150,9 @@ static void test_count(void) {
 
         world_init(&world);
         /* The default. */
-        hold(&world, 0, 4095);
+        hold(&world, 0, 1023);
         g_assert_true(admits(&world, 1));
-        hold(&world, 0, 4096);
+        hold(&world, 0, 1024);
         g_assert_false(admits(&world, 1));
 
         world_set(&world, "Quota", "MaxAllocations", "1");
