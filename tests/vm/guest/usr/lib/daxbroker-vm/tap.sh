@@ -51,10 +51,14 @@ fails_with() {
     [ $status -eq "$expected" ] && [[ $output == *"$text"* ]]
 }
 
-# equal EXPECTED FOUND
-equal() {
-    [ "$1" = "$2" ] || {
-        printf "expected '%s'\nfound    '%s'\n" "$1" "$2"
+# is TEXT COMMAND…: the command prints that
+is() {
+    local expected=$1 found
+    shift
+
+    found=$("$@")
+    [ "$found" = "$expected" ] || {
+        printf "expected '%s'\nfound    '%s'\n" "$expected" "$found"
         return 1
     }
 }
@@ -71,9 +75,4 @@ within() {
         fi
         sleep 0.1
     done
-}
-
-# The other way round. No "!" is needed then, which check could not run.
-not() {
-    ! "$@"
 }
