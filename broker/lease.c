@@ -104,6 +104,9 @@ int lease_watch(Lease *lease, sd_event *event, void (*lapsed)(Lease *lease)) {
         int r;
 
         lease->lapsed = lapsed;
+        /* we are stopping and finish what was begun; the next broker watches */
+        if (sd_event_get_state(event) == SD_EVENT_FINISHED)
+                return 0;
         if (lease->source)
                 return sd_event_source_set_enabled(lease->source, SD_EVENT_ON);
 

@@ -89,6 +89,9 @@ static int server_connect(Server *server) {
 
         /* Whatever takes us off the bus, a new start sets right; nothing is lost by it. */
         r = sd_bus_set_exit_on_disconnect(server->bus, true);
+        /* and when the loop ends, what is still being done shall be answered: server_free() closes it */
+        if (r >= 0)
+                r = sd_bus_set_close_on_exit(server->bus, false);
         if (r >= 0)
                 r = sd_bus_attach_event(server->bus, server->manager->event, SD_EVENT_PRIORITY_NORMAL);
         return r;
