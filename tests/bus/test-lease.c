@@ -323,6 +323,31 @@ static void test_race(Scene *scene, const void *unused) {
         g_test_message("%u of 200 were opened in time", n_opened);
 }
 
+/* The same while the allocation's record is being written. */
+static void test_race_mode(Scene *scene, const void *unused) {
+        g_autoptr(GRand) random = g_rand_new_with_seed(4711);
+        unsigned n_changed = 0;
+
+        (void) unused;
+        for (unsigned i = 0; i < 200; i++) {
+                User *guest = user_new("alice");
+                Reply reply = take(guest, NULL, 5), changed;
+
+                g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
+                g_usleep((gulong) g_rand_int_range(random, 0, 1500));
+                do {
+                        changed = user_set_mode(scene->alice, reply.object, 0644);
+                        n_changed += g_str_equal(changed.error, "");
+                } while (g_str_equal(changed.error, "") && process_is_alive(guest->pid));
+                if (!g_str_equal(changed.error, ""))
+                        reply_assert(changed, "NoSuchAllocation");
+                user_kill(guest);
+                assert_ends(scene, &reply);
+                user_free(guest);
+        }
+        g_test_message("%u changes", n_changed);
+}
+
 /* A client that is killed while it waits for its memory, which may be on its way already. */
 static void test_kill_asking(Scene *scene, const void *unused) {
         g_autoptr(GRand) random = g_rand_new_with_seed(4711);
@@ -359,6 +384,7 @@ int main(int argc, char **argv) {
                 { "/lease/named", test_named },
                 { "/lease/misuse", test_misuse },
                 { "/lease/race", test_race },
+                { "/lease/race-mode", test_race_mode },
                 { "/lease/kill-asking", test_kill_asking },
         };
 

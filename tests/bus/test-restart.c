@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Whatever way a broker ends, and whatever it finds when it comes back: holders notice nothing, nothing is forgotten that
+ * somebody has, and nothing is kept that nobody has. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "polkit.h"
+#include "scene.h"
+#include "world.h"
+
+#define CONFIGURATION                                                                                                  \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"
+
+/* ---- Small things ------------------------------------------------------------------------------------------------- */
+
+static const char *id_of(const Reply *reply) {
+        return strrchr(reply->object, '/') + 1;
+}
+
+static char *path_of(Scene *scene, const char *folder, const Reply *reply) {
+        return g_build_filename(scene->broker->runtime, folder, id_of(reply), NULL);
+}
+
+/* One MiB, mapped and filled. */
+static Reply take(User *user, const char *options, uint8_t value) {
+        Reply reply = user_get(user, MIB, options);
+
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+static void assert_state(Scene *scene, const Reply *reply, const char *state) {
+        g_autofree char *seen = allocation_get_string(scene->root, reply->object, "State");
+
+        g_assert_cmpstr(seen, ==, state);
+}
+
+static bool is_listed(Scene *scene, const Reply *reply) {
+        g_autofree char *list = user_list(scene->root);
+
+        return strstr(list, reply->object);
+}
+
+static void free_now(User *user, const Reply *reply) {
+        reply_assert(user_release(user, reply->object), "");
+}
+
+/* What a record says, as root sees it. */
+static char *describe(Scene *scene, const Reply *reply) {
+        static const char *const numbers[] = { "Owner", "Group", "Mode", "Offset", "Length", "Alignment", "PageSize",
+                                               "Persistent", "Created", "InUse" };
+        static const char *const texts[] = { "Name", "Region", "State", "Reason" };
+        GString *text = g_string_new(NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+                g_string_append_printf(text, "%s=%" G_GUINT64_FORMAT "\n", numbers[i],
+                                       allocation_get(scene->root, reply->object, numbers[i]));
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+                g_autofree char *value = allocation_get_string(scene->root, reply->object, texts[i]);
+
+                g_string_append_printf(text, "%s=%s\n", texts[i], value);
+        }
+        return g_string_free(text, FALSE);
+}
+
+static void write_as_broker(const char *path, const char *text) {
+        uid_t uid = world_get_uid("daxbroker");
+
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        g_assert_cmpint(chown(path, uid, uid), ==, 0);
+        g_assert_cmpint(chmod(path, 0600), ==, 0);
+}
+
+/* Replaces a line of a record: "mode=999" for the one that begins with "mode=". */
+static void edit_record(Scene *scene, const Reply *reply, const char *new_line) {
+        g_autofree char *path = path_of(scene, "allocations", reply), *text = NULL, *key = NULL, *edited = NULL;
+        g_autoptr(GRegex) regex = NULL;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        key = g_strdup_printf("^%.*s=.*$", (int) strcspn(new_line, "="), new_line);
+        regex = g_regex_new(key, G_REGEX_MULTILINE, 0, NULL);
+        edited = g_regex_replace_literal(regex, text, -1, 0, new_line, 0, NULL);
+        g_assert_cmpstr(edited, !=, text);
+        write_as_broker(path, edited);
+}
+
+/* ---- Holders of all kinds ----------------------------------------------------------------------------------------- */
+
+typedef struct Holders {
+        User *orphaned;   /* is killed; a child of it holds on */
+        pid_t child;
+        Reply unnamed, named, kept, forked;
+        int reader; /* carol's, read-only, of named */
+} Holders;
+
+static Holders hold(Scene *scene) {
+        Holders holders = { .orphaned = user_new("bob") };
+        Reply reply;
+
+        holders.unnamed = take(scene->alice, NULL, 1);
+        holders.named = take(scene->alice, "name=named mode=0644", 2);
+        reply = user_open(scene->carol, "named", "read-only=1");
+        reply_assert(reply, "");
+        holders.reader = reply.slot;
+        g_assert_cmpint(user_map_read_only(scene->carol, holders.reader), ==, 0);
+
+        holders.kept = take(scene->bob, "name=kept", 3);
+        user_drop(scene->bob, holders.kept.slot);
+
+        holders.forked = take(holders.orphaned, NULL, 4);
+        holders.child = user_fork_child(holders.orphaned);
+        user_kill(holders.orphaned);
+        user_free(holders.orphaned);
+        (void) region_get("dram", "Available"); /* what was let go by now has been noticed */
+        return holders;
+}
+
+static void assert_held(Scene *scene, const Holders *holders) {
+        Reply reply;
+
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 4 * MIB);
+        footprint_assert_sums(scene->root);
+
+        g_assert_cmpint(user_is_filled(scene->alice, holders->unnamed.slot, 1), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->alice, holders->named.slot, 2), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->carol, holders->reader, 2), ==, 1);
+        g_assert_true(is_listed(scene, &holders->forked));
+
+        reply = user_open(scene->bob, "kept", NULL);
+        reply_assert(reply, "");
+        g_assert_cmpstr(reply.object, ==, holders->kept.object);
+        g_assert_cmpint(user_map(scene->bob, reply.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->bob, reply.slot, 3), ==, 1);
+        user_drop(scene->bob, reply.slot);
+        reply_assert(user_open(scene->bob, "named", NULL), "AuthenticationRequired");
+        g_assert_true(wait_until(20, allocation_get(scene->root, holders->kept.object, "InUse") == 0));
+}
+
+static void let_go(Scene *scene, const Holders *holders) {
+        free_now(scene->alice, &holders->named);
+        g_assert_cmpint(user_peek(scene->alice, holders->named.slot, 0), ==, -EFAULT);
+        g_assert_cmpint(user_peek(scene->carol, holders->reader, 0), ==, -EFAULT);
+        free_now(scene->bob, &holders->kept);
+        user_close_lease(scene->alice, holders->unnamed.slot);
+        g_assert_true(allocation_wait_gone(scene->root, holders->unnamed.object));
+        g_assert_cmpint(user_peek(scene->alice, holders->unnamed.slot, 0), ==, -EFAULT);
+        g_assert_true(is_listed(scene, &holders->forked));
+        process_kill(holders->child);
+        g_assert_true(allocation_wait_gone(scene->root, holders->forked.object));
+}
+
+static void test_survive(Scene *scene, void (*end)(Broker *broker)) {
+        Holders holders = hold(scene);
+        const Reply *all[] = { &holders.unnamed, &holders.named, &holders.kept, &holders.forked };
+        char *before[G_N_ELEMENTS(all)];
+        Reply reply;
+
+        assert_held(scene, &holders);
+        for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
+                before[i] = describe(scene, all[i]);
+
+        for (unsigned round = 0; round < 4; round++) {
+                end(scene->broker);
+                g_assert_cmpint(user_is_filled(scene->alice, holders.unnamed.slot, 1), ==, 1);
+                g_assert_cmpint(user_is_filled(scene->carol, holders.reader, 2), ==, 1);
+                g_assert_cmpint(user_poke(scene->alice, holders.unnamed.slot, MIB - 1, 1), ==, 0);
+
+                broker_start(scene->broker);
+                for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+                        g_autofree char *after = describe(scene, all[i]);
+
+                        g_assert_cmpstr(after, ==, before[i]);
+                }
+                assert_held(scene, &holders);
+
+                /* everybody's next call succeeds, and the account is right to the byte */
+                reply = user_allocate(scene->carol, 253 * MIB, 1, NULL);
+                reply_assert(reply, "NoSpace");
+                reply = user_get(scene->carol, 252 * MIB, NULL);
+                g_assert_cmpuint(region_get("dram", "Available"), ==, 0);
+                user_drop(scene->carol, reply.slot);
+                g_assert_true(allocation_wait_gone(scene->root, reply.object));
+                reply_assert(user_allocate(scene->alice, MIB, 1, "name=named"), "NameExists");
+        }
+
+        for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
+                g_free(before[i]);
+        let_go(scene, &holders);
+}
+
+static void test_stop(Scene *scene, const void *unused) {
+        (void) unused;
+        test_survive(scene, broker_stop);
+}
+
+static void test_kill(Scene *scene, const void *unused) {
+        (void) unused;
+        test_survive(scene, broker_kill);
+}
+
+/* Modes, and what is open, live on as well. */
+static void test_mode(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=scratch", 1), again;
+
+        (void) unused;
+        reply_assert(user_set_mode(scene->alice, reply.object, 0666), "");
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+        again = user_open(scene->bob, "scratch", NULL);
+        reply_assert(again, "");
+        reply_assert(user_set_mode(scene->alice, reply.object, 0600), "");
+        broker_restart(scene->broker);
+        reply_assert(user_open(scene->carol, "scratch", NULL), "AuthenticationRequired");
+        g_assert_cmpint(user_map(scene->bob, again.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->bob, again.slot, 1), ==, 1);
+
+        /* a read-only holder stays one */
+        reply_assert(user_set_mode(scene->alice, reply.object, 0644), "");
+        again = user_open(scene->carol, "scratch", "read-only=1");
+        reply_assert(again, "");
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+        g_assert_cmpint(user_reopen(scene->carol, again.slot, O_RDWR), ==, -EACCES);
+        g_assert_cmpint(user_map(scene->carol, again.slot), ==, -EACCES);
+        free_now(scene->alice, &reply);
+}
+
+/* Nobody is there to see a lease end. */
+static void test_lapse_meanwhile(Scene *scene, const void *unused) {
+        (void) unused;
+        for (unsigned i = 0; i < 2; i++) {
+                User *guest = user_new("alice");
+                Reply unnamed = take(guest, NULL, 1), named = take(guest, "name=scratch", 2);
+                int slot = user_give(guest, unnamed.slot, scene->bob);
+
+                user_close_lease(scene->bob, slot);
+                g_assert_cmpint(user_map(scene->bob, slot), ==, 0);
+                (i == 0 ? broker_kill : broker_stop)(scene->broker);
+                user_kill(guest);
+                g_assert_cmpint(user_is_filled(scene->bob, slot, 1), ==, 1);
+                broker_start(scene->broker);
+
+                g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
+                g_assert_cmpint(user_peek(scene->bob, slot, 0), ==, -EFAULT);
+                g_assert_cmpuint(allocation_get(scene->alice, named.object, "InUse"), ==, 0);
+                free_now(scene->alice, &named);
+                user_drop_all(scene->bob);
+                user_free(guest);
+        }
+}
+
+/* ---- What it finds is not what it left ---------------------------------------------------------------------------- */
+
+/* Detached: counted and listed, beyond revoking, and over with the last holder. */
+static void assert_detached(Scene *scene, User *user, const Reply *reply, uint8_t value) {
+        assert_state(scene, reply, "detached");
+        g_assert_cmpint(user_is_filled(user, reply->slot, value), ==, 1);
+        reply_assert(user_release(user, reply->object), "Busy");
+        reply_assert(user_release(scene->root, reply->object), "Busy");
+        reply_assert(user_open_object(user, reply->object, NULL), "Busy");
+        g_assert_cmpint(user_is_filled(user, reply->slot, value), ==, 1);
+        footprint_assert_sums(scene->root);
+}
+
+static void test_no_manager(Scene *scene, const void *unused) {
+        Holders holders;
+        size_t mark;
+
+        (void) unused;
+        broker_stop(scene->broker);
+        scene->broker->has_manager = false;
+        mark = broker_mark_log(scene->broker);
+        broker_start(scene->broker);
+        g_assert_true(broker_wait_log(scene->broker, mark, "there is no service manager"));
+        holders = hold(scene);
+
+        for (unsigned round = 0; round < 3; round++) {
+                if (round % 2 == 0)
+                        broker_kill(scene->broker);
+                else
+                        broker_stop(scene->broker);
+                mark = broker_mark_log(scene->broker);
+                broker_start(scene->broker);
+
+                /* nobody has the one that nobody held, and it is said */
+                if (round == 0)
+                        g_assert_true(broker_wait_log(scene->broker, mark, "'kept'.* is lost"));
+                g_assert_false(is_listed(scene, &holders.kept));
+                reply_assert(user_open(scene->bob, "kept", NULL), "NoSuchAllocation");
+
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 3 * MIB);
+                assert_detached(scene, scene->alice, &holders.unnamed, 1);
+                assert_detached(scene, scene->alice, &holders.named, 2);
+                g_assert_cmpint(user_is_filled(scene->carol, holders.reader, 2), ==, 1);
+                assert_state(scene, &holders.forked, "detached");
+                reply_assert(user_allocate(scene->bob, 1, 1, "name=named"), "NameExists");
+                reply_assert(user_set_mode(scene->alice, holders.named.object, 0644), "");
+        }
+
+        user_close_lease(scene->alice, holders.unnamed.slot);
+        g_assert_true(allocation_wait_gone(scene->root, holders.unnamed.object));
+        user_drop_all(scene->alice);
+        g_assert_true(is_listed(scene, &holders.named));
+        user_drop_all(scene->carol);
+        g_assert_true(allocation_wait_gone(scene->root, holders.named.object));
+        process_kill(holders.child);
+        g_assert_true(allocation_wait_gone(scene->root, holders.forked.object));
+
+        broker_stop(scene->broker);
+        scene->broker->has_manager = true;
+        broker_start(scene->broker);
+}
+
+/* The service manager has not kept a descriptor. */
+static void test_record_without_fd(Scene *scene, const void *unused) {
+        Reply held = take(scene->alice, "name=held", 1), kept = take(scene->alice, "name=kept", 2), gone;
+        User *guest = user_new("bob");
+        size_t mark;
+
+        (void) unused;
+        user_drop(scene->alice, kept.slot);
+        gone = take(guest, NULL, 3);
+        broker_kill(scene->broker);
+        service_manager_drop_fds(scene->broker->manager, NULL);
+        user_kill(guest);
+        mark = broker_mark_log(scene->broker);
+        broker_start(scene->broker);
+
+        g_assert_true(broker_wait_log(scene->broker, mark, "'kept'.* is lost"));
+        g_assert_false(is_listed(scene, &kept));
+        g_assert_false(is_listed(scene, &gone));
+        assert_detached(scene, scene->alice, &held, 1);
+        user_close_lease(scene->alice, held.slot);
+        g_assert_true(allocation_wait_gone(scene->root, held.object));
+        user_free(guest);
+}
+
+/* It died between storing the descriptor and writing the record, or between removing both: nobody was ever told. */
+static void test_fd_without_record(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=scratch", 1);
+        g_autofree char *path = path_of(scene, "allocations", &reply);
+
+        (void) unused;
+        broker_kill(scene->broker);
+        g_assert_cmpint(g_unlink(path), ==, 0);
+        broker_start(scene->broker);
+        g_assert_false(is_listed(scene, &reply));
+        g_assert_true(wait_until(20, user_peek(scene->alice, reply.slot, 0) == -EFAULT));
+        g_assert_true(wait_until(20, service_manager_count_fds(scene->broker->manager, NULL) == 0));
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+/* Half a record, or a record that means nothing: what there is of it is kept from everybody, until somebody who may has
+ * looked at it, however often the broker starts again. */
+static void test_unreadable_record(Scene *scene, const void *unused) {
+        static const char *const edits[] = {
+                "mode=999", "mode=8", "mode=-1", "mode=", "mode= 384", "owner=4294967296", "owner=alice", "length=0",
+                "length=18446744073709551615", "offset=9223372036854775807", "name=two words", "name=../../etc",
+                "alignment=3", "page-size=0", "persistent=maybe", "region=", "complete=no", "daxbroker-record=2",
+        };
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(edits) + 3; i++) {
+                Reply reply = take(scene->alice, "name=scratch mode=0666", 1);
+                g_autofree char *path = path_of(scene, "allocations", &reply);
+
+                broker_kill(scene->broker);
+                if (i < G_N_ELEMENTS(edits))
+                        edit_record(scene, &reply, edits[i]);
+                else if (i == G_N_ELEMENTS(edits))
+                        g_assert_cmpint(truncate(path, 100), ==, 0);
+                else if (i == G_N_ELEMENTS(edits) + 1)
+                        g_assert_cmpint(truncate(path, 0), ==, 0);
+                else
+                        g_assert_cmpint(truncate(path, 1 << 20), ==, 0);
+
+                for (unsigned round = 0; round < 2; round++) {
+                        size_t mark = broker_mark_log(scene->broker);
+
+                        broker_start(scene->broker);
+                        g_assert_true(broker_wait_log(scene->broker, mark, id_of(&reply)));
+                        assert_state(scene, &reply, "quarantined");
+                        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+                        footprint_assert_sums(scene->root);
+                        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+                        reply_assert(user_open(scene->alice, "scratch", NULL), "NoSuchAllocation");
+                        reply_assert(user_open_object(scene->root, reply.object, NULL), "Busy");
+                        reply_assert(user_release(scene->alice, reply.object), "AuthenticationRequired");
+                        if (round == 0)
+                                broker_stop(scene->broker);
+                }
+
+                free_now(scene->root, &reply);
+                g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
+                user_drop_all(scene->alice);
+                footprint_assert_back(scene->broker, &scene->before);
+        }
+}
+
+static void test_unreadable_without_fd(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=scratch", 1);
+        g_autofree char *path = path_of(scene, "allocations", &reply);
+
+        (void) unused;
+        broker_kill(scene->broker);
+        user_drop_all(scene->alice);
+        g_assert_cmpint(truncate(path, 100), ==, 0);
+        service_manager_drop_fds(scene->broker->manager, NULL);
+        broker_start(scene->broker);
+        g_assert_false(is_listed(scene, &reply));
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+/* Two of one name: one has it, the other one is kept from everybody. */
+static void test_name_twice(Scene *scene, const void *unused) {
+        Reply one = take(scene->alice, "name=one", 1), two = take(scene->alice, "name=two", 2), again;
+        bool first;
+
+        (void) unused;
+        broker_kill(scene->broker);
+        edit_record(scene, &two, "name=one");
+        broker_start(scene->broker);
+        footprint_assert_sums(scene->root);
+        g_assert_cmpint(user_is_filled(scene->alice, one.slot, 1), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->alice, two.slot, 2), ==, 1);
+
+        again = user_open(scene->alice, "one", NULL);
+        reply_assert(again, "");
+        first = g_str_equal(again.object, one.object);
+        if (!first)
+                g_assert_cmpstr(again.object, ==, two.object);
+        assert_state(scene, first ? &one : &two, "live");
+        assert_state(scene, first ? &two : &one, "quarantined");
+        reply_assert(user_open(scene->alice, "two", NULL), "NoSuchAllocation");
+        free_now(scene->alice, &one);
+        free_now(scene->alice, &two);
+        g_assert_cmpint(user_peek(scene->alice, one.slot, 0), ==, -EFAULT);
+        g_assert_cmpint(user_peek(scene->alice, two.slot, 0), ==, -EFAULT);
+}
+
+static void test_unknown_region(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=scratch", 1), again;
+        g_autofree char *state = NULL;
+
+        (void) unused;
+        broker_kill(scene->broker);
+        edit_record(scene, &reply, "region=elsewhere");
+        broker_start(scene->broker);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available);
+        state = region_get_string("elsewhere", "State");
+        g_assert_cmpstr(state, ==, "unusable");
+        reply_assert(user_allocate(scene->alice, 1, 1, "region=elsewhere"), "RegionUnusable");
+
+        again = user_open(scene->alice, "scratch", NULL);
+        reply_assert(again, "");
+        g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->alice, again.slot, 1), ==, 1);
+        free_now(scene->alice, &reply);
+}
+
+/* Made by a provider that this broker has not got: it knows nothing of it and lets it be. */
+static void test_unknown_provider(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=scratch", 1);
+        size_t mark;
+
+        (void) unused;
+        broker_kill(scene->broker);
+        edit_record(scene, &reply, "provider=elsewhere");
+        mark = broker_mark_log(scene->broker);
+        broker_start(scene->broker);
+        g_assert_true(broker_wait_log(scene->broker, mark, "left alone"));
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        g_assert_cmpuint(service_manager_count_fds(scene->broker->manager, NULL), ==, 1);
+
+        broker_stop(scene->broker);
+        edit_record(scene, &reply, "provider=memfd");
+        broker_start(scene->broker);
+        assert_state(scene, &reply, "live");
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        free_now(scene->alice, &reply);
+        g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
+}
+
+/* The lease is gone, or is none: without a name it ends, with one it gets a new lease. */
+static void test_lease_taken(Scene *scene, const void *unused) {
+        (void) unused;
+        for (unsigned i = 0; i < 4; i++) {
+                Reply named = take(scene->alice, "name=scratch", 1), unnamed = take(scene->alice, NULL, 2), again;
+                const Reply *both[] = { &named, &unnamed };
+
+                broker_kill(scene->broker);
+                for (size_t k = 0; k < G_N_ELEMENTS(both); k++) {
+                        g_autofree char *path = path_of(scene, "leases", both[k]);
+
+                        g_assert_cmpint(g_unlink(path), ==, 0);
+                        switch (i) {
+                        case 1:
+                                write_as_broker(path, "not a lease");
+                                break;
+                        case 2:
+                                g_assert_cmpint(symlink("/dev/null", path), ==, 0);
+                                break;
+                        case 3:
+                                g_assert_cmpint(mkdir(path, 0700), ==, 0);
+                                break;
+                        }
+                }
+                broker_start(scene->broker);
+
+                g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
+                g_assert_cmpint(user_peek(scene->alice, unnamed.slot, 0), ==, -EFAULT);
+                assert_state(scene, &named, "live");
+                g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
+                again = user_open(scene->alice, "scratch", NULL);
+                reply_assert(again, "");
+                g_assert_cmpuint(allocation_get(scene->alice, named.object, "InUse"), ==, 1);
+                user_drop(scene->alice, again.slot);
+                g_assert_true(wait_until(20, allocation_get(scene->alice, named.object, "InUse") == 0));
+                free_now(scene->alice, &named);
+                g_assert_cmpint(user_peek(scene->alice, named.slot, 0), ==, -EFAULT);
+                user_drop_all(scene->alice);
+                footprint_assert_back(scene->broker, &scene->before);
+        }
+}
+
+/* What nobody of us put there. */
+static void test_rubbish(Scene *scene, const void *unused) {
+        static const char *const names[] = {
+                "leases/0123456789abcdef", "leases/rubbish", "allocations/0123456789abcdef.tmp",
+        };
+        Reply reply = take(scene->alice, "name=scratch", 1);
+
+        (void) unused;
+        broker_kill(scene->broker);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = g_build_filename(scene->broker->runtime, names[i], NULL);
+
+                write_as_broker(path, "rubbish");
+        }
+        broker_start(scene->broker);
+        assert_state(scene, &reply, "live");
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        free_now(scene->alice, &reply);
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+/* It keeps fewer descriptors than it is given. */
+static void test_small_store(Scene *scene, const void *unused) {
+        Reply replies[6];
+        unsigned n_live = 0;
+
+        (void) unused;
+        service_manager_set_fd_max(scene->broker->manager, 2);
+        for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
+                g_autofree char *options = g_strdup_printf("name=scratch-%u", i);
+
+                replies[i] = take(scene->alice, i % 2 == 0 ? options : NULL, (uint8_t) (i + 1));
+        }
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 6 * MIB);
+        for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
+                g_autofree char *state = allocation_get_string(scene->root, replies[i].object, "State");
+
+                if (g_str_equal(state, "live")) {
+                        n_live++;
+                        free_now(scene->alice, &replies[i]);
+                } else
+                        assert_detached(scene, scene->alice, &replies[i], (uint8_t) (i + 1));
+        }
+        g_assert_cmpuint(n_live, ==, 2);
+        user_drop_all(scene->alice);
+        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
+}
+
+/* ---- Regions that change meanwhile -------------------------------------------------------------------------------- */
+
+static void test_shrunken(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=scratch", 1), big = user_get(scene->bob, 128 * MIB, NULL);
+
+        (void) unused;
+        broker_stop(scene->broker);
+        broker_configure(scene->broker, "[Region dram]\nSize=64M\n");
+        broker_start(scene->broker);
+        g_assert_cmpuint(region_get("dram", "Size"), ==, 64 * MIB);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, 0);
+        g_assert_cmpuint(region_get("dram", "LargestAvailable"), ==, 0);
+        reply_assert(user_allocate(scene->carol, 1, 1, NULL), "NoSpace");
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        user_drop(scene->bob, big.slot);
+        g_assert_cmpuint(region_wait("dram", "Available", 63 * MIB), ==, 63 * MIB);
+        footprint_assert_sums(scene->root);
+        free_now(scene->alice, &reply);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, 64 * MIB);
+
+        broker_configure(scene->broker, CONFIGURATION);
+        broker_restart(scene->broker);
+}
+
+static void test_removed(Scene *scene, const void *unused) {
+        static const char with_second[] = CONFIGURATION "[Region second]\nProvider=memfd\nSize=16M\n";
+        g_autofree char *state = NULL;
+        Reply reply;
+
+        (void) unused;
+        broker_configure(scene->broker, with_second);
+        broker_restart(scene->broker);
+        reply = take(scene->alice, "name=scratch region=second", 1);
+        broker_configure(scene->broker, CONFIGURATION);
+        broker_restart(scene->broker);
+
+        state = region_get_string("second", "State");
+        g_assert_cmpstr(state, ==, "unusable");
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available);
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        assert_state(scene, &reply, "live");
+        reply_assert(user_allocate(scene->alice, 1, 1, "region=second"), "RegionUnusable");
+
+        broker_configure(scene->broker, with_second);
+        broker_restart(scene->broker);
+        g_assert_cmpuint(region_get("second", "Available"), ==, 15 * MIB);
+        free_now(scene->alice, &reply);
+        g_assert_cmpuint(region_get("second", "Available"), ==, 16 * MIB);
+        broker_configure(scene->broker, CONFIGURATION);
+        broker_restart(scene->broker);
+}
+
+/* ---- Stopping in the middle --------------------------------------------------------------------------------------- */
+
+static void test_stop_while_carving(Scene *scene, const void *unused) {
+        g_autoptr(GRand) random = g_rand_new_with_seed(4711);
+        unsigned n_granted = 0;
+
+        (void) unused;
+        for (unsigned i = 0; i < 12; i++) {
+                uint64_t left = scene->before.available - 192 * MIB;
+                bool stop = i % 2 == 0;
+                Reply reply;
+
+                user_begin_allocate(scene->alice, 192 * MIB, 1, "prefault=1 name=scratch");
+                g_assert_cmpuint(region_wait("dram", "Available", left), ==, left);
+                g_usleep((gulong) g_rand_int_range(random, 0, 60000));
+                (stop ? broker_stop : broker_kill)(scene->broker);
+                reply = user_end_reply(scene->alice);
+                if (stop) /* it finishes what it has begun */
+                        reply_assert(reply, "");
+                broker_start(scene->broker);
+                footprint_assert_sums(scene->root);
+
+                if (g_str_equal(reply.error, "")) {
+                        n_granted++;
+                        g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+                        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 0), ==, 1);
+                } else {
+                        /* it may exist: the reply was lost, and the name tells */
+                        reply = user_get_allocation(scene->alice, "scratch");
+                        if (!g_str_equal(reply.error, ""))
+                                reply_assert(reply, "NoSuchAllocation");
+                }
+                if (g_str_equal(reply.error, ""))
+                        free_now(scene->alice, &reply);
+                user_drop_all(scene->alice);
+                footprint_assert_back(scene->broker, &scene->before);
+        }
+        g_test_message("%u of 12 were granted in time", n_granted);
+}
+
+static void test_stop_while_asking(Scene *scene, const void *unused) {
+        Reply reply;
+
+        (void) unused;
+        for (unsigned i = 0; i < 2; i++) {
+                polkit_freeze();
+                user_begin_allocate(scene->alice, MIB, 1, "name=scratch");
+                user_begin_interactive_allocate(scene->bob, MIB, 1, NULL);
+                g_usleep(50000);
+                g_assert_false(user_is_done(scene->alice));
+                (i == 0 ? broker_stop : broker_kill)(scene->broker);
+                reply = user_end_reply(scene->alice);
+                g_assert_cmpstr(reply.error, !=, "");
+                reply = user_end_reply(scene->bob);
+                g_assert_cmpstr(reply.error, !=, "");
+                polkit_thaw();
+                broker_start(scene->broker);
+                reply_assert(user_get_allocation(scene->alice, "scratch"), "NoSuchAllocation");
+                footprint_assert_back(scene->broker, &scene->before);
+        }
+}
+
+/* Without the bus there is no broker; with it, the next one goes on. */
+static void test_bus(Scene *scene, const void *unused) {
+        User *const users[] = { scene->alice, scene->bob, scene->carol, scene->root };
+        Holders holders = hold(scene);
+        int status;
+
+        (void) unused;
+        bus_kill();
+        g_assert_true(wait_until(60, waitpid(scene->broker->pid, &status, WNOHANG) == scene->broker->pid));
+        g_assert_true(WIFEXITED(status));
+        scene->broker->pid = 0;
+        g_assert_cmpint(user_is_filled(scene->alice, holders.unnamed.slot, 1), ==, 1);
+        bus_start();
+        broker_start(scene->broker);
+        for (size_t i = 0; i < G_N_ELEMENTS(users); i++)
+                (void) user_get_allocation(users[i], "kept"); /* notices that its connection is gone */
+        assert_held(scene, &holders);
+        let_go(scene, &holders);
+}
+
+/* ---- Service manager ---------------------------------------------------------------------------------------------- */
+
+static void test_watchdog(Scene *scene, const void *unused) {
+        (void) unused;
+        broker_stop(scene->broker);
+        scene->broker->watchdog_usec = 400000;
+        broker_start(scene->broker);
+        g_assert_true(wait_until(20, service_manager_count_watchdog(scene->broker->manager) >= 4));
+        broker_stop(scene->broker);
+        g_assert_cmpuint(service_manager_count_stopping(scene->broker->manager), ==, 1);
+
+        scene->broker->watchdog_usec = 0;
+        broker_start(scene->broker);
+        g_usleep(G_USEC_PER_SEC);
+        g_assert_cmpuint(service_manager_count_watchdog(scene->broker->manager), ==, 0);
+        g_assert_cmpuint(service_manager_count_ready(scene->broker->manager), ==, 1);
+}
+
+static void set_up(Scene *scene, const void *configuration) {
+        scene_set_up(scene, configuration);
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+}
+
+int main(int argc, char **argv) {
+        static const struct {
+                const char *name;
+                void (*test)(Scene *scene, const void *unused);
+        } tests[] = {
+                { "/restart/stop", test_stop },
+                { "/restart/kill", test_kill },
+                { "/restart/mode", test_mode },
+                { "/restart/lapse-meanwhile", test_lapse_meanwhile },
+                { "/restart/no-manager", test_no_manager },
+                { "/restart/record-without-fd", test_record_without_fd },
+                { "/restart/fd-without-record", test_fd_without_record },
+                { "/restart/unreadable-record", test_unreadable_record },
+                { "/restart/unreadable-without-fd", test_unreadable_without_fd },
+                { "/restart/name-twice", test_name_twice },
+                { "/restart/unknown-region", test_unknown_region },
+                { "/restart/unknown-provider", test_unknown_provider },
+                { "/restart/lease-taken", test_lease_taken },
+                { "/restart/rubbish", test_rubbish },
+                { "/restart/small-store", test_small_store },
+                { "/restart/shrunken", test_shrunken },
+                { "/restart/removed", test_removed },
+                { "/restart/stop-while-carving", test_stop_while_carving },
+                { "/restart/stop-while-asking", test_stop_while_asking },
+                { "/restart/bus", test_bus },
+                { "/restart/watchdog", test_watchdog },
+        };
+
+        world_init(&argc, &argv);
+        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+                g_test_add(tests[i].name, Scene, CONFIGURATION, set_up, tests[i].test, scene_tear_down);
+        return g_test_run();
+}
