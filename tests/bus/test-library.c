@@ -1,0 +1,804 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What a program gets from the library, call by call: the two lines, the full interface, and each error with the sentence
+ * that goes with it. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "library.h"
+#include "memory.h"
+#include "names.h"
+#include "world.h"
+
+#define CONFIGURATION                                                                                                  \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"                                                                                                  \
+        "[Region small]\n"                                                                                             \
+        "Provider=memfd\n"                                                                                             \
+        "Size=1M\n"                                                                                                    \
+        "[Region away]\n"                                                                                              \
+        "Provider=memfd\n"                                                                                             \
+        "Size=1M\n"                                                                                                    \
+        "NumaNode=999\n"
+
+/* ---- The two lines ------------------------------------------------------------------------------------------------- */
+
+static int64_t do_two_lines(UserCall *call) {
+        static const size_t sizes[] = { 1, 4095, 4096, 4097, 3 * MIB + 1 };
+        static const size_t alignments[] = { 1, 64, 4096, 64 * KIB, 2 * MIB, GIB };
+        void *pieces[G_N_ELEMENTS(sizes) * G_N_ELEMENTS(alignments)];
+
+        (void) call;
+
+        /* twice, to see that nobody finds what was there before */
+        for (unsigned round = 0; round < 2; round++) {
+                unsigned n = 0;
+
+                for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++)
+                        for (size_t j = 0; j < G_N_ELEMENTS(alignments); j++) {
+                                void *p = daxbroker_alloc(sizes[i], alignments[j]);
+
+                                if (!p)
+                                        g_error("%zu/%zu: %s", sizes[i], alignments[j], daxbroker_last_error());
+                                g_assert_cmpuint((uintptr_t) p % alignments[j], ==, 0);
+                                g_assert_true(is_filled(p, 0, sizes[i]));
+                                memset(p, (int) ++n, sizes[i]);
+                                pieces[n - 1] = p;
+                        }
+
+                for (unsigned k = 0; k < n; k++)
+                        g_assert_true(is_filled(pieces[k], (uint8_t) (k + 1), sizes[k / G_N_ELEMENTS(alignments)]));
+                for (unsigned k = 0; k < n; k++)
+                        daxbroker_free(pieces[k]);
+        }
+        return 0;
+}
+
+static int64_t do_free_anything(UserCall *call) {
+        char foreign;
+        char *p = daxbroker_alloc(8192, 4096);
+
+        (void) call;
+        g_assert_nonnull(p);
+        errno = 4711;
+        daxbroker_free(NULL);
+        daxbroker_free(&foreign);
+        daxbroker_free(p + 4096);
+        p[4096] = 1;
+        daxbroker_free(p);
+        g_assert_cmpint(errno, ==, 4711);
+        g_assert_cmpint(signal_of_reading((uint8_t *) p), ==, SIGSEGV);
+        daxbroker_free(p);
+        return 0;
+}
+
+static void assert_no_memory(size_t size, size_t alignment, int number, const char *words) {
+        errno = 0;
+        g_assert_null(daxbroker_alloc(size, alignment));
+        g_assert_cmpint(errno, ==, number);
+        assert_says(daxbroker_last_error(), words);
+}
+
+static int64_t do_two_lines_refused(UserCall *call) {
+        void *p;
+
+        (void) call;
+        g_assert_cmpstr(daxbroker_last_error(), ==, "");
+        assert_no_memory(0, 4096, EINVAL, "size is 0");
+        assert_no_memory(4096, 0, EINVAL, "alignment 0 is not a power of two");
+        assert_no_memory(4096, 3, EINVAL, "alignment 3 is not a power of two");
+        assert_no_memory(4096, 2 * GIB, EINVAL, "1 GiB");
+        assert_no_memory(SIZE_MAX, 1, EINVAL, "2^63");
+        assert_no_memory(SIZE_MAX / 2, 2 * MIB, EINVAL, "rounded up to pages of 2 MiB");
+        assert_no_memory(257 * MIB, 1, ENOSPC, "256 MiB");
+
+        /* a success changes nothing about it, as with errno */
+        p = daxbroker_alloc(1, 1);
+        g_assert_nonnull(p);
+        assert_says(daxbroker_last_error(), "256 MiB");
+        daxbroker_free(p);
+        return 0;
+}
+
+static int64_t do_two_lines_unauthorized(UserCall *call) {
+        g_autofree char *words = g_strdup_printf("polkit does not allow org.daxbroker1.allocate to user %d", (int) getuid());
+
+        (void) call;
+        assert_no_memory(4096, 4096, EACCES, words);
+        return 0;
+}
+
+static int64_t do_region_variable(UserCall *call) {
+        void *p;
+
+        (void) call;
+        g_assert_cmpint(setenv("DAXBROKER_REGION", "small", 1), ==, 0);
+        p = daxbroker_alloc(MIB, 1);
+        g_assert_nonnull(p);
+        assert_no_memory(4096, 1, ENOSPC, "small");
+        daxbroker_free(p);
+
+        g_assert_cmpint(setenv("DAXBROKER_REGION", "nowhere", 1), ==, 0);
+        assert_no_memory(4096, 1, ENODEV, "nowhere");
+        g_assert_cmpint(setenv("DAXBROKER_REGION", "away", 1), ==, 0);
+        assert_no_memory(4096, 1, ENXIO, "999");
+        g_assert_cmpint(setenv("DAXBROKER_REGION", "\xff", 1), ==, 0);
+        assert_no_memory(4096, 1, EINVAL, "UTF-8");
+
+        /* as if it were not there */
+        g_assert_cmpint(setenv("DAXBROKER_REGION", "", 1), ==, 0);
+        p = daxbroker_alloc(2 * MIB, 1);
+        g_assert_nonnull(p);
+        daxbroker_free(p);
+        g_assert_cmpint(unsetenv("DAXBROKER_REGION"), ==, 0);
+        return 0;
+}
+
+static void *last_error_of_thread(void *unused) {
+        (void) unused;
+        return g_strdup(daxbroker_last_error());
+}
+
+static int64_t do_errors_of_threads(UserCall *call) {
+        g_autofree char *other = NULL;
+
+        (void) call;
+        assert_no_memory(0, 1, EINVAL, "size is 0");
+        other = g_thread_join(g_thread_new(NULL, last_error_of_thread, NULL));
+        g_assert_cmpstr(other, ==, "");
+        assert_says(daxbroker_last_error(), "size is 0");
+        return 0;
+}
+
+TEST_AS(alice, two_lines)
+TEST_AS(alice, free_anything)
+TEST_AS(alice, two_lines_refused)
+TEST_AS(bob, two_lines_unauthorized)
+TEST_AS(alice, region_variable)
+TEST_AS(alice, errors_of_threads)
+
+/* ---- Requests ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t info_number(const daxbroker_info *info, const char *property) {
+        uint64_t value;
+
+        assert_works(daxbroker_info_get_uint64(info, property, &value));
+        return value;
+}
+
+static const char *info_text(const daxbroker_info *info, const char *property) {
+        const char *value;
+
+        assert_works(daxbroker_info_get_string(info, property, &value));
+        return value;
+}
+
+/* Everything that was asked for is what the service then says. */
+static int64_t do_options(UserCall *call) {
+        daxbroker_request *request = request_make(100000, 64 * KIB, "options");
+        daxbroker_allocation *allocation;
+        daxbroker_info *info;
+
+        (void) call;
+        assert_works(daxbroker_request_set_region(request, "dram"));
+        assert_works(daxbroker_request_set_mode(request, 0640));
+        assert_works(daxbroker_request_set_group(request, getgid()));
+        assert_works(daxbroker_request_set_page_size(request, 4096));
+        assert_works(daxbroker_request_set_prefault(request, 1));
+        assert_works(daxbroker_request_set_interactive(request, 1));
+        assert_works(daxbroker_allocate(NULL, request, &allocation));
+
+        assert_works(daxbroker_get_allocation(NULL, "options", &info));
+        g_assert_cmpstr(daxbroker_info_get_object(info), ==, daxbroker_allocation_get_object(allocation));
+        g_assert_cmpstr(info_text(info, "Name"), ==, "options");
+        g_assert_cmpstr(info_text(info, "Region"), ==, "dram");
+        g_assert_cmpstr(info_text(info, "State"), ==, "live");
+        g_assert_cmpstr(info_text(info, "Reason"), ==, "");
+        g_assert_cmpuint(info_number(info, "Mode"), ==, 0640);
+        g_assert_cmpuint(info_number(info, "Owner"), ==, getuid());
+        g_assert_cmpuint(info_number(info, "Group"), ==, getgid());
+        g_assert_cmpuint(info_number(info, "Length"), ==, 102400);
+        g_assert_cmpuint(info_number(info, "Alignment"), ==, 64 * KIB);
+        g_assert_cmpuint(info_number(info, "PageSize"), ==, 4096);
+        g_assert_cmpuint(info_number(info, "Offset"), ==, 0);
+        g_assert_cmpuint(info_number(info, "Persistent"), ==, 0);
+        g_assert_cmpuint(info_number(info, "InUse"), ==, 1);
+        g_assert_cmpuint(info_number(info, "HolderPid"), ==, (uint64_t) getpid());
+        (void) info_text(info, "HolderUnit");
+        g_assert_cmpint(llabs((int64_t) info_number(info, "Created") - g_get_real_time()), <, 100 * G_USEC_PER_SEC);
+        daxbroker_info_free(info);
+
+        daxbroker_request_free(request);
+        daxbroker_allocation_close(allocation);
+        return 0;
+}
+
+static void assert_request_fails(daxbroker_request *request, int number, const char *words) {
+        daxbroker_allocation *allocation = (void *) &allocation;
+
+        assert_fails(daxbroker_allocate(NULL, request, &allocation), number, words);
+        g_assert_true(allocation == (void *) &allocation); /* untouched */
+        assert_fails(daxbroker_check(NULL, request, NULL), number, words);
+        daxbroker_request_free(request);
+}
+
+static int64_t do_options_refused(UserCall *call) {
+        g_autofree char *long_name = g_strnfill(DAXBROKER_NAME_MAX + 1, 'x');
+        daxbroker_request *request;
+        daxbroker_allocation *allocation;
+
+        (void) call;
+        assert_request_fails(request_make(1, 1, ""), EINVAL, "empty");
+        assert_request_fails(request_make(1, 1, "a/b"), EINVAL, "characters");
+        assert_request_fails(request_make(1, 1, long_name), EINVAL, "63");
+        long_name[DAXBROKER_NAME_MAX] = '\0';
+        daxbroker_allocation_close(allocation_make(NULL, 1, long_name));
+        assert_works(daxbroker_end_allocation(NULL, long_name));
+
+        request = request_make(1, 1, "x");
+        daxbroker_request_set_mode(request, 0777);
+        assert_request_fails(request, EINVAL, "0777");
+
+        request = request_make(1, 1, "x");
+        daxbroker_request_set_group(request, 0);
+        assert_request_fails(request, EINVAL, "group");
+
+        request = request_make(1, 1, NULL);
+        daxbroker_request_set_numa_node(request, 999);
+        assert_request_fails(request, EINVAL, "999");
+
+        request = request_make(1, 1, NULL);
+        daxbroker_request_set_page_size(request, 12345);
+        assert_request_fails(request, EINVAL, "12345");
+
+        request = request_make(1, 1, NULL);
+        daxbroker_request_set_region(request, "nowhere");
+        assert_request_fails(request, ENODEV, "nowhere");
+
+        allocation = allocation_make(NULL, 1, "taken");
+        assert_request_fails(request_make(1, 1, "taken"), EEXIST, "taken");
+        daxbroker_allocation_close(allocation);
+        assert_request_fails(request_make(1, 1, "taken"), EEXIST, "taken");
+
+        assert_fails(daxbroker_allocate(NULL, NULL, &allocation), EINVAL, "no request");
+        assert_fails(daxbroker_check(NULL, NULL, NULL), EINVAL, "no request");
+        return 0;
+}
+
+/* What is set can be taken back. */
+static int64_t do_request_again(UserCall *call) {
+        daxbroker_request *request = request_make(1, 1, "once");
+        daxbroker_allocation *one, *two;
+
+        (void) call;
+        daxbroker_request_set_region(request, "nowhere");
+        daxbroker_request_set_region(request, NULL);
+        assert_works(daxbroker_allocate(NULL, request, &one));
+        daxbroker_request_set_name(request, NULL);
+        assert_works(daxbroker_allocate(NULL, request, &two));
+        g_assert_cmpstr(daxbroker_allocation_get_object(one), !=, daxbroker_allocation_get_object(two));
+        g_assert_null(daxbroker_request_free(request));
+        g_assert_null(daxbroker_allocation_close(one));
+        g_assert_null(daxbroker_allocation_close(two));
+        return 0;
+}
+
+static int64_t do_check(UserCall *call) {
+        daxbroker_request *request = request_make(256 * MIB - 1, 1, NULL);
+        uint64_t length = 0;
+
+        (void) call;
+        /* nothing is reserved */
+        for (unsigned i = 0; i < 3; i++)
+                assert_works(daxbroker_check(NULL, request, &length));
+        g_assert_cmpuint(length, ==, 256 * MIB);
+        assert_works(daxbroker_check(NULL, request, NULL));
+        daxbroker_request_free(request);
+        return 0;
+}
+
+static int64_t do_check_unauthorized(UserCall *call) {
+        daxbroker_request *request = request_make(1, 1, NULL);
+        uint64_t length = 4711;
+
+        (void) call;
+        assert_fails(daxbroker_check(NULL, request, &length), EACCES, "polkit does not allow");
+        g_assert_cmpuint(length, ==, 4711);
+        daxbroker_request_free(request);
+        return 0;
+}
+
+TEST_AS(alice, options)
+TEST_AS(alice, options_refused)
+TEST_AS(alice, request_again)
+TEST_AS(alice, check)
+TEST_AS(bob, check_unauthorized)
+
+/* ---- Allocations --------------------------------------------------------------------------------------------------- */
+
+static int64_t do_handle(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, 4 * MIB, NULL);
+        int fd = daxbroker_allocation_get_fd(allocation), lease = daxbroker_allocation_get_lease_fd(allocation);
+        struct stat status;
+        uint64_t page_size;
+        uint8_t *address;
+
+        (void) call;
+        g_assert_cmpuint(daxbroker_allocation_get_offset(allocation), ==, 0);
+        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, 4 * MIB);
+        assert_says(daxbroker_allocation_get_object(allocation), DAXBROKER_ALLOCATION_PATH "/");
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fstat(fd, &status), ==, 0);
+        g_assert_cmpint(status.st_size, ==, 4 * MIB);
+        g_assert_cmpint(fstat(lease, &status), ==, 0);
+        g_assert_true(S_ISFIFO(status.st_mode));
+
+        g_assert_null(daxbroker_allocation_get_address(allocation));
+        assert_fails(daxbroker_allocation_get_page_size(allocation, &page_size), ENODATA, "not mapped");
+        address = allocation_address(allocation);
+        g_assert_true(allocation_address(allocation) == address);
+        g_assert_true(daxbroker_allocation_get_address(allocation) == address);
+
+        memset(address, 1, 4 * MIB);
+        assert_works(daxbroker_allocation_get_page_size(allocation, &page_size));
+        g_assert_true(page_size == 4096 || page_size == 2 * MIB);
+
+        daxbroker_allocation_close(allocation);
+        g_assert_cmpint(signal_of_reading(address), ==, SIGSEGV);
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, -1);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, -1);
+        g_assert_null(daxbroker_allocation_close(NULL));
+        return 0;
+}
+
+static int64_t do_open(UserCall *call) {
+        daxbroker_allocation *first = allocation_make(NULL, MIB, "shared"), *second, *reader;
+        uint8_t *a = allocation_address(first), *b, *c;
+
+        (void) call;
+        assert_works(daxbroker_open(NULL, "shared", 0, &second));
+        assert_works(daxbroker_open(NULL, "shared", DAXBROKER_READ_ONLY | DAXBROKER_INTERACTIVE, &reader));
+        b = allocation_address(second);
+        c = allocation_address(reader);
+        g_assert_true(a != b && b != c);
+        g_assert_cmpuint((uintptr_t) b % GIB, ==, 0);
+        g_assert_cmpuint((uintptr_t) c % GIB, ==, 0);
+        g_assert_cmpuint(daxbroker_allocation_get_length(reader), ==, MIB);
+
+        a[1] = 1;
+        b[2] = 2;
+        g_assert_cmpint(a[2] + b[1], ==, 3);
+        g_assert_cmpint(c[1] + c[2], ==, 3);
+
+        /* not even when asked nicely */
+        g_assert_cmpint(signal_of_writing(c), ==, SIGSEGV);
+        g_assert_cmpint(mprotect(c, MIB, PROT_READ | PROT_WRITE), ==, -1);
+        g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(reader), F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+
+        /* it stays when all have gone */
+        daxbroker_allocation_close(first);
+        daxbroker_allocation_close(second);
+        daxbroker_allocation_close(reader);
+        assert_works(daxbroker_open(NULL, "shared", 0, &first));
+        a = allocation_address(first);
+        g_assert_cmpint(a[1] + a[2], ==, 3);
+        assert_works(daxbroker_end_allocation(NULL, "shared"));
+        g_assert_cmpint(signal_of_reading(a), ==, SIGBUS);
+        daxbroker_allocation_close(first);
+
+        assert_fails(daxbroker_open(NULL, "shared", 0, &first), ENOENT, "shared");
+        assert_fails(daxbroker_open(NULL, "", 0, &first), EINVAL, "");
+        assert_fails(daxbroker_open(NULL, NULL, 0, &first), EINVAL, "no name");
+        assert_fails(daxbroker_open(NULL, "shared", 4, &first), EINVAL, "flag");
+        return 0;
+}
+
+static int64_t do_make_guarded(UserCall *call) {
+        (void) call;
+        daxbroker_allocation_close(allocation_make(NULL, MIB, "guarded"));
+        return 0;
+}
+
+static int64_t do_let_others_read(UserCall *call) {
+        (void) call;
+        assert_works(daxbroker_set_mode(NULL, "guarded", 0644));
+        assert_fails(daxbroker_set_mode(NULL, "guarded", 01000), EINVAL, "01000");
+        assert_fails(daxbroker_set_mode(NULL, "nothing", 0600), ENOENT, "nothing");
+        assert_fails(daxbroker_set_mode(NULL, NULL, 0600), EINVAL, "no allocation");
+        return 0;
+}
+
+static int64_t do_intrude(UserCall *call) {
+        daxbroker_allocation *allocation;
+        daxbroker_info *info;
+        daxbroker_list *list;
+
+        (void) call;
+        assert_fails(daxbroker_open(NULL, "guarded", 0, &allocation), ENOKEY, "password");
+        assert_fails(daxbroker_open(NULL, "guarded", DAXBROKER_READ_ONLY, &allocation), ENOKEY, "password");
+        assert_fails(daxbroker_end_allocation(NULL, "guarded"), ENOKEY, "password");
+        assert_fails(daxbroker_set_mode(NULL, "guarded", 0666), ENOKEY, "password");
+        g_assert_cmpint(daxbroker_get_allocation(NULL, "guarded", &info), <, 0);
+        assert_works(daxbroker_list_allocations(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 0);
+        daxbroker_list_free(list);
+        return 0;
+}
+
+static int64_t do_look_at_what_may_be_read(UserCall *call) {
+        daxbroker_allocation *allocation;
+        daxbroker_list *list;
+        daxbroker_info *info;
+
+        (void) call;
+        assert_works(daxbroker_open(NULL, "guarded", DAXBROKER_READ_ONLY, &allocation));
+        g_assert_true(is_filled(allocation_address(allocation), 0, MIB));
+        daxbroker_allocation_close(allocation);
+        assert_fails(daxbroker_open(NULL, "guarded", 0, &allocation), ENOKEY, "password");
+        assert_fails(daxbroker_end_allocation(NULL, "guarded"), ENOKEY, "password");
+        assert_works(daxbroker_get_allocation(NULL, "guarded", &info));
+        g_assert_cmpuint(info_number(info, "Mode"), ==, 0644);
+        daxbroker_info_free(info);
+        assert_works(daxbroker_list_allocations(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 1);
+        daxbroker_list_free(list);
+        return 0;
+}
+
+static int64_t do_rule(UserCall *call) {
+        daxbroker_allocation *allocation;
+
+        (void) call;
+        assert_works(daxbroker_open(NULL, "guarded", 0, &allocation));
+        daxbroker_allocation_close(allocation);
+        assert_works(daxbroker_set_mode(NULL, "guarded", 0600));
+        assert_works(daxbroker_end_allocation(NULL, "guarded"));
+        return 0;
+}
+
+static void test_strangers(Scene *scene, const void *unused) {
+        (void) unused;
+        as(scene->alice, do_make_guarded);
+        as(scene->carol, do_intrude);
+        as(scene->alice, do_let_others_read);
+        as(scene->carol, do_look_at_what_may_be_read);
+        as(scene->root, do_rule);
+}
+
+/* By name, by object, by the last part of it; a second time, there is nothing to end. */
+static int64_t do_end(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *other = allocation_make(NULL, MIB, "named");
+        const char *object = daxbroker_allocation_get_object(allocation), *id = strrchr(object, '/') + 1;
+        uint8_t *address = allocation_address(allocation);
+        daxbroker_info *info;
+
+        (void) call;
+        assert_works(daxbroker_get_allocation(NULL, object, &info));
+        daxbroker_info_free(info);
+        assert_works(daxbroker_get_allocation(NULL, id, &info));
+        g_assert_cmpstr(info_text(info, "Name"), ==, "");
+        daxbroker_info_free(info);
+
+        assert_works(daxbroker_end_allocation(NULL, id));
+        g_assert_cmpint(signal_of_reading(address), ==, SIGBUS);
+        assert_fails(daxbroker_end_allocation(NULL, id), ENOENT, "");
+        assert_fails(daxbroker_end_allocation(NULL, object), ENOENT, "");
+        assert_fails(daxbroker_get_allocation(NULL, object, &info), ENOENT, "");
+        assert_fails(daxbroker_get_allocation(NULL, id, &info), ENOENT, "");
+        daxbroker_allocation_close(allocation);
+
+        assert_works(daxbroker_end_allocation(NULL, "named"));
+        assert_fails(daxbroker_end_allocation(NULL, "named"), ENOENT, "named");
+        daxbroker_allocation_close(other);
+
+        assert_fails(daxbroker_end_allocation(NULL, NULL), EINVAL, "no allocation");
+        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/region/dram"), ENOENT, "not the object of an allocation");
+        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/allocation/"), ENOENT, "not the object of an allocation");
+        return 0;
+}
+
+/* A name that looks like an id is a name first. */
+static int64_t do_name_like_id(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *named;
+        const char *id = strrchr(daxbroker_allocation_get_object(allocation), '/') + 1;
+
+        (void) call;
+        named = allocation_make(NULL, MIB, id);
+        assert_works(daxbroker_end_allocation(NULL, id));
+        g_assert_cmpint(signal_of_reading(allocation_address(allocation)), ==, 0);
+        g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(named), F_GETFD), >=, 0);
+        assert_works(daxbroker_end_allocation(NULL, id));
+        g_assert_cmpint(signal_of_reading(daxbroker_allocation_get_address(allocation)), ==, SIGBUS);
+        daxbroker_allocation_close(allocation);
+        daxbroker_allocation_close(named);
+        return 0;
+}
+
+TEST_AS(alice, handle)
+TEST_AS(alice, open)
+TEST_AS(alice, end)
+TEST_AS(alice, name_like_id)
+
+/* ---- Adoption ------------------------------------------------------------------------------------------------------ */
+
+static int64_t do_adopt_fds(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted, *part;
+        uint8_t *address = allocation_address(allocation), *again;
+        int memory = dup(daxbroker_allocation_get_fd(allocation)), lease = dup(daxbroker_allocation_get_lease_fd(allocation));
+        int more = dup(memory);
+
+        (void) call;
+        address[4711] = 42;
+        assert_fails(daxbroker_adopt_fds(-1, lease, 0, 0, &adopted), EBADF, "memory");
+        assert_fails(daxbroker_adopt_fds(memory, 4711, 0, 0, &adopted), EBADF, "lease");
+        assert_fails(daxbroker_adopt_fds(memory, -2, 0, 0, &adopted), EBADF, "lease");
+        assert_fails(daxbroker_adopt_fds(memory, memory, 0, 0, &adopted), EINVAL, "same");
+        assert_fails(daxbroker_adopt_fds(memory, lease, MIB, 0, &adopted), EINVAL, "length");
+        assert_fails(daxbroker_adopt_fds(memory, lease, 0, MIB + 1, &adopted), EINVAL, "beyond");
+        assert_fails(daxbroker_adopt_fds(memory, lease, UINT64_MAX, 2, &adopted), EINVAL, "beyond");
+        assert_fails(daxbroker_adopt_fds(lease, memory, 0, 0, &adopted), EINVAL, "length");
+        /* they are still ours */
+        g_assert_cmpint(fcntl(memory, F_GETFD), ==, 0);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, 0);
+
+        assert_works(daxbroker_adopt_fds(memory, lease, 0, 0, &adopted));
+        g_assert_cmpint(fcntl(memory, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpuint(daxbroker_allocation_get_length(adopted), ==, MIB);
+        g_assert_cmpstr(daxbroker_allocation_get_object(adopted), ==, "");
+
+        assert_works(daxbroker_adopt_fds(more, -1, 4096, 4096, &part));
+        g_assert_cmpint(daxbroker_allocation_get_lease_fd(part), ==, -1);
+        g_assert_cmpuint(daxbroker_allocation_get_offset(part), ==, 4096);
+
+        /* the lease that was adopted keeps it alive */
+        daxbroker_allocation_close(allocation);
+        again = allocation_address(adopted);
+        g_assert_cmpuint((uintptr_t) again % GIB, ==, 0);
+        g_assert_cmpint(again[4711], ==, 42);
+        again = allocation_address(part);
+        g_assert_cmpint(again[4711 - 4096], ==, 42);
+        daxbroker_allocation_close(part);
+        daxbroker_allocation_close(adopted);
+        return 0;
+}
+
+static void set_variables(const char *memory, const char *lease, const char *offset, const char *length) {
+        const char *const names[] = { "DAXBROKER_FD", "DAXBROKER_LEASE_FD", "DAXBROKER_OFFSET", "DAXBROKER_LENGTH" };
+        const char *const values[] = { memory, lease, offset, length };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                g_assert_cmpint(values[i] ? setenv(names[i], values[i], 1) : unsetenv(names[i]), ==, 0);
+}
+
+static int64_t do_adopt_environment(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted;
+        int fd = dup(daxbroker_allocation_get_fd(allocation)), other = dup(daxbroker_allocation_get_lease_fd(allocation));
+        g_autofree char *memory = g_strdup_printf("%d", fd), *lease = g_strdup_printf("%d", other);
+        g_autofree char *own = g_strdup_printf("%d", daxbroker_allocation_get_fd(allocation));
+        static const char *const bad[] = { "", " 6", "6 ", "+6", "-1", "0x6", "6x", "99999999999", "18446744073709551616" };
+
+        (void) call;
+        set_variables(NULL, lease, "0", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "no DAXBROKER_FD");
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+                set_variables(bad[i], lease, "0", "1048576");
+                assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_FD");
+                set_variables(memory, bad[i], "0", "1048576");
+                assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LEASE_FD");
+        }
+        set_variables(memory, lease, "x", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_OFFSET");
+        set_variables(memory, lease, "0", "1M");
+        assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LENGTH");
+        set_variables(memory, lease, "0", "1048577");
+        assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "beyond");
+
+        /* numbers that are not about us: closed, or somebody else's by now */
+        set_variables("4711", lease, "0", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
+        set_variables(own, lease, "0", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
+
+        set_variables(memory, lease, "0", "1048576");
+        assert_works(daxbroker_adopt_environment(&adopted));
+        g_assert_cmpint(daxbroker_allocation_get_fd(adopted), ==, fd);
+        g_assert_cmpint(daxbroker_allocation_get_lease_fd(adopted), ==, other);
+        daxbroker_allocation_close(allocation);
+        g_assert_true(is_filled(allocation_address(adopted), 0, MIB));
+
+        /* once and no more */
+        assert_fails(daxbroker_adopt_environment(&allocation), ENXIO, "taken already");
+        daxbroker_allocation_close(adopted);
+        assert_fails(daxbroker_adopt_environment(&allocation), ENXIO, "not passed");
+        set_variables(NULL, NULL, NULL, NULL);
+        return 0;
+}
+
+TEST_AS(alice, adopt_fds)
+TEST_AS(alice, adopt_environment)
+
+/* ---- Persistence --------------------------------------------------------------------------------------------------- */
+
+static void persist_all(daxbroker_allocation *allocation, uint8_t *address, uint64_t length) {
+        memset(address, 1, length);
+        assert_works(daxbroker_persist(allocation, address, length));
+        assert_works(daxbroker_persist(allocation, address + 1, length - 1));
+        assert_works(daxbroker_persist(allocation, address + 4095, 2));
+        assert_works(daxbroker_persist(allocation, address + length, 0));
+        assert_works(daxbroker_persist(allocation, address, 0));
+        assert_works(daxbroker_flush(allocation, address + 64, 1));
+        assert_works(daxbroker_drain(allocation));
+        assert_works(daxbroker_deep_flush(allocation, address, length));
+        g_assert_true(is_filled(address, 1, length));
+}
+
+static int64_t do_persist(UserCall *call) {
+        static const struct {
+                const char *forced;
+                uint64_t smallest, largest;
+        } cases[] = { { NULL, 4096, 4096 }, { "PAGE", 4096, 4096 }, { "CACHE_LINE", 16, 256 }, { "BYTE", 1, 1 } };
+
+        (void) call;
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                daxbroker_allocation *allocation;
+                uint64_t granularity, length;
+                uint8_t *address;
+
+                if (cases[i].forced)
+                        g_assert_cmpint(setenv("PMEM2_FORCE_GRANULARITY", cases[i].forced, 1), ==, 0);
+                allocation = allocation_make(NULL, 64 * KIB, NULL);
+                length = daxbroker_allocation_get_length(allocation);
+                assert_fails(daxbroker_get_store_granularity(allocation, &granularity), ENODATA, "not mapped");
+                assert_fails(daxbroker_drain(allocation), ENODATA, "not mapped");
+                assert_fails(daxbroker_persist(allocation, &granularity, 1), EINVAL, "not mapped");
+
+                address = allocation_address(allocation);
+                assert_works(daxbroker_get_store_granularity(allocation, &granularity));
+                g_assert_cmpuint(granularity, >=, cases[i].smallest);
+                g_assert_cmpuint(granularity, <=, cases[i].largest);
+                persist_all(allocation, address, length);
+
+                assert_fails(daxbroker_persist(allocation, address - 1, 1), EINVAL, "range");
+                assert_fails(daxbroker_persist(allocation, address, length + 1), EINVAL, "range");
+                assert_fails(daxbroker_flush(allocation, address + length, 1), EINVAL, "range");
+                assert_fails(daxbroker_deep_flush(allocation, address + 1, SIZE_MAX), EINVAL, "range");
+                assert_fails(daxbroker_persist(allocation, NULL, 1), EINVAL, "range");
+                daxbroker_allocation_close(allocation);
+        }
+        g_assert_cmpint(unsetenv("PMEM2_FORCE_GRANULARITY"), ==, 0);
+        return 0;
+}
+
+TEST_AS(alice, persist)
+
+/* ---- What is there ------------------------------------------------------------------------------------------------- */
+
+static int64_t do_lists(UserCall *call) {
+        daxbroker_allocation *one = allocation_make(NULL, 1, NULL), *two = allocation_make(NULL, 1, "two");
+        const daxbroker_info *info;
+        daxbroker_list *list;
+        const char *text;
+        uint64_t number;
+        int64_t integer;
+        unsigned named = 0;
+
+        (void) call;
+        assert_works(daxbroker_list_allocations(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 2);
+        for (size_t i = 0; i < 2; i++)
+                named += g_str_equal(info_text(daxbroker_list_get(list, i), "Name"), "two");
+        g_assert_cmpuint(named, ==, 1);
+        g_assert_null(daxbroker_list_get(list, 2));
+        g_assert_null(daxbroker_list_get(list, SIZE_MAX));
+        g_assert_null(daxbroker_list_free(list));
+
+        assert_works(daxbroker_list_regions(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 3);
+        for (size_t i = 0; i < 3; i++) {
+                info = daxbroker_list_get(list, i);
+                if (!g_str_equal(info_text(info, "Name"), "dram"))
+                        continue;
+                g_assert_cmpstr(daxbroker_info_get_object(info), ==, DAXBROKER_REGION_PATH "/dram");
+                g_assert_cmpuint(info_number(info, "Size"), ==, 256 * MIB);
+                g_assert_cmpuint(info_number(info, "Available"), ==, 256 * MIB - 8192);
+                g_assert_cmpstr(info_text(info, "Alignments"), ==, "4096 2097152 1073741824");
+                g_assert_cmpuint(info_number(info, "Persistent"), ==, 0);
+
+                /* a negative number, a string, nothing */
+                assert_works(daxbroker_info_get_int64(info, "NumaNode", &integer));
+                g_assert_cmpint(integer, ==, -1);
+                assert_fails(daxbroker_info_get_uint64(info, "NumaNode", &number), EINVAL, "NumaNode");
+                assert_works(daxbroker_info_get_int64(info, "Size", &integer));
+                g_assert_cmpint(integer, ==, 256 * MIB);
+                assert_fails(daxbroker_info_get_string(info, "Size", &text), EINVAL, "Size");
+                assert_fails(daxbroker_info_get_int64(info, "Name", &integer), EINVAL, "Name");
+                assert_fails(daxbroker_info_get_uint64(info, "Name", &number), EINVAL, "Name");
+                assert_fails(daxbroker_info_get_string(info, "Colour", &text), ENOENT, "Colour");
+        }
+        daxbroker_list_free(list);
+
+        daxbroker_allocation_close(one);
+        daxbroker_allocation_close(two);
+        g_assert_null(daxbroker_list_free(NULL));
+        g_assert_null(daxbroker_info_free(NULL));
+        g_assert_null(daxbroker_request_free(NULL));
+        g_assert_null(daxbroker_client_free(NULL));
+        return 0;
+}
+
+static int64_t do_version(UserCall *call) {
+        g_autofree char *version = NULL;
+
+        (void) call;
+        assert_works(daxbroker_get_version(NULL, &version));
+        g_assert_cmpstr(version, ==, PACKAGE_VERSION);
+        return 0;
+}
+
+static int64_t do_reload_refused(UserCall *call) {
+        (void) call;
+        assert_fails(daxbroker_reload(NULL), ENOKEY, "org.daxbroker1.manage");
+        return 0;
+}
+
+static int64_t do_reload(UserCall *call) {
+        daxbroker_list *list;
+
+        (void) call;
+        assert_works(daxbroker_reload(NULL));
+        assert_works(daxbroker_list_regions(NULL, &list));
+        g_assert_cmpuint(info_number(daxbroker_list_get(list, 0), "Size"), ==, 512 * MIB);
+        daxbroker_list_free(list);
+        return 0;
+}
+
+static void test_reload_by_root(Scene *scene, const void *unused) {
+        (void) unused;
+        broker_configure(scene->broker, "[Region dram]\nSize=512M\n");
+        as(scene->root, do_reload);
+        broker_configure(scene->broker, CONFIGURATION);
+        broker_reload(scene->broker);
+}
+
+TEST_AS(alice, lists)
+TEST_AS(alice, version)
+TEST_AS(alice, reload_refused)
+
+#define add(path, function) scene_add("/library/" path, CONFIGURATION, function)
+
+int main(int argc, char **argv) {
+        world_init(&argc, &argv);
+        add("two-lines", test_two_lines);
+        add("two-lines/free-anything", test_free_anything);
+        add("two-lines/refused", test_two_lines_refused);
+        add("two-lines/unauthorized", test_two_lines_unauthorized);
+        add("two-lines/region", test_region_variable);
+        add("two-lines/threads-errors", test_errors_of_threads);
+        add("request/options", test_options);
+        add("request/options-refused", test_options_refused);
+        add("request/again", test_request_again);
+        add("request/check", test_check);
+        add("request/check-unauthorized", test_check_unauthorized);
+        add("allocation/handle", test_handle);
+        add("allocation/open", test_open);
+        add("allocation/strangers", test_strangers);
+        add("allocation/end", test_end);
+        add("allocation/name-like-id", test_name_like_id);
+        add("adopt/fds", test_adopt_fds);
+        add("adopt/environment", test_adopt_environment);
+        add("persist", test_persist);
+        add("there/lists", test_lists);
+        add("there/version", test_version);
+        add("there/reload-refused", test_reload_refused);
+        add("there/reload", test_reload_by_root);
+        return g_test_run();
+}
