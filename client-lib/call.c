@@ -51,6 +51,13 @@ int call_fail(const Call *call, Fate fate, const sd_bus_error *error, int local)
         return error_set_bus(error, local);
 }
 
+int call_process(sd_bus *bus) {
+        int r;
+
+        r = sd_bus_process(bus, NULL);
+        return r == -EXFULL ? -EMFILE : r;
+}
+
 int call_new_message(const Call *call, sd_bus *bus, sd_bus_message **ret, sd_bus_error *error) {
         sd_bus_message *message = NULL;
         int r;
@@ -103,7 +110,7 @@ static int call_wait(sd_bus *bus, sd_bus_message *message, uint64_t timeout, sd_
                 return r;
 
         while (!reply) {
-                r = sd_bus_process(bus, NULL);
+                r = call_process(bus);
                 if (r == 0)
                         r = sd_bus_wait(bus, UINT64_MAX);
                 if (r < 0 && r != -EINTR)

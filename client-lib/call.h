@@ -39,6 +39,11 @@ int call_fail(const Call *call, Fate fate, const sd_bus_error *error, int local)
 
 int call_new_message(const Call *call, sd_bus *bus, sd_bus_message **ret, sd_bus_error *error);
 
+/* Takes in what has arrived and calls who waits for it; 0 if there is nothing. -EMFILE: descriptors came that
+ * the kernel could not deliver, since our table is full; sd-bus has a word of its own for that. The
+ * connection is of no use then. */
+int call_process(sd_bus *bus);
+
 /* What is wrong with a reply, NULL if nothing is. sd-bus has one name for "took too long" and for "went
  * away"; the time by which there should have been an answer tells which it was. */
 const sd_bus_error *call_get_error(sd_bus_message *reply, uint64_t answer_by);

@@ -99,10 +99,6 @@ int error_number(const char *name, int local) {
         if (error_is_disconnect(local))
                 return -EHOSTDOWN;
 
-        /* sd-bus's word for descriptors that the kernel could not deliver since our table is full. */
-        if (local == -EXFULL)
-                return -EMFILE;
-
         return local < 0 && local != -EBADMSG ? local : -EIO;
 }
 

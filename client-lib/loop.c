@@ -87,13 +87,14 @@ static void loop_reconnect(daxbroker_client *client) {
         sd_bus_error_free(&error);
 }
 
-static void loop_lose_connection(daxbroker_client *client) {
+/* error says why, 0 if it just went away. */
+static void loop_lose_connection(daxbroker_client *client, int error) {
         Loop *loop = &client->loop;
 
         if (loop->watch)
                 loop->connect_at = now_usec();
 
-        operation_lose_all(client);
+        operation_lose_all(client, error == -EMFILE ? error : -ECONNRESET);
         loop->connection = connection_free(loop->connection);
 }
 
@@ -114,11 +115,11 @@ static bool loop_step(daxbroker_client *client) {
         }
 
         if (loop->connection) {
-                int r = sd_bus_process(loop->connection->bus, NULL);
+                int r = call_process(loop->connection->bus);
 
                 /* The callback of what was processed may have closed it all. */
                 if (loop->connection && (r < 0 || sd_bus_is_open(loop->connection->bus) <= 0)) {
-                        loop_lose_connection(client);
+                        loop_lose_connection(client, r);
                         busy = true;
                 } else if (r > 0)
                         return true;

@@ -35,7 +35,7 @@ struct Operation {
         uint64_t due;       /* else: when to go on; UINT64_MAX while on its way */
         uint64_t give_up;   /* when to stop trying; 0 until something failed */
         unsigned attempt;
-        bool lost; /* the connection was, while it was on its way */
+        int lost; /* why the connection was, while it was on its way; 0 if it was not */
 };
 
 static Operation *operation_free(Operation *operation) {
@@ -181,6 +181,17 @@ uint64_t operation_next_due(const daxbroker_client *client) {
         return due;
 }
 
+static void operation_go_on_after_loss(Operation *operation) {
+        const sd_bus_error error = SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_DISCONNECTED, NULL);
+        int lost = operation->lost;
+
+        operation->lost = 0;
+        if (lost == -EMFILE)
+                operation_finish(operation, NULL, error_set_errno(lost, "the call to the daxbroker service failed"));
+        else if (!operation_retry(operation, FATE_LOST, 0))
+                operation_finish(operation, NULL, call_fail(&operation->call, FATE_LOST, &error, 0));
+}
+
 bool operation_run_due(daxbroker_client *client) {
         uint64_t now = now_usec();
         Operation *operation = client->loop.operations;
@@ -192,13 +203,8 @@ bool operation_run_due(daxbroker_client *client) {
         if (!operation)
                 return false;
 
-        if (operation->lost) {
-                const sd_bus_error error = SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_DISCONNECTED, NULL);
-
-                operation->lost = false;
-                if (!operation_retry(operation, FATE_LOST, 0))
-                        operation_finish(operation, NULL, call_fail(&operation->call, FATE_LOST, &error, 0));
-
+        if (operation->lost < 0) {
+                operation_go_on_after_loss(operation);
                 return true;
         }
 
@@ -209,11 +215,11 @@ bool operation_run_due(daxbroker_client *client) {
         return true;
 }
 
-void operation_lose_all(daxbroker_client *client) {
+void operation_lose_all(daxbroker_client *client, int error) {
         for (Operation *operation = client->loop.operations; operation; operation = operation->next)
                 if (operation->slot) {
                         operation->slot = sd_bus_slot_unref(operation->slot);
-                        operation->lost = true;
+                        operation->lost = error;
                         operation->due = 0;
                 }
 }

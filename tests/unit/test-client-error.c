@@ -51,7 +51,6 @@ static void test_bus_errors(void) {
                 { "org.example.Whatever", 0, -EIO, FATE_ANSWERED },
                 { NULL, -ECONNRESET, -EHOSTDOWN, FATE_LOST },
                 { NULL, -ENOTCONN, -EHOSTDOWN, FATE_LOST },
-                { NULL, -EXFULL, -EMFILE, FATE_ANSWERED },
                 { NULL, -ENOMEM, -ENOMEM, FATE_ANSWERED },
                 { NULL, -EBADMSG, -EIO, FATE_ANSWERED },
         };
