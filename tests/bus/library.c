@@ -67,6 +67,20 @@ void *allocation_address(daxbroker_allocation *allocation) {
         return address;
 }
 
+uint64_t info_number(const daxbroker_info *info, const char *property) {
+        uint64_t value;
+
+        assert_works(daxbroker_info_get_uint64(info, property, &value));
+        return value;
+}
+
+const char *info_text(const daxbroker_info *info, const char *property) {
+        const char *value;
+
+        assert_works(daxbroker_info_get_string(info, property, &value));
+        return value;
+}
+
 bool is_filled(const void *memory, uint8_t value, size_t size) {
         const uint8_t *bytes = memory;
 

@@ -52,6 +52,10 @@ daxbroker_allocation *allocation_make(daxbroker_client *client, uint64_t size, c
 /* Mapped. */
 void *allocation_address(daxbroker_allocation *allocation);
 
+/* Properties that are there. */
+uint64_t info_number(const daxbroker_info *info, const char *property);
+const char *info_text(const daxbroker_info *info, const char *property);
+
 bool is_filled(const void *memory, uint8_t value, size_t size);
 /* What happens to a process that reads or writes there: 0 if nothing, else the signal. */
 int signal_of_reading(const volatile uint8_t *address);

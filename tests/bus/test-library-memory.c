@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What can be done with an allocation: mapping, opening, ending, adopting, making its contents durable. */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "library.h"
+#include "names.h"
+#include "world.h"
+
+#define CONFIGURATION                                                                                                  \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"
+
+/* ---- Allocations --------------------------------------------------------------------------------------------------- */
+
+static int64_t do_handle(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, 4 * MIB, NULL);
+        int fd = daxbroker_allocation_get_fd(allocation), lease = daxbroker_allocation_get_lease_fd(allocation);
+        struct stat status;
+        uint64_t page_size;
+        uint8_t *address;
+
+        (void) call;
+        g_assert_cmpuint(daxbroker_allocation_get_offset(allocation), ==, 0);
+        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, 4 * MIB);
+        assert_says(daxbroker_allocation_get_object(allocation), DAXBROKER_ALLOCATION_PATH "/");
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fstat(fd, &status), ==, 0);
+        g_assert_cmpint(status.st_size, ==, 4 * MIB);
+        g_assert_cmpint(fstat(lease, &status), ==, 0);
+        g_assert_true(S_ISFIFO(status.st_mode));
+
+        g_assert_null(daxbroker_allocation_get_address(allocation));
+        assert_fails(daxbroker_allocation_get_page_size(allocation, &page_size), ENODATA, "not mapped");
+        address = allocation_address(allocation);
+        g_assert_true(allocation_address(allocation) == address);
+        g_assert_true(daxbroker_allocation_get_address(allocation) == address);
+
+        memset(address, 1, 4 * MIB);
+        assert_works(daxbroker_allocation_get_page_size(allocation, &page_size));
+        g_assert_true(page_size == 4096 || page_size == 2 * MIB);
+
+        daxbroker_allocation_close(allocation);
+        g_assert_cmpint(signal_of_reading(address), ==, SIGSEGV);
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, -1);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, -1);
+        g_assert_null(daxbroker_allocation_close(NULL));
+        return 0;
+}
+
+static int64_t do_open(UserCall *call) {
+        daxbroker_allocation *first = allocation_make(NULL, MIB, "shared"), *second, *reader;
+        uint8_t *a = allocation_address(first), *b, *c;
+
+        (void) call;
+        assert_works(daxbroker_open(NULL, "shared", 0, &second));
+        assert_works(daxbroker_open(NULL, "shared", DAXBROKER_READ_ONLY | DAXBROKER_INTERACTIVE, &reader));
+        b = allocation_address(second);
+        c = allocation_address(reader);
+        g_assert_true(a != b && b != c);
+        g_assert_cmpuint((uintptr_t) b % GIB, ==, 0);
+        g_assert_cmpuint((uintptr_t) c % GIB, ==, 0);
+        g_assert_cmpuint(daxbroker_allocation_get_length(reader), ==, MIB);
+
+        a[1] = 1;
+        b[2] = 2;
+        g_assert_cmpint(a[2] + b[1], ==, 3);
+        g_assert_cmpint(c[1] + c[2], ==, 3);
+
+        /* not even when asked nicely */
+        g_assert_cmpint(signal_of_writing(c), ==, SIGSEGV);
+        g_assert_cmpint(mprotect(c, MIB, PROT_READ | PROT_WRITE), ==, -1);
+        g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(reader), F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+
+        /* it stays when all have gone */
+        daxbroker_allocation_close(first);
+        daxbroker_allocation_close(second);
+        daxbroker_allocation_close(reader);
+        assert_works(daxbroker_open(NULL, "shared", 0, &first));
+        a = allocation_address(first);
+        g_assert_cmpint(a[1] + a[2], ==, 3);
+        assert_works(daxbroker_end_allocation(NULL, "shared"));
+        g_assert_cmpint(signal_of_reading(a), ==, SIGBUS);
+        daxbroker_allocation_close(first);
+
+        assert_fails(daxbroker_open(NULL, "shared", 0, &first), ENOENT, "shared");
+        assert_fails(daxbroker_open(NULL, "", 0, &first), EINVAL, "");
+        assert_fails(daxbroker_open(NULL, NULL, 0, &first), EINVAL, "no name");
+        assert_fails(daxbroker_open(NULL, "shared", 4, &first), EINVAL, "flag");
+        return 0;
+}
+
+static int64_t do_make_guarded(UserCall *call) {
+        (void) call;
+        daxbroker_allocation_close(allocation_make(NULL, MIB, "guarded"));
+        return 0;
+}
+
+static int64_t do_let_others_read(UserCall *call) {
+        (void) call;
+        assert_works(daxbroker_set_mode(NULL, "guarded", 0644));
+        assert_fails(daxbroker_set_mode(NULL, "guarded", 01000), EINVAL, "01000");
+        assert_fails(daxbroker_set_mode(NULL, "nothing", 0600), ENOENT, "nothing");
+        assert_fails(daxbroker_set_mode(NULL, NULL, 0600), EINVAL, "no allocation");
+        return 0;
+}
+
+static int64_t do_intrude(UserCall *call) {
+        daxbroker_allocation *allocation;
+        daxbroker_info *info;
+        daxbroker_list *list;
+
+        (void) call;
+        assert_fails(daxbroker_open(NULL, "guarded", 0, &allocation), ENOKEY, "password");
+        assert_fails(daxbroker_open(NULL, "guarded", DAXBROKER_READ_ONLY, &allocation), ENOKEY, "password");
+        assert_fails(daxbroker_end_allocation(NULL, "guarded"), ENOKEY, "password");
+        assert_fails(daxbroker_set_mode(NULL, "guarded", 0666), ENOKEY, "password");
+        g_assert_cmpint(daxbroker_get_allocation(NULL, "guarded", &info), <, 0);
+        assert_works(daxbroker_list_allocations(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 0);
+        daxbroker_list_free(list);
+        return 0;
+}
+
+static int64_t do_look_at_what_may_be_read(UserCall *call) {
+        daxbroker_allocation *allocation;
+        daxbroker_list *list;
+        daxbroker_info *info;
+
+        (void) call;
+        assert_works(daxbroker_open(NULL, "guarded", DAXBROKER_READ_ONLY, &allocation));
+        g_assert_true(is_filled(allocation_address(allocation), 0, MIB));
+        daxbroker_allocation_close(allocation);
+        assert_fails(daxbroker_open(NULL, "guarded", 0, &allocation), ENOKEY, "password");
+        assert_fails(daxbroker_end_allocation(NULL, "guarded"), ENOKEY, "password");
+        assert_works(daxbroker_get_allocation(NULL, "guarded", &info));
+        g_assert_cmpuint(info_number(info, "Mode"), ==, 0644);
+        daxbroker_info_free(info);
+        assert_works(daxbroker_list_allocations(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 1);
+        daxbroker_list_free(list);
+        return 0;
+}
+
+static int64_t do_rule(UserCall *call) {
+        daxbroker_allocation *allocation;
+
+        (void) call;
+        assert_works(daxbroker_open(NULL, "guarded", 0, &allocation));
+        daxbroker_allocation_close(allocation);
+        assert_works(daxbroker_set_mode(NULL, "guarded", 0600));
+        assert_works(daxbroker_end_allocation(NULL, "guarded"));
+        return 0;
+}
+
+static void test_strangers(Scene *scene, const void *unused) {
+        (void) unused;
+        as(scene->alice, do_make_guarded);
+        as(scene->carol, do_intrude);
+        as(scene->alice, do_let_others_read);
+        as(scene->carol, do_look_at_what_may_be_read);
+        as(scene->root, do_rule);
+}
+
+/* By name, by object, by the last part of it; a second time, there is nothing to end. */
+static int64_t do_end(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *other = allocation_make(NULL, MIB, "named");
+        const char *object = daxbroker_allocation_get_object(allocation), *id = strrchr(object, '/') + 1;
+        uint8_t *address = allocation_address(allocation);
+        daxbroker_info *info;
+
+        (void) call;
+        assert_works(daxbroker_get_allocation(NULL, object, &info));
+        daxbroker_info_free(info);
+        assert_works(daxbroker_get_allocation(NULL, id, &info));
+        g_assert_cmpstr(info_text(info, "Name"), ==, "");
+        daxbroker_info_free(info);
+
+        assert_works(daxbroker_end_allocation(NULL, id));
+        g_assert_cmpint(signal_of_reading(address), ==, SIGBUS);
+        assert_fails(daxbroker_end_allocation(NULL, id), ENOENT, "");
+        assert_fails(daxbroker_end_allocation(NULL, object), ENOENT, "");
+        assert_fails(daxbroker_get_allocation(NULL, object, &info), ENOENT, "");
+        assert_fails(daxbroker_get_allocation(NULL, id, &info), ENOENT, "");
+        daxbroker_allocation_close(allocation);
+
+        assert_works(daxbroker_end_allocation(NULL, "named"));
+        assert_fails(daxbroker_end_allocation(NULL, "named"), ENOENT, "named");
+        daxbroker_allocation_close(other);
+
+        assert_fails(daxbroker_end_allocation(NULL, NULL), EINVAL, "no allocation");
+        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/region/dram"), ENOENT, "not the object of an allocation");
+        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/allocation/"), ENOENT, "not the object of an allocation");
+        return 0;
+}
+
+/* A name that looks like an id is a name first. */
+static int64_t do_name_like_id(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *named;
+        const char *id = strrchr(daxbroker_allocation_get_object(allocation), '/') + 1;
+
+        (void) call;
+        named = allocation_make(NULL, MIB, id);
+        assert_works(daxbroker_end_allocation(NULL, id));
+        g_assert_cmpint(signal_of_reading(allocation_address(allocation)), ==, 0);
+        g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(named), F_GETFD), >=, 0);
+        assert_works(daxbroker_end_allocation(NULL, id));
+        g_assert_cmpint(signal_of_reading(daxbroker_allocation_get_address(allocation)), ==, SIGBUS);
+        daxbroker_allocation_close(allocation);
+        daxbroker_allocation_close(named);
+        return 0;
+}
+
+TEST_AS(alice, handle)
+TEST_AS(alice, open)
+TEST_AS(alice, end)
+TEST_AS(alice, name_like_id)
+
+/* ---- Adoption ------------------------------------------------------------------------------------------------------ */
+
+static int64_t do_adopt_fds(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted, *part;
+        uint8_t *address = allocation_address(allocation), *again;
+        int memory = dup(daxbroker_allocation_get_fd(allocation)), lease = dup(daxbroker_allocation_get_lease_fd(allocation));
+        int more = dup(memory);
+
+        (void) call;
+        address[4711] = 42;
+        assert_fails(daxbroker_adopt_fds(-1, lease, 0, 0, &adopted), EBADF, "memory");
+        assert_fails(daxbroker_adopt_fds(memory, 4711, 0, 0, &adopted), EBADF, "lease");
+        assert_fails(daxbroker_adopt_fds(memory, -2, 0, 0, &adopted), EBADF, "lease");
+        assert_fails(daxbroker_adopt_fds(memory, memory, 0, 0, &adopted), EINVAL, "same");
+        assert_fails(daxbroker_adopt_fds(memory, lease, MIB, 0, &adopted), EINVAL, "length");
+        assert_fails(daxbroker_adopt_fds(memory, lease, 0, MIB + 1, &adopted), EINVAL, "beyond");
+        assert_fails(daxbroker_adopt_fds(memory, lease, UINT64_MAX, 2, &adopted), EINVAL, "beyond");
+        assert_fails(daxbroker_adopt_fds(lease, memory, 0, 0, &adopted), EINVAL, "length");
+        /* they are still ours */
+        g_assert_cmpint(fcntl(memory, F_GETFD), ==, 0);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, 0);
+
+        assert_works(daxbroker_adopt_fds(memory, lease, 0, 0, &adopted));
+        g_assert_cmpint(fcntl(memory, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpuint(daxbroker_allocation_get_length(adopted), ==, MIB);
+        g_assert_cmpstr(daxbroker_allocation_get_object(adopted), ==, "");
+
+        assert_works(daxbroker_adopt_fds(more, -1, 4096, 4096, &part));
+        g_assert_cmpint(daxbroker_allocation_get_lease_fd(part), ==, -1);
+        g_assert_cmpuint(daxbroker_allocation_get_offset(part), ==, 4096);
+
+        /* the lease that was adopted keeps it alive */
+        daxbroker_allocation_close(allocation);
+        again = allocation_address(adopted);
+        g_assert_cmpuint((uintptr_t) again % GIB, ==, 0);
+        g_assert_cmpint(again[4711], ==, 42);
+        again = allocation_address(part);
+        g_assert_cmpint(again[4711 - 4096], ==, 42);
+        daxbroker_allocation_close(part);
+        daxbroker_allocation_close(adopted);
+        return 0;
+}
+
+static void set_variables(const char *memory, const char *lease, const char *offset, const char *length) {
+        const char *const names[] = { "DAXBROKER_FD", "DAXBROKER_LEASE_FD", "DAXBROKER_OFFSET", "DAXBROKER_LENGTH" };
+        const char *const values[] = { memory, lease, offset, length };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                g_assert_cmpint(values[i] ? setenv(names[i], values[i], 1) : unsetenv(names[i]), ==, 0);
+}
+
+static int64_t do_adopt_environment(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted;
+        int fd = dup(daxbroker_allocation_get_fd(allocation)), other = dup(daxbroker_allocation_get_lease_fd(allocation));
+        g_autofree char *memory = g_strdup_printf("%d", fd), *lease = g_strdup_printf("%d", other);
+        g_autofree char *own = g_strdup_printf("%d", daxbroker_allocation_get_fd(allocation));
+        static const char *const bad[] = { "", " 6", "6 ", "+6", "-1", "0x6", "6x", "99999999999", "18446744073709551616" };
+
+        (void) call;
+        set_variables(NULL, lease, "0", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "no DAXBROKER_FD");
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+                set_variables(bad[i], lease, "0", "1048576");
+                assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_FD");
+                set_variables(memory, bad[i], "0", "1048576");
+                assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LEASE_FD");
+        }
+        set_variables(memory, lease, "x", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_OFFSET");
+        set_variables(memory, lease, "0", "1M");
+        assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LENGTH");
+        set_variables(memory, lease, "0", "1048577");
+        assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "beyond");
+
+        /* numbers that are not about us: closed, or somebody else's by now */
+        set_variables("4711", lease, "0", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
+        set_variables(own, lease, "0", "1048576");
+        assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
+
+        set_variables(memory, lease, "0", "1048576");
+        assert_works(daxbroker_adopt_environment(&adopted));
+        g_assert_cmpint(daxbroker_allocation_get_fd(adopted), ==, fd);
+        g_assert_cmpint(daxbroker_allocation_get_lease_fd(adopted), ==, other);
+        daxbroker_allocation_close(allocation);
+        g_assert_true(is_filled(allocation_address(adopted), 0, MIB));
+
+        /* once and no more */
+        assert_fails(daxbroker_adopt_environment(&allocation), ENXIO, "taken already");
+        daxbroker_allocation_close(adopted);
+        assert_fails(daxbroker_adopt_environment(&allocation), ENXIO, "not passed");
+        set_variables(NULL, NULL, NULL, NULL);
+        return 0;
+}
+
+TEST_AS(alice, adopt_fds)
+TEST_AS(alice, adopt_environment)
+
+/* ---- Persistence --------------------------------------------------------------------------------------------------- */
+
+static void persist_all(daxbroker_allocation *allocation, uint8_t *address, uint64_t length) {
+        memset(address, 1, length);
+        assert_works(daxbroker_persist(allocation, address, length));
+        assert_works(daxbroker_persist(allocation, address + 1, length - 1));
+        assert_works(daxbroker_persist(allocation, address + 4095, 2));
+        assert_works(daxbroker_persist(allocation, address + length, 0));
+        assert_works(daxbroker_persist(allocation, address, 0));
+        assert_works(daxbroker_flush(allocation, address + 64, 1));
+        assert_works(daxbroker_drain(allocation));
+        assert_works(daxbroker_deep_flush(allocation, address, length));
+        g_assert_true(is_filled(address, 1, length));
+}
+
+static int64_t do_persist(UserCall *call) {
+        static const struct {
+                const char *forced;
+                uint64_t smallest, largest;
+        } cases[] = { { NULL, 4096, 4096 }, { "PAGE", 4096, 4096 }, { "CACHE_LINE", 16, 256 }, { "BYTE", 1, 1 } };
+
+        (void) call;
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                daxbroker_allocation *allocation;
+                uint64_t granularity, length;
+                uint8_t *address;
+
+                if (cases[i].forced)
+                        g_assert_cmpint(setenv("PMEM2_FORCE_GRANULARITY", cases[i].forced, 1), ==, 0);
+                allocation = allocation_make(NULL, 64 * KIB, NULL);
+                length = daxbroker_allocation_get_length(allocation);
+                assert_fails(daxbroker_get_store_granularity(allocation, &granularity), ENODATA, "not mapped");
+                assert_fails(daxbroker_drain(allocation), ENODATA, "not mapped");
+                assert_fails(daxbroker_persist(allocation, &granularity, 1), EINVAL, "not mapped");
+
+                address = allocation_address(allocation);
+                assert_works(daxbroker_get_store_granularity(allocation, &granularity));
+                g_assert_cmpuint(granularity, >=, cases[i].smallest);
+                g_assert_cmpuint(granularity, <=, cases[i].largest);
+                persist_all(allocation, address, length);
+
+                assert_fails(daxbroker_persist(allocation, address - 1, 1), EINVAL, "range");
+                assert_fails(daxbroker_persist(allocation, address, length + 1), EINVAL, "range");
+                assert_fails(daxbroker_flush(allocation, address + length, 1), EINVAL, "range");
+                assert_fails(daxbroker_deep_flush(allocation, address + 1, SIZE_MAX), EINVAL, "range");
+                assert_fails(daxbroker_persist(allocation, NULL, 1), EINVAL, "range");
+                daxbroker_allocation_close(allocation);
+        }
+        g_assert_cmpint(unsetenv("PMEM2_FORCE_GRANULARITY"), ==, 0);
+        return 0;
+}
+
+TEST_AS(alice, persist)
+
+#define add(path, function) scene_add("/library-memory/" path, CONFIGURATION, function)
+
+int main(int argc, char **argv) {
+        world_init(&argc, &argv);
+        add("handle", test_handle);
+        add("open", test_open);
+        add("strangers", test_strangers);
+        add("end", test_end);
+        add("name-like-id", test_name_like_id);
+        add("adopt/fds", test_adopt_fds);
+        add("adopt/environment", test_adopt_environment);
+        add("persist", test_persist);
+        return g_test_run();
+}
