@@ -163,7 +163,7 @@ static void execute(const Broker *broker, const Inheritance *inheritance) {
         g_error("%s: %s", program, g_strerror(errno));
 }
 
-static void launch(Broker *broker) {
+void broker_launch(Broker *broker) {
         Inheritance inheritance = {};
         int gate[2];
         char byte = 0;
@@ -205,7 +205,7 @@ static int reap(Broker *broker) {
 void broker_start(Broker *broker) {
         bool is_ready;
 
-        launch(broker);
+        broker_launch(broker);
         is_ready = broker->has_manager ? service_manager_wait_ready(broker->manager, 1, PATIENCE_SEC)
                                        : bus_wait_name("org.daxbroker1", true, PATIENCE_SEC);
         if (!is_ready) {
@@ -217,7 +217,7 @@ void broker_start(Broker *broker) {
 int broker_start_failing(Broker *broker) {
         int status;
 
-        launch(broker);
+        broker_launch(broker);
         status = reap(broker);
         g_assert_true(WIFEXITED(status));
         g_assert_cmpint(WEXITSTATUS(status), !=, 0);

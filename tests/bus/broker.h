@@ -40,6 +40,8 @@ void broker_limit_runtime(Broker *broker, const char *options);
 
 /* Starts it and waits until it is ready. */
 void broker_start(Broker *broker);
+/* Starts it and does not wait. */
+void broker_launch(Broker *broker);
 /* Starts it, and that has to fail; returns its exit status. */
 int broker_start_failing(Broker *broker);
 /* SIGTERM. It has to end with status 0, soon. */
