@@ -35,14 +35,22 @@ bool allocation_is_visible(const Allocation *allocation, const Caller *caller) {
                allocation_mode_allows(allocation, caller->user->uid, caller->groups, caller->n_groups, true);
 }
 
+void call_set_about(Call *call, const Allocation *allocation) {
+        call->about.region = allocation->reservation.region->name;
+        call->about.allocation = allocation->id;
+        call->about.length = allocation->piece.length;
+}
+
 /* ---- Methods ---- */
 
 /* The allocation a call is about; NULL, and the refusal, if there is none. */
 static Allocation *call_allocation(Call *call, Failure *failure) {
         Allocation *allocation = allocation_from_path(call->server, sd_bus_message_get_path(call->message));
 
-        if (allocation && allocation->state != ALLOCATION_CARVING)
+        if (allocation && allocation->state != ALLOCATION_CARVING) {
+                call_set_about(call, allocation);
                 return allocation;
+        }
 
         (void) failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
         return NULL;
@@ -110,6 +118,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         bool read_only;
         int r;
 
+        call_set_about(call, allocation);
         r = open_options_read(call->message, &read_only, failure);
         if (r < 0)
                 return r;

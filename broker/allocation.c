@@ -136,6 +136,29 @@ static void allocation_log(const Allocation *allocation, const char *event, uid_
                    allocation->name ? "': " : "", SIZE_TEXT(allocation->piece.length), message);
 }
 
+/* Of what went wrong when everybody had said yes. */
+static void allocation_log_refusal(const Allocation *allocation, uid_t uid, const char *unit) {
+        const Failure *failure = &allocation->operation.failure;
+        char message[sizeof(failure->text) + 16];
+
+        (void) snprintf(message, sizeof(message), "refused: %s", failure->text);
+        allocation_log(allocation, "refusal", uid, unit, refusal_to_bus_name(failure->refusal), message);
+}
+
+void allocation_log_unusable(const Allocation *allocation) {
+        LogFields fields = {
+                .event = "unusable",
+                .uid = &allocation->owner,
+                .unit = allocation->unit,
+                .region = allocation->reservation.region->name,
+                .allocation = allocation->id,
+                .length = allocation->piece.length,
+        };
+
+        log_record(LOG_WARNING, &fields, "allocation %s is %s: %s", allocation->id,
+                   allocation_state_to_string(allocation->state), allocation->reason ? allocation->reason : "");
+}
+
 static void allocation_notify(Allocation *allocation, const char *property) {
         const Observer *observer = allocation->manager->observer;
 
@@ -294,6 +317,7 @@ static void create_done(Job *job, int r) {
                 /* nobody has seen it, so nobody needs to be told but who asked */
                 if (operation->failure.refusal == REFUSAL_NONE)
                         (void) failure_set_errno(&operation->failure, r, "cannot carve");
+                allocation_log_refusal(allocation, allocation->owner, allocation->unit);
                 operation->running = false;
                 completions_run(&operation->completion, allocation, r, &operation->failure, -EBADF, -EBADF);
                 completions_run(&allocation->ending, allocation, r, &operation->failure, -EBADF, -EBADF);
@@ -409,6 +433,7 @@ static void open_done(Job *job, int r) {
         if (r < 0) {
                 allocation->operation.memory = safe_close(allocation->operation.memory);
                 allocation->operation.lease = safe_close(allocation->operation.lease);
+                allocation_log_refusal(allocation, allocation->operation.opener, NULL);
         } else {
                 allocation_log(allocation, "open", allocation->operation.opener, NULL, allocation->operation.decision,
                                allocation->operation.read_only ? "opened read-only" : "opened");
@@ -487,20 +512,12 @@ static int revoke_work(Job *job) {
 }
 
 static void allocation_quarantine(Allocation *allocation, const char *why) {
-        LogFields fields = {
-                .event = "unusable",
-                .uid = &allocation->owner,
-                .allocation = allocation->id,
-                .region = allocation->reservation.region->name,
-                .length = allocation->piece.length,
-        };
-
-        log_record(LOG_ERR, &fields, "allocation %s is quarantined: %s", allocation->id, why);
         free(allocation->reason);
         allocation->reason = strdup(why);
         allocation->end_cause = NULL;
         allocation_notify(allocation, "Reason");
         allocation_set_state(allocation, ALLOCATION_QUARANTINED);
+        allocation_log_unusable(allocation);
 }
 
 static void revoke_done(Job *job, int r) {

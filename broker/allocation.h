@@ -108,6 +108,9 @@ bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t
 
 const char *allocation_state_to_string(AllocationState state);
 
+/* Into the log: what keeps it from being used, as state and reason say. */
+void allocation_log_unusable(const Allocation *allocation);
+
 /* For recovery.c: an empty one, and what makes it known. */
 Allocation *allocation_new(Manager *manager, const char *id);
 Allocation *allocation_free(Allocation *allocation);

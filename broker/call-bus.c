@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "authorize.h"
-#include "log.h"
 #include "server-bus.h"
 
 #define PATIENCE_USEC (5 * UINT64_C(1000000))
@@ -143,13 +142,12 @@ void reply_refusal(sd_bus_message *message, int r, const Failure *failure) {
 
 static void log_refusal(const Call *call, const Failure *failure) {
         const Caller *caller = call->caller;
-        LogFields fields = {
-                .event = "refusal",
-                .uid = caller->user ? &caller->user->uid : NULL,
-                .unit = caller->unit,
-                .decision = refusal_to_bus_name(failure->refusal),
-        };
+        LogFields fields = call->about;
 
+        fields.event = "refusal";
+        fields.uid = &caller->user->uid;
+        fields.unit = caller->unit;
+        fields.decision = refusal_to_bus_name(failure->refusal);
         log_record(LOG_INFO, &fields, "%s refused: %s", sd_bus_message_get_member(call->message), failure->text);
 }
 
@@ -174,6 +172,7 @@ int call_run(Server *server, sd_bus_message *message, CallHandler handler) {
                 return 1;
         }
 
+        call->about = (LogFields){ 0 };
         r = handler(call, &failure);
         if (r == CALL_WAITS)
                 return 1;

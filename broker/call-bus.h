@@ -9,6 +9,7 @@
 
 #include "caller.h"
 #include "failure.h"
+#include "log.h"
 #include "waiter.h"
 
 typedef struct Question Question;
@@ -23,6 +24,7 @@ struct Call {
         bool waiting;
         sd_event_source *patience; /* runs while it waits for space */
         bool impatient;            /* it has waited long enough */
+        LogFields about;           /* for the log: what it is about, as far as that is known; borrowed */
         Call *prev, *next;         /* the caller's */
         UT_hash_handle hh;
 };

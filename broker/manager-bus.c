@@ -39,6 +39,7 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         if (!wish.region)
                 return failure_set(failure, REFUSAL_NoSuchRegion, "there is no region '%.64s'; ListRegions has those there are",
                                    name);
+        call->about.region = wish.region->name;
         if (wish.region->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", wish.region->name,
                                    wish.region->reason);
@@ -46,6 +47,7 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         r = wish.region->provider->plan(wish.region, &wish.request, &wish.plan, failure);
         if (r < 0)
                 return r;
+        call->about.length = wish.plan.length;
 
         *ret = wish;
         return 0;
@@ -175,6 +177,7 @@ static int do_get_allocation(Call *call, Failure *failure) {
                 return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
         if (allocation->state == ALLOCATION_CARVING)
                 return call_wait(call, &allocation->waiters, failure);
+        call_set_about(call, allocation);
         if (!allocation_is_visible(allocation, call->caller)) {
                 r = call_sees_all(call, failure);
                 if (r <= 0)

@@ -143,6 +143,8 @@ static int recover_link(Recovery *recovery, Allocation *allocation, Region *regi
         charge_take(&allocation->charge, user, allocation->piece.length);
         user_unref(user);
         allocation_link(allocation);
+        if (allocation->state != ALLOCATION_LIVE)
+                allocation_log_unusable(allocation);
         return allocation->lease.reader >= 0 ? allocation_watch(allocation) : 0;
 }
 
@@ -208,8 +210,6 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
                 return -ESTALE;
         }
 
-        log_warning("allocation %s of user %u cannot be opened or revoked any more, its holders keep it: %s",
-                    allocation->id, (unsigned) allocation->owner, failure.text);
         allocation->reason = strdup(failure.text);
         allocation->state = ALLOCATION_DETACHED;
         recovery->n_detached++;
@@ -255,7 +255,6 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         }
 
         if (allocation->name && manager_find_allocation_by_name(manager, allocation->name)) {
-                log_error("allocation %s: its name '%s' is another's, quarantined", id, allocation->name);
                 free(allocation->name);
                 free(allocation->reason);
                 allocation->name = NULL;

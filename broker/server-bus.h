@@ -54,6 +54,7 @@ int region_path(const Region *region, char **ret);
 char *allocation_path(const Allocation *allocation, char buffer[static ALLOCATION_PATH_MAX]);
 Allocation *allocation_from_path(const Server *server, const char *path);
 bool allocation_is_visible(const Allocation *allocation, const Caller *caller);
+void call_set_about(Call *call, const Allocation *allocation);
 int allocation_open_for(Call *call, Allocation *allocation, Failure *failure);
 void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata);
 

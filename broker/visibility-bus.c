@@ -61,6 +61,7 @@ static int judge_properties(Call *call, Failure *failure) {
         if (allocation_is_visible(allocation, call->caller))
                 return CALL_PASS;
 
+        call_set_about(call, allocation);
         details_add(&details, "region", "%s", allocation->reservation.region->name);
         details_add(&details, "owner", "%u", (unsigned) allocation->owner);
         details_add(&details, "polkit.message", "Authentication is required to look at memory of another user");
