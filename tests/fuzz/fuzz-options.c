@@ -87,15 +87,17 @@ static int append_options(sd_bus_message *m, Input *input) {
 }
 
 /* Also such as have not got the signature that is expected. */
-static int append_arguments(sd_bus_message *m, Input *input, bool numbers) {
+static int append_arguments(sd_bus_message *m, Input *input, bool has_numbers, uint64_t *ret_size, uint64_t *ret_alignment) {
         uint8_t shape = input_byte(input);
         int r = 0;
 
         if (shape == 1)
                 return 0;
-        if (numbers)
-                r = shape == 2 ? sd_bus_message_append(m, "uu", input_u32(input), input_u32(input))
-                               : sd_bus_message_append(m, "tt", input_u64(input), input_u64(input));
+        if (has_numbers) {
+                *ret_size = input_u64(input);
+                *ret_alignment = input_u64(input);
+                r = sd_bus_message_append(m, shape == 2 ? "xx" : "tt", *ret_size, *ret_alignment);
+        }
         if (r < 0 || shape == 3)
                 return r;
         if (shape == 4)
@@ -118,6 +120,7 @@ static void check_outcome(int r, const Failure *failure) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         Input input = { data, size };
         bool allocate = input_byte(&input) % 4 != 0, read_only = false;
+        uint64_t wanted_size = 0, wanted_alignment = 0;
         Failure failure = { 0 };
         Request request;
         sd_bus_message *m;
@@ -126,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         memset(&request, 0xa5, sizeof(request));
         check(sd_bus_message_new_method_call(bus(), &m, "org.daxbroker1", "/org/daxbroker1", "org.daxbroker1.Manager",
                                              allocate ? "Allocate" : "Open") >= 0);
-        if (append_arguments(m, &input, allocate) >= 0 && sd_bus_message_seal(m, 1, 0) >= 0) {
+        if (append_arguments(m, &input, allocate, &wanted_size, &wanted_alignment) >= 0 && sd_bus_message_seal(m, 1, 0) >= 0) {
                 if (allocate)
                         r = request_read(m, &request, &failure);
                 else
@@ -138,6 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 if (allocate && r >= 0) {
                         Failure why = { 0 };
 
+                        check(request.size == wanted_size && request.alignment == wanted_alignment);
                         r = request_validate(&request, NULL, 0, &why);
                         check(r >= 0 || text_is_printable(why.text));
                 }

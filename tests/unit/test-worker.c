@@ -361,6 +361,47 @@ static void test_all_stuck(void) {
         gate_done(&statistics);
 }
 
+/* With one thread left for all, lanes take turns, however long their queues are. */
+static void test_turns(void) {
+        enum { N_STUCK = THREADS_MAX - 1, N_LONG = 50, N_SHORT = 3 };
+        TestJob stuck[N_STUCK], long_lane[N_LONG], short_lane[N_SHORT], first;
+        Pool pool = pool_new();
+        Gate gate, start, started, statistics;
+
+        gate_init(&gate);
+        gate_init(&start);
+        gate_init(&started);
+        gate_init(&statistics);
+        for (unsigned i = 0; i < N_STUCK; i++) {
+                stuck[i] = job_of(0, &gate, &started);
+                worker_pool_submit(pool.pool, &stuck[i].job, i / LANE_MAX);
+        }
+        first = job_of(0, &start, &started);
+        worker_pool_submit(pool.pool, &first.job, 999);
+        wait_started(&started, THREADS_MAX);
+
+        for (unsigned i = 0; i < N_LONG; i++) {
+                long_lane[i] = job_of(0, NULL, &statistics);
+                worker_pool_submit(pool.pool, &long_lane[i].job, 1000);
+        }
+        for (unsigned i = 0; i < N_SHORT; i++) {
+                short_lane[i] = job_of(0, NULL, &statistics);
+                worker_pool_submit(pool.pool, &short_lane[i].job, 1001);
+        }
+        gate_open(&start);
+        g_assert_true(pool_wait(&pool, long_lane, N_LONG));
+        g_assert_true(pool_wait(&pool, short_lane, N_SHORT));
+        for (unsigned i = 0; i < N_SHORT; i++)
+                g_assert_cmpuint(short_lane[i].position, ==, 2 * (i + 1));
+
+        gate_open(&gate);
+        pool_end(&pool);
+        gate_done(&gate);
+        gate_done(&start);
+        gate_done(&started);
+        gate_done(&statistics);
+}
+
 /* Draining does what is queued, and what that leads to. */
 static void test_drain(void) {
         enum { N = 100 };
@@ -421,6 +462,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/worker/stuck-lane", test_stuck_lane);
         g_test_add_func("/worker/idle-threads", test_idle_threads);
         g_test_add_func("/worker/all-stuck", test_all_stuck);
+        g_test_add_func("/worker/turns", test_turns);
         g_test_add_func("/worker/drain", test_drain);
         g_test_add_func("/worker/drain-stuck", test_drain_stuck);
         return g_test_run();
