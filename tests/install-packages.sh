@@ -16,11 +16,13 @@ build=(
 run=(
     dbus polkitd systemd util-linux python3-dbus
 )
-# What only tests need: another compiler and another bus, the fixture's library, programs of strangers to try memory with.
+# What only tests need: another compiler and another bus, the fixture's library, programs of strangers to try memory
+# with, and a machine that is made from packages.
 more=(
     g++ clang libglib2.0-dev
     dbus-broker libxml2-utils strace
-    fio pmdk-tools qemu-system-x86
+    fio pmdk-tools
+    qemu-system-x86 mmdebstrap cpio kmod
 )
 
 case ${1:-} in
