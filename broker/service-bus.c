@@ -22,7 +22,8 @@ typedef struct Service {
         sd_event *event;
         Manager *manager;
         Server *server;
-        Waiter reload;
+        Waiter reload;     /* waits for a reload that a signal asked for */
+        Waiter configured; /* waits for any reload, always */
 } Service;
 
 static void notify_reloading(void) {
@@ -33,7 +34,8 @@ static void notify_reloading(void) {
                           (unsigned long long) now.tv_sec * 1000000 + (unsigned long long) now.tv_nsec / 1000);
 }
 
-static void notify_ready(const Service *service) {
+/* How it stands, and first, what else there is to say. */
+static void notify_status(const Service *service, const char *more) {
         const Manager *manager = service->manager;
         size_t n = 0, n_usable = 0;
         const Region *region;
@@ -43,12 +45,19 @@ static void notify_ready(const Service *service) {
                 n_usable += region->reason ? 0 : 1;
         }
 
-        (void) sd_notifyf(false, "READY=1\nSTATUS=%zu of %zu regions usable, default region '%s'", n_usable, n,
+        (void) sd_notifyf(false, "%sSTATUS=%zu of %zu regions usable, default region '%s'", more, n_usable, n,
                           manager->config->default_region);
 }
 
 static void on_reloaded(Waiter *waiter) {
-        notify_ready((Service *) (void *) ((char *) waiter - offsetof(Service, reload)));
+        notify_status((Service *) (void *) ((char *) waiter - offsetof(Service, reload)), "READY=1\n");
+}
+
+static void on_configured(Waiter *waiter) {
+        Service *service = (Service *) (void *) ((char *) waiter - offsetof(Service, configured));
+
+        waiter_add(&service->manager->waiting_for_reload, waiter);
+        notify_status(service, "");
 }
 
 static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -57,8 +66,9 @@ static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *in
         (void) source;
         (void) info;
         notify_reloading();
-        if (!service->reload.list)
-                manager_reload(service->manager, &service->reload);
+        /* A reload that is running may have read what has changed since, so it is the next one that counts. */
+        waiter_remove(&service->reload);
+        manager_reload(service->manager, &service->reload);
         return 0;
 }
 
@@ -116,7 +126,9 @@ static int service_start(Service *service) {
 
         (void) sd_event_set_watchdog(service->event, true);
         service->reload.wake = on_reloaded;
-        notify_ready(service);
+        service->configured.wake = on_configured;
+        waiter_add(&service->manager->waiting_for_reload, &service->configured);
+        notify_status(service, "READY=1\n");
         return 0;
 }
 
@@ -128,6 +140,7 @@ static bool service_stop(Service *service) {
         if (service->manager)
                 drained = manager_drain(service->manager);
         waiter_remove(&service->reload);
+        waiter_remove(&service->configured);
         service->server = server_free(service->server);
         if (drained)
                 service->manager = manager_free(service->manager);
