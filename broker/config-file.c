@@ -125,21 +125,30 @@ static int reader_handle(void *userdata, const char *section, const char *key, c
 /* 0 if the file is there, read or not; -ENOENT if it is not. */
 static int file_parse(const char *path, ConfigLineHandler handler, void *userdata) {
         _cleanup_fclose_ FILE *file = NULL;
+        _cleanup_close_ int fd = -EBADF;
         Reader reader = { .path = path, .handler = handler, .userdata = userdata };
         struct stat st;
         int r;
 
-        file = fopen(path, "re");
-        if (!file) {
+        /* a FIFO must not keep us waiting for its writer */
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0) {
                 if (errno == ENOENT || errno == ENOTDIR)
                         return -ENOENT;
                 log_warning("%s: cannot be read, ignored: %s", path, strerror(errno));
                 return 0;
         }
-        if (fstat(fileno(file), &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))) {
+        if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))) {
                 log_warning("%s: not a file, ignored", path);
                 return 0;
         }
+
+        file = fdopen(fd, "r");
+        if (!file) {
+                log_warning("%s: cannot be read, ignored: %s", path, strerror(errno));
+                return 0;
+        }
+        fd = -EBADF; /* the stream's now */
 
         reader.file = file;
         r = ini_parse_stream(reader_next, &reader, reader_handle, &reader);
