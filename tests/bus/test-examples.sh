@@ -64,4 +64,17 @@ test_no_service() {
     broker start
 }
 
-tap_main test_hello test_hello_region test_alloc_64m test_share test_event_loop test_plain_dbus test_no_service
+# Neither bad accesses nor leaks, also on the way to an error. Sanitizers see to that elsewhere.
+test_valgrind() {
+    local example valgrind=(valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite)
+
+    [ "$DAXBROKER_SANITIZE" = none ] || skip "valgrind cannot run programs that are built with sanitizers"
+    needs valgrind valgrind
+    for example in hello alloc-64m share event-loop; do
+        run 0 become alice "${valgrind[@]}" "$DAXBROKER_EXAMPLES/$example"
+        run 1 become bob "${valgrind[@]}" "$DAXBROKER_EXAMPLES/$example"
+    done
+}
+
+tap_main test_hello test_hello_region test_alloc_64m test_share test_event_loop test_plain_dbus test_no_service \
+    test_valgrind
