@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Sizes as text and back. All arithmetic is exact: a size that cannot be represented is an error, never something
- * near it. */
+/* Sizes as text and back. Nothing wraps around: a size that is too large is an error, never something near it. What a
+ * fraction says beyond whole bytes ("0.1K") is dropped. */
 
 #include "size.h"
 
