@@ -2,7 +2,8 @@
 
 /* polkitd reads its rules again, all of them, whenever a file in its folders changes, some time later and without saying
  * which. So that tests need not guess, a second file is written after the one that matters. It says yes to a question
- * with a number in it that nobody but this file asks; when it does, both are in force. */
+ * with a number in it that nobody but this file asks, and no to another one, whatever earlier rules said to everything;
+ * when it does, both files are in force. */
 
 #include "polkit.h"
 
@@ -28,7 +29,7 @@ static void write_rules(const char *path, const char *javascript) {
 }
 
 /* Would bob be allowed? The question needs somebody who is not root: no rule is asked about root. */
-static bool is_in_force(sd_bus *bus, const char *generation) {
+static bool is_allowed(sd_bus *bus, const char *answer, const char *generation) {
         sd_bus_message *reply = NULL;
         int authorized = 0, r;
 
@@ -36,13 +37,17 @@ static bool is_in_force(sd_bus *bus, const char *generation) {
                                "CheckAuthorization", NULL, &reply, "(sa{sv})sa{ss}us",
                                "unix-process", 3, "pid", "u", (uint32_t) getpid(), "start-time", "t", (uint64_t) 0,
                                "uid", "i", (int32_t) world_get_uid("bob"),
-                               "org.daxbroker1.allocate", 1, "test-generation", generation, (uint32_t) 0, "");
+                               "org.daxbroker1.allocate", 1, answer, generation, (uint32_t) 0, "");
         if (r >= 0)
                 r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
         if (r >= 0)
                 r = sd_bus_message_read(reply, "b", &authorized);
         sd_bus_message_unref(reply);
         return r >= 0 && authorized;
+}
+
+static bool is_in_force(sd_bus *bus, const char *generation) {
+        return is_allowed(bus, "test-yes", generation) && !is_allowed(bus, "test-no", generation);
 }
 
 void polkit_set_rules(const char *javascript) {
@@ -56,9 +61,11 @@ void polkit_set_rules(const char *javascript) {
                 (void) g_unlink(RULES);
 
         probe = g_strdup_printf("polkit.addRule(function(action, subject) {\n"
-                                "    if (action.lookup('test-generation') == '%s')\n"
+                                "    if (action.lookup('test-yes') == '%s')\n"
                                 "        return polkit.Result.YES;\n"
-                                "});\n", generation);
+                                "    if (action.lookup('test-no') == '%s')\n"
+                                "        return polkit.Result.NO;\n"
+                                "});\n", generation, generation);
         write_rules(GENERATION_RULES, probe);
 
         g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
