@@ -113,8 +113,9 @@ void user_listen(User *user) {
 
 static int64_t do_hear(UserCall *call) {
         /* what was sent before the reply has arrived before it */
-        g_assert_cmpint(sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE,
-                                           "ListRegions", NULL, NULL, NULL), >=, 0);
+        g_assert_cmpint(sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                           DAXBROKER_MANAGER_INTERFACE, "ListRegions", NULL, NULL, NULL),
+                        >=, 0);
         while (sd_bus_process(user_bus(), NULL) > 0)
                 ;
         g_assert_cmpuint(heard->len, <, USER_DATA_MAX);

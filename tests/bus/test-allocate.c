@@ -19,8 +19,8 @@
         "[Region broken]\nProvider=magnetic-drum\nSize=64M\n"
 #define NAME_63 "0123456789-abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVW.X"
 
-static void assert_refused_at(Scene *scene, uint64_t size, uint64_t alignment, const char *options, const char *error,
-                              const char *says, const char *file, int line) {
+static void assert_refused_at(Scene *scene, uint64_t size, uint64_t alignment, const char *options,
+                              const char *error, const char *says, const char *file, int line) {
         Reply check = user_check(scene->alice, size, alignment, options);
         Reply reply = user_allocate(scene->alice, size, alignment, options);
 
@@ -35,7 +35,8 @@ static void assert_refused_at(Scene *scene, uint64_t size, uint64_t alignment, c
         assert_refused_at(scene, size, alignment, options, error, says, __FILE__, __LINE__)
 
 /* And lets go of it at once. */
-static void assert_granted(Scene *scene, uint64_t size, uint64_t alignment, const char *options, uint64_t length) {
+static void assert_granted(Scene *scene, uint64_t size, uint64_t alignment, const char *options,
+                           uint64_t length) {
         Reply check = user_check(scene->alice, size, alignment, options);
         Reply reply = user_allocate(scene->alice, size, alignment, options);
 
@@ -83,7 +84,8 @@ static void test_bad_sizes(Scene *scene, gconstpointer unused) {
 
 static void test_alignments(Scene *scene, gconstpointer unused) {
         static const uint64_t small[] = { 1, 2, 64, 4096, 8192, MIB }, large[] = { 2 * MIB, 64 * MIB, GIB };
-        static const uint64_t bad[] = { 0, 3, 4095, 4097, GIB - 1, GIB + 1, 2 * GIB, UINT64_C(1) << 63, UINT64_MAX };
+        static const uint64_t bad[] = {
+                        0, 3, 4095, 4097, GIB - 1, GIB + 1, 2 * GIB, UINT64_C(1) << 63, UINT64_MAX };
 
         (void) unused;
         for (size_t i = 0; i < G_N_ELEMENTS(small); i++)
@@ -92,7 +94,8 @@ static void test_alignments(Scene *scene, gconstpointer unused) {
         for (size_t i = 0; i < G_N_ELEMENTS(large); i++)
                 assert_granted(scene, 5000, large[i], NULL, 2 * MIB);
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
-                assert_refused(scene, 4096, bad[i], NULL, "BadAlignment", "power of two from 1 to 1073741824");
+                assert_refused(scene, 4096, bad[i], NULL, "BadAlignment",
+                               "power of two from 1 to 1073741824");
 }
 
 /* The message says what is free now, and that much is to be had. */
@@ -119,12 +122,13 @@ static void test_space(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(region_wait("dram", "Available", REGION_SIZE), ==, REGION_SIZE);
 }
 
-/* ---- Options ----------------------------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------------------------- */
 
 static void test_options(Scene *scene, gconstpointer unused) {
         static const char *const wrong_types[] = {
-                "region/u=1", "name/t=5", "name/b=1", "mode/t=384", "mode/i=384", "mode/s=0600", "group/s=dax",
-                "numa-node/i=0", "page-size/u=4096", "prefault/s=yes", "prefault/u=1", "persistent/u=1",
+                        "region/u=1",       "name/t=5",       "name/b=1",     "mode/t=384",
+                        "mode/i=384",       "mode/s=0600",    "group/s=dax",  "numa-node/i=0",
+                        "page-size/u=4096", "prefault/s=yes", "prefault/u=1", "persistent/u=1",
         };
 
         (void) unused;
@@ -157,8 +161,10 @@ static int64_t do_odd_calls(UserCall *call) {
                 sd_bus_message *message = NULL;
                 int r;
 
-                g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
-                                                               DAXBROKER_MANAGER_INTERFACE, "Allocate"), >=, 0);
+                g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME,
+                                                               DAXBROKER_ROOT_PATH,
+                                                               DAXBROKER_MANAGER_INTERFACE, "Allocate"),
+                                >=, 0);
                 g_assert_cmpint(sd_bus_message_append(message, "tt", UINT64_C(1), UINT64_C(1)), >=, 0);
                 g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
                 g_assert_cmpint(sd_bus_message_open_container(message, 'e', "sv"), >=, 0);
@@ -180,8 +186,10 @@ static int64_t do_odd_calls(UserCall *call) {
                 sd_bus_message_unref(message);
         }
 
-        g_assert_cmpint(sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE,
-                                           "Allocate", &error, NULL, "ss", "1", "1"), <, 0);
+        g_assert_cmpint(sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                           DAXBROKER_MANAGER_INTERFACE, "Allocate", &error, NULL, "ss", "1",
+                                           "1"),
+                        <, 0);
         g_assert_cmpstr(error.name, ==, SD_BUS_ERROR_INVALID_ARGS);
         sd_bus_error_free(&error);
         (void) call;
@@ -213,11 +221,12 @@ static void test_regions(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(region_wait("other", "Available", 64 * MIB), ==, 64 * MIB);
 }
 
-/* ---- Names, modes ------------------------------------------------------------------------------------------------ */
+/* ---- Names, modes ---------------------------------------------------------------------------------------------- */
 
 static void test_names(Scene *scene, gconstpointer unused) {
         static const char *const good[] = { "a", "0", "-", "_", ".", "..", "x.y-z_0", NAME_63 };
-        static const char *const bad[] = { "name=a/b", "name=/", "name=\xc3\xa4", "name=a=b", "name=a\nb", "name=a\tb", "name=%s" };
+        static const char *const bad[] = { "name=a/b",  "name=/",    "name=\xc3\xa4", "name=a=b",
+                                          "name=a\nb", "name=a\tb", "name=%s" };
 
         (void) unused;
         G_STATIC_ASSERT(sizeof(NAME_63) - 1 == 63);
@@ -295,7 +304,8 @@ static void test_persistent(Scene *scene, gconstpointer unused) {
 }
 
 static void test_stranger(Scene *scene, gconstpointer unused) {
-        Reply reply = user_allocate(scene->bob, MIB, 1, "name=x"), check = user_check(scene->bob, MIB, 1, "name=x");
+        Reply reply = user_allocate(scene->bob, MIB, 1, "name=x"),
+              check = user_check(scene->bob, MIB, 1, "name=x");
 
         (void) unused;
         reply_assert(reply, "NotAuthorized");
@@ -307,7 +317,7 @@ static void test_stranger(Scene *scene, gconstpointer unused) {
         reply_assert(reply, "BadSize");
 }
 
-/* ---- Properties of what was handed out ---------------------------------------------------------------------------- */
+/* ---- Properties of what was handed out ------------------------------------------------------------------------- */
 
 static void test_facts(Scene *scene, gconstpointer unused) {
         uint64_t before = (uint64_t) g_get_real_time(), created;
@@ -330,7 +340,7 @@ static void test_facts(Scene *scene, gconstpointer unused) {
         g_assert_true(wait_until(20, allocation_get(scene->alice, reply.object, "InUse") == 0));
 }
 
-/* ---- Contents and accounting -------------------------------------------------------------------------------------- */
+/* ---- Contents and accounting ----------------------------------------------------------------------------------- */
 
 static void test_zeros(Scene *scene, gconstpointer unused) {
         (void) unused;

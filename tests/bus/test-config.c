@@ -34,7 +34,8 @@ static bool region_exists(User *root, const char *name) {
 }
 
 static void assert_reason(const char *region, const char *says) {
-        g_autofree char *state = region_get_string(region, "State"), *reason = region_get_string(region, "Reason");
+        g_autofree char *state = region_get_string(region, "State"),
+                        *reason = region_get_string(region, "Reason");
 
         assert_says(reason, says);
         g_assert_cmpstr(state, ==, "unusable");
@@ -43,14 +44,15 @@ static void assert_reason(const char *region, const char *says) {
 }
 
 static void assert_usable(const char *region, uint64_t size) {
-        g_autofree char *state = region_get_string(region, "State"), *reason = region_get_string(region, "Reason");
+        g_autofree char *state = region_get_string(region, "State"),
+                        *reason = region_get_string(region, "Reason");
 
         g_assert_cmpstr(reason, ==, "");
         g_assert_cmpstr(state, ==, "usable");
         g_assert_cmpuint(region_get(region, "Size"), ==, size);
 }
 
-/* ---- Files ----------------------------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------------------------- */
 
 /* A broker whose configuration is in two folders, the first of which goes first. */
 typedef struct Folders {
@@ -73,7 +75,8 @@ static void folders_set_up(Folders *folders, gconstpointer unused) {
         folders->broker = broker_new(NULL);
         folders->first = make_folder(folders->broker, "first");
         folders->second = make_folder(folders->broker, "second");
-        folders->variable = g_strdup_printf("CONFIGURATION_DIRECTORY=%s:%s", folders->first, folders->second);
+        folders->variable =
+                        g_strdup_printf("CONFIGURATION_DIRECTORY=%s:%s", folders->first, folders->second);
         folders->environment[0] = folders->variable;
         folders->broker->environment = folders->environment;
 }
@@ -128,7 +131,8 @@ static void test_defaults(Folders *folders, gconstpointer unused) {
 
 static void test_main_file(Folders *folders, gconstpointer unused) {
         (void) unused;
-        put(folders->second, "daxbroker.conf", "[Region dram]\nSize=32M\n[Region second]\nProvider=memfd\nSize=1M\n");
+        put(folders->second, "daxbroker.conf",
+            "[Region dram]\nSize=32M\n[Region second]\nProvider=memfd\nSize=1M\n");
         broker_start(folders->broker);
         assert_usable("dram", 32 * MIB);
         g_assert_true(region_exists(folders->root, "second"));
@@ -186,8 +190,10 @@ static void test_masks(Folders *folders, gconstpointer unused) {
 
 /* What lies around beside configuration files, and what ought to be one and cannot be read. */
 static void test_other_files(Folders *folders, gconstpointer unused) {
-        g_autofree char *folder = path_of(folders->first, "+97-folder.conf"), *secret = path_of(folders->first, "+98-secret.conf");
-        g_autofree char *nowhere = path_of(folders->first, "+99-nowhere.conf"), *fifo = path_of(folders->first, "+96-fifo.conf");
+        g_autofree char *folder = path_of(folders->first, "+97-folder.conf"),
+                        *secret = path_of(folders->first, "+98-secret.conf");
+        g_autofree char *nowhere = path_of(folders->first, "+99-nowhere.conf"),
+                        *fifo = path_of(folders->first, "+96-fifo.conf");
         size_t mark;
 
         (void) unused;
@@ -209,10 +215,11 @@ static void test_other_files(Folders *folders, gconstpointer unused) {
         assert_size(folders, 24);
         g_assert_true(broker_wait_log(folders->broker, mark, "^warning: .*97-folder.conf: not a file"));
         g_assert_true(broker_wait_log(folders->broker, mark, "^warning: .*96-fifo.conf: not a file"));
-        g_assert_true(broker_wait_log(folders->broker, mark, "^warning: .*98-secret.conf: cannot be read.*Permission denied"));
+        g_assert_true(broker_wait_log(folders->broker, mark,
+                                      "^warning: .*98-secret.conf: cannot be read.*Permission denied"));
 }
 
-/* ---- Mistakes -------------------------------------------------------------------------------------------------------- */
+/* ---- Mistakes -------------------------------------------------------------------------------------------------- */
 
 static void test_bad_lines(Folders *folders, gconstpointer unused) {
         static const struct {
@@ -256,7 +263,8 @@ static void test_bad_lines(Folders *folders, gconstpointer unused) {
         broker_start(folders->broker);
 
         for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
-                g_autofree char *where = g_strdup_printf("^warning: .*/second/daxbroker.conf.d/90-bad.conf:%zu: ", i + 1);
+                g_autofree char *where = g_strdup_printf(
+                                "^warning: .*/second/daxbroker.conf.d/90-bad.conf:%zu: ", i + 1);
                 g_autofree char *what = lines[i].says ? g_strconcat(where, ".*", lines[i].says, NULL) : NULL;
 
                 g_assert_cmpuint(broker_count_log(folders->broker, 0, where), ==, lines[i].says ? 1 : 0);
@@ -271,7 +279,7 @@ static void test_bad_lines(Folders *folders, gconstpointer unused) {
         reply_assert(user_allocate(folders->root, 1, 1, NULL), "QuotaExceeded");
 }
 
-/* ---- Regions --------------------------------------------------------------------------------------------------------- */
+/* ---- Regions --------------------------------------------------------------------------------------------------- */
 
 static void configure(Scene *scene, const char *more) {
         g_autofree char *text = g_strconcat(CONFIGURATION, more, NULL);
@@ -296,7 +304,8 @@ static void test_regions(Scene *scene, gconstpointer unused) {
                 { "huge", "Provider=memfd\nSize=1024T\n", "Size=1024T is more than" },
                 { "remote", "Provider=memfd\nSize=1M\nNumaNode=77\n", "NumaNode=77" },
         };
-        g_autoptr(GString) text = g_string_new("[Region tenth]\nProvider=memfd\nSize=10%\n[Region all]\nProvider=memfd\nSize=100%\n");
+        g_autoptr(GString) text = g_string_new("[Region tenth]\nProvider=memfd\nSize=10%\n"
+                                               "[Region all]\nProvider=memfd\nSize=100%\n");
         uint64_t tenth;
 
         (void) unused;
@@ -340,21 +349,23 @@ static void test_default_region(Scene *scene, gconstpointer unused) {
         reload(scene, "[Broker]\nDefaultRegion=other\n[Region other]\nProvider=memfd\nSize=8M\n");
         now = default_region();
         g_assert_cmpstr(now, ==, "s \"other\"");
-        user_assert_hears(scene->bob, "changed " DAXBROKER_ROOT_PATH " " DAXBROKER_MANAGER_INTERFACE " DefaultRegion=other");
+        user_assert_hears(scene->bob, "changed " DAXBROKER_ROOT_PATH " " DAXBROKER_MANAGER_INTERFACE
+                                      " DefaultRegion=other");
         reply = user_get(scene->alice, MIB, NULL);
         region = allocation_get_string(scene->alice, reply.object, "Region");
         g_assert_cmpstr(region, ==, "other");
         reply_assert(user_allocate(scene->alice, 9 * MIB, 1, NULL), "NoSpace");
 
         reload(scene, "[Broker]\nDefaultRegion=missing\n");
-        g_assert_true(broker_wait_log(scene->broker, mark, "^warning: DefaultRegion=missing: there is no such region"));
+        g_assert_true(broker_wait_log(scene->broker, mark,
+                                      "^warning: DefaultRegion=missing: there is no such region"));
         reply = user_allocate(scene->alice, MIB, 1, NULL);
         reply_assert(reply, "NoSuchRegion");
         assert_says(reply.message, "'missing'");
         reply_assert(user_allocate(scene->alice, MIB, 1, "region=dram"), "");
 }
 
-/* ---- Reloading ------------------------------------------------------------------------------------------------------- */
+/* ---- Reloading ------------------------------------------------------------------------------------------------- */
 
 static void test_reload_method(Scene *scene, gconstpointer unused) {
         Reply reply;
@@ -424,7 +435,8 @@ static void test_reload_often(Scene *scene, gconstpointer unused) {
                 assert_usable("late", i * MIB);
         }
         g_assert_true(wait_until(20, service_manager_count_ready(scene->broker->manager) > ready));
-        g_assert_true(wait_until(20, broker_count_log(scene->broker, mark, "^notice: configuration loaded") >= 20));
+        g_assert_true(wait_until(
+                        20, broker_count_log(scene->broker, mark, "^notice: configuration loaded") >= 20));
         g_assert_true(broker_is_running(scene->broker));
 }
 
@@ -433,7 +445,8 @@ static void test_reload_meanwhile(Scene *scene, gconstpointer unused) {
         (void) unused;
         for (unsigned i = 1; i <= 100; i++) {
                 g_autofree char *early = g_strdup_printf("[Region late]\nProvider=memfd\nSize=%uM\n", i);
-                g_autofree char *late = g_strdup_printf("[Region late]\nProvider=memfd\nSize=%uM\n", i + 100);
+                g_autofree char *late =
+                                g_strdup_printf("[Region late]\nProvider=memfd\nSize=%uM\n", i + 100);
 
                 configure(scene, early);
                 g_assert_cmpint(kill(scene->broker->pid, SIGHUP), ==, 0);
@@ -453,17 +466,19 @@ static void test_restart_needed(Scene *scene, gconstpointer unused) {
         g_assert_true(broker_wait_log(scene->broker, mark, "^notice: configuration loaded"));
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "restart"), ==, 0);
         reload(scene, "[Broker]\nSystemCallFilter=log\n");
-        g_assert_true(broker_wait_log(scene->broker, mark, "^warning: SystemCallFilter= has changed.*restart"));
+        g_assert_true(broker_wait_log(scene->broker, mark,
+                                      "^warning: SystemCallFilter= has changed.*restart"));
 }
 
-/* ---- With memory in use ---------------------------------------------------------------------------------------------- */
+/* ---- With memory in use ---------------------------------------------------------------------------------------- */
 
 static void test_region_appears(Scene *scene, gconstpointer unused) {
         (void) unused;
         user_listen(scene->bob);
         g_assert_false(region_exists(scene->root, "late"));
         reload(scene, "[Region late]\nProvider=memfd\nSize=8M\n");
-        user_assert_hears(scene->bob, "added " DAXBROKER_REGION_PATH "/late *" DAXBROKER_REGION_INTERFACE "(12)*");
+        user_assert_hears(scene->bob,
+                          "added " DAXBROKER_REGION_PATH "/late *" DAXBROKER_REGION_INTERFACE "(12)*");
         reply_assert(user_allocate(scene->alice, 8 * MIB, 1, "region=late"), "");
         reply_assert(user_allocate(scene->alice, 1, 1, "region=late"), "NoSpace");
 }
@@ -570,7 +585,8 @@ static void test_region_disappears(Scene *scene, gconstpointer unused) {
         g_assert_false(region_exists(scene->root, "late"));
 }
 
-#define add_files(path, function) g_test_add(path, Folders, NULL, folders_set_up, function, folders_tear_down)
+#define add_files(path, function) \
+        g_test_add(path, Folders, NULL, folders_set_up, function, folders_tear_down)
 
 int main(int argc, char **argv) {
         world_init(&argc, &argv);

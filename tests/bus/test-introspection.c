@@ -15,7 +15,7 @@
 #define CONFIGURATION "[Region dram]\nSize=256M\n[Region broken]\nProvider=magnetic-drum\nSize=1G\n"
 #define EMITS_CHANGED "org.freedesktop.DBus.Property.EmitsChangedSignal"
 
-/* ---- What is documented, what is there ------------------------------------------------------------------------------ */
+/* ---- What is documented, what is there ------------------------------------------------------------------------- */
 
 static GDBusNodeInfo *parse(const char *xml) {
         g_autoptr(GError) error = NULL;
@@ -38,8 +38,10 @@ static int64_t do_introspect(UserCall *call) {
         sd_bus_message *m = NULL;
         const char *xml;
 
-        g_assert_cmpint(sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, call->data, "org.freedesktop.DBus.Introspectable",
-                                           "Introspect", NULL, &m, NULL), >=, 0);
+        g_assert_cmpint(sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, call->data,
+                                           "org.freedesktop.DBus.Introspectable", "Introspect", NULL, &m,
+                                           NULL),
+                        >=, 0);
         g_assert_cmpint(sd_bus_message_read(m, "s", &xml), >, 0);
         g_assert_cmpuint(strlen(xml), <, USER_DATA_MAX);
         call->answer_size = strlen(xml) + 1;
@@ -55,11 +57,12 @@ static GDBusNodeInfo *introspect(User *user, const char *path) {
         return parse(xml);
 }
 
-/* ---- Interfaces as text, a line for each fact ------------------------------------------------------------------------ */
+/* ---- Interfaces as text, a line for each fact ------------------------------------------------------------------ */
 
 static void describe_arguments(GString *line, const char *direction, GDBusArgInfo **arguments) {
         for (; arguments && *arguments; arguments++)
-                g_string_append_printf(line, " %s %s %s", direction, (*arguments)->signature, (*arguments)->name);
+                g_string_append_printf(line, " %s %s %s", direction, (*arguments)->signature,
+                                       (*arguments)->name);
 }
 
 static void describe_annotations(GString *line, GDBusAnnotationInfo **annotations) {
@@ -84,7 +87,8 @@ static char *describe_property(const GDBusPropertyInfo *property) {
 
         g_string_printf(line, "property %s %s %s%s emits %s", property->signature, property->name,
                         property->flags & G_DBUS_PROPERTY_INFO_FLAGS_READABLE ? "read" : "",
-                        property->flags & G_DBUS_PROPERTY_INFO_FLAGS_WRITABLE ? "write" : "", emits ? emits : "true");
+                        property->flags & G_DBUS_PROPERTY_INFO_FLAGS_WRITABLE ? "write" : "",
+                        emits ? emits : "true");
         describe_annotations(line, property->annotations);
         return g_string_free(line, FALSE);
 }
@@ -151,7 +155,8 @@ static void test_documented_in_words(void) {
 
         for (size_t i = 0; i < G_N_ELEMENTS(interfaces); i++) {
                 g_autofree char *file = g_strconcat(interfaces[i], ".xml", NULL);
-                g_autofree char *path = g_build_filename(g_getenv("DAXBROKER_PROTOCOL"), file, NULL), *text = NULL;
+                g_autofree char *path = g_build_filename(g_getenv("DAXBROKER_PROTOCOL"), file, NULL),
+                                *text = NULL;
                 g_autoptr(GDBusNodeInfo) document = read_document(interfaces[i]);
                 const GDBusInterfaceInfo *interface = document->interfaces[0];
 
@@ -160,13 +165,15 @@ static void test_documented_in_words(void) {
                         g_autofree char *heading = g_strdup_printf("%s:\n", (*method)->name);
 
                         assert_says(text, heading);
-                        for (GDBusArgInfo **argument = (*method)->in_args; argument && *argument; argument++) {
+                        for (GDBusArgInfo **argument = (*method)->in_args; argument && *argument;
+                             argument++) {
                                 g_autofree char *mention = g_strdup_printf("@%s:", (*argument)->name);
 
                                 assert_says(text, mention);
                         }
                 }
-                for (GDBusPropertyInfo **property = interface->properties; property && *property; property++) {
+                for (GDBusPropertyInfo **property = interface->properties; property && *property;
+                     property++) {
                         g_autoptr(GRegex) regex = NULL;
                         g_autofree char *heading = g_strdup_printf("(<!--|\n) *%s: ", (*property)->name);
 
@@ -193,7 +200,7 @@ static void test_tree(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(n, ==, 2);
 }
 
-/* ---- Everybody may call everything, and gets an answer from the table ------------------------------------------------ */
+/* ---- Everybody may call everything, and gets an answer from the table ------------------------------------------ */
 
 typedef struct Call {
         char path[128], interface[64], member[32], signature[32];
@@ -204,7 +211,8 @@ static void append_extreme(sd_bus_message *m, char type, bool extreme) {
         const char *text = extreme ? "\xc3\xa9\xc3\xa9/%n%s" : "";
         uint64_t number = extreme ? UINT64_MAX : 0;
 
-        g_assert_cmpint(sd_bus_message_append_basic(m, type, type == 's' ? (const void *) text : &number), >=, 0);
+        g_assert_cmpint(sd_bus_message_append_basic(m, type, type == 's' ? (const void *) text : &number),
+                        >=, 0);
 }
 
 static int64_t do_call(UserCall *user_call) {
@@ -213,15 +221,17 @@ static int64_t do_call(UserCall *user_call) {
         sd_bus_message *m = NULL;
         int r;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &m, DAXBROKER_BUS_NAME, call->path, call->interface,
-                                                       call->member), >=, 0);
+        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &m, DAXBROKER_BUS_NAME, call->path,
+                                                       call->interface, call->member),
+                        >=, 0);
         for (const char *c = call->signature; *c != '\0'; c++) {
                 if (*c != 'a') {
                         append_extreme(m, *c, call->extreme);
                         continue;
                 }
                 g_assert_true(g_str_has_prefix(c, "a{sv}"));
-                r = call->extreme ? sd_bus_message_append(m, "a{sv}", 1, "x", "s", "x") : sd_bus_message_append(m, "a{sv}", 0);
+                r = call->extreme ? sd_bus_message_append(m, "a{sv}", 1, "x", "s", "x")
+                                  : sd_bus_message_append(m, "a{sv}", 0);
                 g_assert_cmpint(r, >=, 0);
                 c += strlen("a{sv}") - 1;
         }
@@ -234,7 +244,8 @@ static int64_t do_call(UserCall *user_call) {
         return 0;
 }
 
-static void call_method(User *user, const char *path, const char *interface, const GDBusMethodInfo *method, bool extreme) {
+static void call_method(User *user, const char *path, const char *interface, const GDBusMethodInfo *method,
+                        bool extreme) {
         Call call = { .extreme = extreme };
         char error[128];
 
@@ -268,11 +279,12 @@ static void test_calls(Scene *scene, gconstpointer unused) {
         for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
                 call_all(users[i], DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE);
                 call_all(users[i], reply.object, DAXBROKER_ALLOCATION_INTERFACE);
-                call_all(users[i], DAXBROKER_ALLOCATION_PATH "/0123456789abcdef", DAXBROKER_ALLOCATION_INTERFACE);
+                call_all(users[i], DAXBROKER_ALLOCATION_PATH "/0123456789abcdef",
+                         DAXBROKER_ALLOCATION_INTERFACE);
         }
 }
 
-/* ---- As others see it ------------------------------------------------------------------------------------------------ */
+/* ---- As others see it ------------------------------------------------------------------------------------------ */
 
 static void test_busctl(Scene *scene, gconstpointer unused) {
         Reply reply = user_get(scene->alice, MIB, "name=example mode=0604");

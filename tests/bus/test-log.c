@@ -69,13 +69,15 @@ static char *field_allocation(const Reply *reply) {
 #define LENGTH(bytes) " DAXBROKER_LENGTH=" bytes " "
 #define REFUSED(error) " DAXBROKER_DECISION=org.daxbroker1.Error." error " "
 
-/* ---- Grants ---------------------------------------------------------------------------------------------------------- */
+/* ---- Grants ---------------------------------------------------------------------------------------------------- */
 
 static void test_grants(Scene *scene, gconstpointer unused) {
         size_t mark = broker_mark_log(scene->broker);
-        g_autofree char *alice = field_uid("alice"), *bob = field_uid("bob"), *root = g_strdup(" DAXBROKER_UID=0 ");
+        g_autofree char *alice = field_uid("alice"), *bob = field_uid("bob"),
+                        *root = g_strdup(" DAXBROKER_UID=0 ");
         g_autofree char *id = NULL, *unnamed_id = NULL;
-        Reply reply = user_get(scene->alice, MIB, "name=known mode=0604"), unnamed = user_get(scene->root, 1, NULL);
+        Reply reply = user_get(scene->alice, MIB, "name=known mode=0604"),
+              unnamed = user_get(scene->root, 1, NULL);
 
         (void) unused;
         id = field_allocation(&reply);
@@ -90,12 +92,14 @@ static void test_grants(Scene *scene, gconstpointer unused) {
         assert_record(scene, mark, "'known'", EVENT("open"), alice, REGION("dram"), id, LENGTH("1048576"),
                       "DAXBROKER_DECISION=", NULL);
         reply_assert(user_open(scene->bob, "known", "read-only=1"), "");
-        assert_record(scene, mark, "'known'", "read-only", EVENT("open"), bob, id, "DAXBROKER_DECISION=mode ", NULL);
+        assert_record(scene, mark, "'known'", "read-only", EVENT("open"), bob, id,
+                      "DAXBROKER_DECISION=mode ", NULL);
         reply_assert(user_open(scene->root, "known", NULL), "");
-        assert_record(scene, mark, "'known'", EVENT("open"), root, id, "DAXBROKER_DECISION=org.daxbroker1.open-other", NULL);
+        assert_record(scene, mark, "'known'", EVENT("open"), root, id,
+                      "DAXBROKER_DECISION=org.daxbroker1.open-other", NULL);
 }
 
-/* ---- Refusals -------------------------------------------------------------------------------------------------------- */
+/* ---- Refusals -------------------------------------------------------------------------------------------------- */
 
 static void test_refusals(Scene *scene, gconstpointer unused) {
         size_t mark = broker_mark_log(scene->broker);
@@ -107,18 +111,22 @@ static void test_refusals(Scene *scene, gconstpointer unused) {
         reply_assert(user_allocate(scene->alice, MIB, 1, "region=nowhere"), "NoSuchRegion");
         assert_record(scene, mark, "'nowhere'", EVENT("refusal"), alice, REFUSED("NoSuchRegion"), NULL);
         reply_assert(user_open(scene->alice, "nothing", NULL), "NoSuchAllocation");
-        assert_record(scene, mark, "Open", "'nothing'", EVENT("refusal"), alice, REFUSED("NoSuchAllocation"), NULL);
+        assert_record(scene, mark, "Open", "'nothing'", EVENT("refusal"), alice, REFUSED("NoSuchAllocation"),
+                      NULL);
 
         /* once it is known what it is about, the record knows, too */
         reply_assert(user_allocate(scene->alice, MIB, 1, "region=broken"), "RegionUnusable");
-        assert_record(scene, mark, EVENT("refusal"), alice, REGION("broken"), REFUSED("RegionUnusable"), NULL);
+        assert_record(scene, mark, EVENT("refusal"), alice, REGION("broken"), REFUSED("RegionUnusable"),
+                      NULL);
         reply_assert(user_allocate(scene->bob, MIB, 1, NULL), "NotAuthorized");
-        assert_record(scene, mark, EVENT("refusal"), bob, REGION("dram"), LENGTH("1048576"), REFUSED("NotAuthorized"), NULL);
+        assert_record(scene, mark, EVENT("refusal"), bob, REGION("dram"), LENGTH("1048576"),
+                      REFUSED("NotAuthorized"), NULL);
         reply_assert(user_allocate(scene->alice, 2 * GIB + 1, 1, NULL), "QuotaExceeded");
-        assert_record(scene, mark, EVENT("refusal"), alice, REGION("dram"), LENGTH("2147487744"), REFUSED("QuotaExceeded"), NULL);
+        assert_record(scene, mark, EVENT("refusal"), alice, REGION("dram"), LENGTH("2147487744"),
+                      REFUSED("QuotaExceeded"), NULL);
         reply_assert(user_allocate(scene->root, 4 * GIB, 1, NULL), "NoSpace");
-        assert_record(scene, mark, EVENT("refusal"), " DAXBROKER_UID=0 ", REGION("dram"), LENGTH("4294967296"),
-                      REFUSED("NoSpace"), NULL);
+        assert_record(scene, mark, EVENT("refusal"), " DAXBROKER_UID=0 ", REGION("dram"),
+                      LENGTH("4294967296"), REFUSED("NoSpace"), NULL);
 }
 
 static void test_refusals_of_allocations(Scene *scene, gconstpointer unused) {
@@ -134,7 +142,8 @@ static void test_refusals_of_allocations(Scene *scene, gconstpointer unused) {
         assert_record(scene, mark, "Open", EVENT("refusal"), bob, REGION("dram"), id, LENGTH("1048576"),
                       REFUSED("AuthenticationRequired"), NULL);
         reply_assert(user_set_mode(scene->bob, reply.object, 0606), "AuthenticationRequired");
-        assert_record(scene, mark, "SetMode", EVENT("refusal"), bob, id, REFUSED("AuthenticationRequired"), NULL);
+        assert_record(scene, mark, "SetMode", EVENT("refusal"), bob, id, REFUSED("AuthenticationRequired"),
+                      NULL);
 }
 
 /* Refused by the kernel, when everybody else had said yes. */
@@ -143,13 +152,15 @@ static void test_refusals_while_carving(Scene *scene, gconstpointer unused) {
         size_t mark = broker_mark_log(scene->broker);
 
         (void) unused;
-        if (!g_file_get_contents("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", &text, NULL, NULL) ||
+        if (!g_file_get_contents("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", &text, NULL,
+                                 NULL) ||
             g_ascii_strtoull(text, NULL, 10) > 0) {
                 g_test_skip("needs a machine that knows pages of 1 GiB and has none of them free");
                 return;
         }
         reply_assert(user_allocate(scene->alice, 1, 1, "page-size=1073741824"), "NoHugePages");
-        assert_record(scene, mark, EVENT("refusal"), alice, REGION("dram"), LENGTH("1073741824"), REFUSED("NoHugePages"), NULL);
+        assert_record(scene, mark, EVENT("refusal"), alice, REGION("dram"), LENGTH("1073741824"),
+                      REFUSED("NoHugePages"), NULL);
 }
 
 /* Nobody writes records of his own, or colours them. */
@@ -158,7 +169,8 @@ static void test_forgery(Scene *scene, gconstpointer unused) {
 
         (void) unused;
         reply_assert(user_allocate(scene->bob, 1, 1, "x\nDAXBROKER_EVENT=grant=1"), "BadOption");
-        reply_assert(user_allocate(scene->bob, 1, 1, "region=\nDAXBROKER_EVENT=grant\r\x1b[31m"), "NoSuchRegion");
+        reply_assert(user_allocate(scene->bob, 1, 1, "region=\nDAXBROKER_EVENT=grant\r\x1b[31m"),
+                     "NoSuchRegion");
         reply_assert(user_open(scene->bob, "\ninfo: granted", NULL), "BadName");
         assert_record(scene, mark, REFUSED("BadName"), NULL);
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "^DAXBROKER"), ==, 0);
@@ -166,13 +178,14 @@ static void test_forgery(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "[\\x01-\\x08\\x0b-\\x1f]"), ==, 0);
 }
 
-/* ---- Ends ------------------------------------------------------------------------------------------------------------ */
+/* ---- Ends ------------------------------------------------------------------------------------------------------ */
 
 static void test_ends(Scene *scene, gconstpointer unused) {
         size_t mark = broker_mark_log(scene->broker);
         g_autofree char *alice = field_uid("alice"), *freed_id = NULL, *lapsed_id = NULL, *killed_id = NULL;
         User *guest = user_new("alice");
-        Reply freed = user_get(scene->alice, MIB, "name=known"), lapsed = user_get(scene->alice, 2 * MIB, NULL);
+        Reply freed = user_get(scene->alice, MIB, "name=known"),
+              lapsed = user_get(scene->alice, 2 * MIB, NULL);
         Reply killed = user_get(guest, 3 * MIB, NULL);
 
         (void) unused;
@@ -180,15 +193,18 @@ static void test_ends(Scene *scene, gconstpointer unused) {
         lapsed_id = field_allocation(&lapsed);
         killed_id = field_allocation(&killed);
         reply_assert(user_release(scene->root, freed.object), "");
-        assert_record(scene, mark, "'known'", "freed", EVENT("end"), alice, REGION("dram"), freed_id, LENGTH("1048576"), NULL);
+        assert_record(scene, mark, "'known'", "freed", EVENT("end"), alice, REGION("dram"), freed_id,
+                      LENGTH("1048576"), NULL);
         user_close_lease(scene->alice, lapsed.slot);
-        assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), lapsed_id, LENGTH("2097152"), NULL);
+        assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), lapsed_id,
+                      LENGTH("2097152"), NULL);
         user_kill(guest);
         user_free(guest);
-        assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), killed_id, LENGTH("3145728"), NULL);
+        assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), killed_id,
+                      LENGTH("3145728"), NULL);
 }
 
-/* ---- What cannot be used --------------------------------------------------------------------------------------------- */
+/* ---- What cannot be used --------------------------------------------------------------------------------------- */
 
 static void test_unusable_regions(Scene *scene, gconstpointer unused) {
         size_t mark;
@@ -196,7 +212,8 @@ static void test_unusable_regions(Scene *scene, gconstpointer unused) {
         (void) unused;
         assert_record(scene, 0, "no provider 'magnetic-drum'", EVENT("unusable"), REGION("broken"), NULL);
         mark = broker_mark_log(scene->broker);
-        broker_configure(scene->broker, "[Region dram]\nSize=3G\n[Region late]\nProvider=memfd\n[Region broken]\nEnabled=no\n");
+        broker_configure(scene->broker, "[Region dram]\nSize=3G\n[Region late]\nProvider=memfd\n"
+                                        "[Region broken]\nEnabled=no\n");
         broker_reload(scene->broker);
         assert_record(scene, mark, "has no Size=", EVENT("unusable"), REGION("late"), NULL);
         assert_record(scene, mark, "Enabled=no", EVENT("unusable"), REGION("broken"), NULL);

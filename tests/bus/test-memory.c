@@ -27,7 +27,7 @@
 #define F_SEAL_EXEC 0x0020
 #endif
 
-/* ---- What the kernel says, in the user's process --------------------------------------------------------------------- */
+/* ---- What the kernel says, in the user's process --------------------------------------------------------------- */
 
 static int64_t do_count_blocks(UserCall *call) {
         struct stat st;
@@ -112,7 +112,7 @@ static char *get_numa_map(User *user, int slot) {
         return line;
 }
 
-/* ---- Helpers --------------------------------------------------------------------------------------------------------- */
+/* ---- Helpers --------------------------------------------------------------------------------------------------- */
 
 /* Skips the test where there are none to be had. */
 static bool have_huge_pages(unsigned n) {
@@ -133,7 +133,8 @@ static bool have_no_huge_pages(void) {
 }
 
 static bool have_numa(void) {
-        if (g_file_test(NODE "0", G_FILE_TEST_IS_DIR) && g_file_test("/proc/self/numa_maps", G_FILE_TEST_EXISTS))
+        if (g_file_test(NODE "0", G_FILE_TEST_IS_DIR) &&
+            g_file_test("/proc/self/numa_maps", G_FILE_TEST_EXISTS))
                 return true;
 
         g_test_skip("this kernel knows nothing of nodes");
@@ -159,7 +160,7 @@ static Reply get_aligned(Scene *scene, uint64_t size, uint64_t alignment, const 
         return reply;
 }
 
-/* ---- Huge pages ------------------------------------------------------------------------------------------------------ */
+/* ---- Huge pages ------------------------------------------------------------------------------------------------ */
 
 static void test_huge(Scene *scene, gconstpointer unused) {
         static const uint64_t alignments[] = { 2 * MIB, 4 * MIB, GIB };
@@ -237,7 +238,8 @@ static void test_no_huge(Scene *scene, gconstpointer unused) {
 }
 
 static void test_page_size(Scene *scene, gconstpointer unused) {
-        static const char *const bad[] = { "page-size=0", "page-size=3", "page-size=4097", "page-size=18446744073709551615" };
+        static const char *const bad[] = { "page-size=0", "page-size=3", "page-size=4097",
+                                          "page-size=18446744073709551615" };
         static const char *const unknown[] = { "page-size=1", "page-size=2048", "page-size=8192",
                                                "page-size=9223372036854775808" };
         Reply reply;
@@ -280,7 +282,8 @@ static void test_shortage(Scene *scene, gconstpointer unused) {
         if (!have_huge_pages(4))
                 return;
         there = huge_pages_count_free();
-        says = g_strdup_printf("%" PRIu64 " pages of 2 MiB are needed, %" PRIu64 " are free", there + 1, there);
+        says = g_strdup_printf("%" PRIu64 " pages of 2 MiB are needed, %" PRIu64 " are free", there + 1,
+                               there);
         reply = user_allocate(scene->alice, there * 2 * MIB + 1, 1, "page-size=2097152");
         reply_assert(reply, "NoHugePages");
         assert_says(reply.message, says);
@@ -324,7 +327,7 @@ static void test_shortage_at_once(Scene *scene, gconstpointer unused) {
         huge_pages_restore();
 }
 
-/* ---- Prefault -------------------------------------------------------------------------------------------------------- */
+/* ---- Prefault -------------------------------------------------------------------------------------------------- */
 
 static void assert_present(Scene *scene, const Reply *reply) {
         Span span = { .slot = reply->slot, .length = reply->length };
@@ -387,7 +390,7 @@ static void test_prefault_meanwhile(Scene *scene, gconstpointer unused) {
         user_free(patient);
 }
 
-/* ---- Nodes ----------------------------------------------------------------------------------------------------------- */
+/* ---- Nodes ----------------------------------------------------------------------------------------------------- */
 
 static void assert_policy(User *user, const Reply *reply, const char *policy) {
         g_autofree char *line = NULL;
@@ -447,8 +450,8 @@ static void test_node_huge(Scene *scene, gconstpointer unused) {
 }
 
 static void test_bad_node(Scene *scene, gconstpointer unused) {
-        static const char *const bad[] = { "numa-node=77", "numa-node=1023", "numa-node=1024", "numa-node=2147483648",
-                                           "numa-node=4294967295" };
+        static const char *const bad[] = { "numa-node=77", "numa-node=1023", "numa-node=1024",
+                                          "numa-node=2147483648", "numa-node=4294967295" };
         Reply reply;
 
         (void) unused;
@@ -469,7 +472,7 @@ static void test_bad_node(Scene *scene, gconstpointer unused) {
         assert_says(reply.message, "lies on node 0");
 }
 
-/* ---- The descriptor -------------------------------------------------------------------------------------------------- */
+/* ---- The descriptor -------------------------------------------------------------------------------------------- */
 
 static void assert_sealed(User *user, const Reply *reply) {
         int seals = user_get_seals(user, reply->slot);
@@ -480,13 +483,16 @@ static void assert_sealed(User *user, const Reply *reply) {
         g_assert_true(S_ISREG(mode));
         g_assert_cmpint(mode & 0111, ==, 0);
         g_assert_cmpint(mode & 07000, ==, 0);
-        g_assert_cmpint(user_call(user, do_execute, &reply->slot, sizeof(reply->slot), NULL, 0), ==, -EACCES);
-        g_assert_cmpint(user_call(user, do_change_mode, &reply->slot, sizeof(reply->slot), NULL, 0), ==, -EPERM);
+        g_assert_cmpint(user_call(user, do_execute, &reply->slot, sizeof(reply->slot), NULL, 0), ==,
+                        -EACCES);
+        g_assert_cmpint(user_call(user, do_change_mode, &reply->slot, sizeof(reply->slot), NULL, 0), ==,
+                        -EPERM);
 }
 
 /* Its size is what was granted, whatever its holder tries. */
 static void assert_cannot_grow(User *user, const Reply *reply) {
-        static const unsigned seals[] = { F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
+        static const unsigned seals[] = { F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE,
+                                         F_SEAL_FUTURE_WRITE };
         uint64_t length = reply->length;
 
         g_assert_cmpint(user_truncate(user, reply->slot, length + 4096), <, 0);

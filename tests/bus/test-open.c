@@ -17,6 +17,7 @@
 #include "scene.h"
 #include "world.h"
 
+#define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 #define CONFIGURATION "[Region dram]\nSize=256M\n"
 
 /* Anything but the errors of our table, which reply_assert() is for. */
@@ -38,7 +39,7 @@ static int64_t do_join(UserCall *call) {
         return setgroups(G_N_ELEMENTS(groups), groups);
 }
 
-/* ---- By name ------------------------------------------------------------------------------------------------------- */
+/* ---- By name --------------------------------------------------------------------------------------------------- */
 
 static void test_same_memory(Scene *scene, gconstpointer unused) {
         Reply first = user_get(scene->alice, MIB, "name=twice"), second;
@@ -102,7 +103,7 @@ static void test_options(Scene *scene, gconstpointer unused) {
         assert_says(reply.message, "given twice");
 }
 
-/* ---- Modes --------------------------------------------------------------------------------------------------------- */
+/* ---- Modes ----------------------------------------------------------------------------------------------------- */
 
 /* Opens both ways, and it has to go as these three bits say. */
 static void assert_bits(User *user, const char *name, uint32_t bits) {
@@ -180,7 +181,7 @@ static void test_mode_survives(Scene *scene, gconstpointer unused) {
         reply_assert(user_open(scene->bob, "modes", "read-only=1"), "");
 }
 
-/* ---- Read-only ----------------------------------------------------------------------------------------------------- */
+/* ---- Read-only ------------------------------------------------------------------------------------------------- */
 
 /* Every other way that comes to mind; each has to fail. */
 static int64_t do_try_to_write(UserCall *call) {
@@ -195,7 +196,8 @@ static int64_t do_try_to_write(UserCall *call) {
         g_assert_cmpint(errno, ==, EACCES);
         g_assert_true(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, memory, 0) == MAP_FAILED);
         g_assert_cmpint(errno, ==, EACCES);
-        g_assert_true(mremap(address, 0, 4096, MREMAP_MAYMOVE) != MAP_FAILED); /* a second mapping, as this one is */
+        /* this gives a second mapping, which can do no more than the first */
+        g_assert_true(mremap(address, 0, 4096, MREMAP_MAYMOVE) != MAP_FAILED);
         g_assert_cmpint(madvise(address, 4096, MADV_REMOVE), <, 0);
         g_assert_cmpint(errno, ==, EACCES);
         g_assert_cmpint(truncate(path, 0), <, 0);
@@ -219,7 +221,7 @@ static void assert_read_only(User *user, const char *name) {
         g_assert_cmpint(user_poke(user, reply.slot, 0, 99), ==, -EFAULT);
         g_assert_cmpint(user_pwrite(user, reply.slot, 0, 99), ==, -EBADF);
         g_assert_cmpint(user_truncate(user, reply.slot, 0), ==, -EINVAL);
-        g_assert_cmpint(user_fallocate(user, reply.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), ==, -EBADF);
+        g_assert_cmpint(user_fallocate(user, reply.slot, PUNCH, 0, 4096), ==, -EBADF);
         g_assert_cmpint(user_add_seals(user, reply.slot, F_SEAL_WRITE), ==, -EPERM);
         user_call(user, do_try_to_write, &reply.slot, sizeof(reply.slot), NULL, 0);
 
@@ -271,19 +273,21 @@ static void test_read_only_survives(Scene *scene, gconstpointer unused) {
         g_assert_cmpint(user_reopen(scene->bob, reading.slot, O_RDWR), ==, -EACCES);
 }
 
-/* ---- polkit -------------------------------------------------------------------------------------------------------- */
+/* ---- polkit ---------------------------------------------------------------------------------------------------- */
 
 static void test_open_other(Scene *scene, gconstpointer unused) {
         g_autofree char *rules = g_strdup_printf(
                         "polkit.addRule(function(action, subject) {\n"
                         "    if (action.id == 'org.daxbroker1.open-other' && subject.user == 'bob' &&\n"
                         "        action.lookup('name') == 'lent' && action.lookup('owner') == '%u' &&\n"
-                        "        action.lookup('region') == 'dram' && action.lookup('size') == '1048576' &&\n"
+                        "        action.lookup('region') == 'dram' &&\n"
+                        "        action.lookup('size') == '1048576' &&\n"
                         "        action.lookup('size-mib') == '1' && action.lookup('read-only') == 'true')\n"
                         "        return polkit.Result.YES;\n"
                         "    if (action.id.indexOf('org.daxbroker1.') == 0 && subject.user != 'alice')\n"
                         "        return polkit.Result.NO;\n"
-                        "});\n", world_get_uid("alice"));
+                        "});\n",
+                        world_get_uid("alice"));
         Reply reply;
 
         (void) unused;
@@ -303,18 +307,19 @@ static void test_manage_other(Scene *scene, gconstpointer unused) {
         Reply reply = user_get(scene->alice, MIB, "name=managed");
 
         (void) unused;
-        scene_set_rules(scene, "polkit.addRule(function(action, subject) {\n"
-                               "    if (action.id == 'org.daxbroker1.manage' && subject.user == 'bob' &&\n"
-                               "        action.lookup('name') == 'managed' && action.lookup('mode') == '0606')\n"
-                               "        return polkit.Result.YES;\n"
-                               "});\n");
+        scene_set_rules(scene,
+                        "polkit.addRule(function(action, subject) {\n"
+                        "    if (action.id == 'org.daxbroker1.manage' && subject.user == 'bob' &&\n"
+                        "        action.lookup('name') == 'managed' && action.lookup('mode') == '0606')\n"
+                        "        return polkit.Result.YES;\n"
+                        "});\n");
         reply_assert(user_set_mode(scene->bob, reply.object, 0604), "AuthenticationRequired");
         reply_assert(user_set_mode(scene->carol, reply.object, 0606), "AuthenticationRequired");
         reply_assert(user_set_mode(scene->bob, reply.object, 0606), "");
         g_assert_cmpuint(allocation_get(scene->alice, reply.object, "Mode"), ==, 0606);
 }
 
-/* ---- The end ------------------------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------------------------- */
 
 static void assert_ended(Scene *scene, const char *object, const char *name) {
         User *const users[] = { scene->alice, scene->bob, scene->root };
@@ -331,7 +336,8 @@ static void assert_ended(Scene *scene, const char *object, const char *name) {
 }
 
 static void test_free(Scene *scene, gconstpointer unused) {
-        Reply reply = user_get(scene->alice, MIB, "name=short mode=0606"), other = user_open(scene->bob, "short", NULL);
+        Reply reply = user_get(scene->alice, MIB, "name=short mode=0606"),
+              other = user_open(scene->bob, "short", NULL);
 
         (void) unused;
         reply_assert(other, "");
@@ -362,14 +368,16 @@ static void test_free_unnamed(Scene *scene, gconstpointer unused) {
 }
 
 static void test_free_other(Scene *scene, gconstpointer unused) {
-        Reply reply = user_get(scene->alice, MIB, "name=doomed"), spared = user_get(scene->alice, MIB, "name=spared");
+        Reply reply = user_get(scene->alice, MIB, "name=doomed"),
+              spared = user_get(scene->alice, MIB, "name=spared");
 
         (void) unused;
-        scene_set_rules(scene, "polkit.addRule(function(action, subject) {\n"
-                               "    if (action.id == 'org.daxbroker1.free-other' && subject.user == 'bob' &&\n"
-                               "        action.lookup('name') == 'doomed' && action.lookup('region') == 'dram')\n"
-                               "        return polkit.Result.YES;\n"
-                               "});\n");
+        scene_set_rules(scene,
+                        "polkit.addRule(function(action, subject) {\n"
+                        "    if (action.id == 'org.daxbroker1.free-other' && subject.user == 'bob' &&\n"
+                        "        action.lookup('name') == 'doomed' && action.lookup('region') == 'dram')\n"
+                        "        return polkit.Result.YES;\n"
+                        "});\n");
         g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
         reply_assert(user_release(scene->carol, reply.object), "AuthenticationRequired");
         reply_assert(user_release(scene->bob, spared.object), "AuthenticationRequired");
@@ -397,7 +405,7 @@ static void test_reuse_name(Scene *scene, gconstpointer unused) {
         g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
 }
 
-/* ---- By object ----------------------------------------------------------------------------------------------------- */
+/* ---- By object ------------------------------------------------------------------------------------------------- */
 
 static void test_unnamed(Scene *scene, gconstpointer unused) {
         Reply reply = user_get(scene->alice, MIB, NULL), again, read;
@@ -446,15 +454,18 @@ static int64_t do_odd_call(UserCall *call) {
         sd_bus_message *message = NULL;
         Reply *reply = call->answer;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, odd->path, odd->interface,
-                                                       odd->member), >=, 0);
+        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, odd->path,
+                                                       odd->interface, odd->member),
+                        >=, 0);
         if (g_str_equal(odd->member, "Get"))
-                g_assert_cmpint(sd_bus_message_append(message, "ss", DAXBROKER_ALLOCATION_INTERFACE, "Name"), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(message, "ss", DAXBROKER_ALLOCATION_INTERFACE, "Name"),
+                                >=, 0);
         else if (g_str_equal(odd->member, "GetAll"))
                 g_assert_cmpint(sd_bus_message_append(message, "s", DAXBROKER_ALLOCATION_INTERFACE), >=, 0);
         else if (g_str_equal(odd->member, "Set"))
-                g_assert_cmpint(sd_bus_message_append(message, "ssv", DAXBROKER_ALLOCATION_INTERFACE, "Mode", "u",
-                                                      (uint32_t) 0666), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(message, "ssv", DAXBROKER_ALLOCATION_INTERFACE, "Mode",
+                                                      "u", (uint32_t) 0666),
+                                >=, 0);
 
         *reply = (Reply) {};
         call->answer_size = sizeof(*reply);
@@ -479,8 +490,10 @@ static Reply odd_call(User *user, const char *path, const char *interface, const
 
 static void test_missing(Scene *scene, gconstpointer unused) {
         static const char *const paths[] = {
-                DAXBROKER_ALLOCATION_PATH "/0123456789abcdef", DAXBROKER_ALLOCATION_PATH "/x",
-                DAXBROKER_ALLOCATION_PATH "/0123456789abcdef/x", DAXBROKER_ALLOCATION_PATH "/0123456789ABCDEF",
+                        DAXBROKER_ALLOCATION_PATH "/0123456789abcdef",
+                        DAXBROKER_ALLOCATION_PATH "/x",
+                        DAXBROKER_ALLOCATION_PATH "/0123456789abcdef/x",
+                        DAXBROKER_ALLOCATION_PATH "/0123456789ABCDEF",
         };
         Reply reply = user_get(scene->alice, MIB, "name=there");
         g_autofree char *below = g_strconcat(reply.object, "/x", NULL);
@@ -490,17 +503,22 @@ static void test_missing(Scene *scene, gconstpointer unused) {
                 reply_assert(user_open_object(scene->alice, paths[i], NULL), "NoSuchAllocation");
                 reply_assert(user_release(scene->alice, paths[i]), "NoSuchAllocation");
                 reply_assert(user_set_mode(scene->alice, paths[i], 0600), "NoSuchAllocation");
-                reply_assert(odd_call(scene->alice, paths[i], "org.freedesktop.DBus.Properties", "Get"), "NoSuchAllocation");
-                reply_assert(odd_call(scene->alice, paths[i], "org.freedesktop.DBus.Properties", "GetAll"), "NoSuchAllocation");
+                reply_assert(odd_call(scene->alice, paths[i], "org.freedesktop.DBus.Properties", "Get"),
+                             "NoSuchAllocation");
+                reply_assert(odd_call(scene->alice, paths[i], "org.freedesktop.DBus.Properties", "GetAll"),
+                             "NoSuchAllocation");
         }
         reply_assert(user_release(scene->alice, below), "NoSuchAllocation");
 
         /* objects and members that cannot be meant */
         assert_error(user_release(scene->alice, DAXBROKER_ROOT_PATH), SD_BUS_ERROR_UNKNOWN_METHOD);
         assert_error(user_release(scene->alice, DAXBROKER_REGION_PATH "/dram"), SD_BUS_ERROR_UNKNOWN_METHOD);
-        assert_error(odd_call(scene->alice, reply.object, DAXBROKER_ALLOCATION_INTERFACE, "Shred"), SD_BUS_ERROR_UNKNOWN_METHOD);
-        assert_error(odd_call(scene->alice, reply.object, DAXBROKER_MANAGER_INTERFACE, "Reload"), SD_BUS_ERROR_UNKNOWN_METHOD);
-        assert_error(odd_call(scene->alice, reply.object, "org.freedesktop.DBus.Properties", "Set"), SD_BUS_ERROR_PROPERTY_READ_ONLY);
+        assert_error(odd_call(scene->alice, reply.object, DAXBROKER_ALLOCATION_INTERFACE, "Shred"),
+                     SD_BUS_ERROR_UNKNOWN_METHOD);
+        assert_error(odd_call(scene->alice, reply.object, DAXBROKER_MANAGER_INTERFACE, "Reload"),
+                     SD_BUS_ERROR_UNKNOWN_METHOD);
+        assert_error(odd_call(scene->alice, reply.object, "org.freedesktop.DBus.Properties", "Set"),
+                     SD_BUS_ERROR_PROPERTY_READ_ONLY);
         g_assert_cmpuint(allocation_get(scene->alice, reply.object, "Mode"), ==, 0600);
 }
 

@@ -12,7 +12,7 @@
 
 #define REGION "[Region dram]\nSize=256M\n"
 
-/* ---- Limits, for the user who asks ---------------------------------------------------------------------------------- */
+/* ---- Limits, for the user who asks ----------------------------------------------------------------------------- */
 
 /* The user, who holds nothing, may have exactly that many bytes. */
 static void assert_bytes(Scene *scene, User *user, uint64_t limit) {
@@ -31,7 +31,8 @@ static void assert_bytes(Scene *scene, User *user, uint64_t limit) {
 }
 
 static void assert_count(Scene *scene, User *user, unsigned limit) {
-        g_autofree char *says = g_strdup_printf("may hold %u allocations", limit), *held = g_strdup_printf("holds %u,", limit);
+        g_autofree char *says = g_strdup_printf("may hold %u allocations", limit),
+                        *held = g_strdup_printf("holds %u,", limit);
         Reply reply;
 
         for (unsigned i = 0; i < limit; i++)
@@ -59,12 +60,14 @@ static void test_bytes(Scene *scene, gconstpointer unused) {
         reload(scene, "[Quota]\nMaxBytes=8M\n");
         reply = user_allocate(scene->alice, 8 * MIB + 1, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
-        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 0 bytes, 8 MiB are left, 8196 KiB were asked for");
+        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 0 bytes, 8 MiB are left, "
+                                   "8196 KiB were asked for");
 
         reply = user_get(scene->alice, 5 * MIB, "name=five");
         reply = user_allocate(scene->alice, 3 * MIB + 1, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
-        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 5 MiB, 3 MiB are left, 3076 KiB were asked for");
+        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 5 MiB, 3 MiB are left, "
+                                   "3076 KiB were asked for");
         reply_assert(user_allocate(scene->alice, UINT64_C(1) << 62, 1, NULL), "QuotaExceeded");
         reply = user_get(scene->alice, 3 * MIB, NULL);
         g_assert_cmpuint(region_get("dram", "Available"), ==, 248 * MIB);
@@ -117,7 +120,7 @@ static void test_count(Scene *scene, gconstpointer unused) {
                 reply_assert(user_allocate(scene->alice, 1, 1, NULL), "");
 }
 
-/* ---- For whom -------------------------------------------------------------------------------------------------------- */
+/* ---- For whom -------------------------------------------------------------------------------------------------- */
 
 static void test_scopes(Scene *scene, gconstpointer unused) {
         uid_t alice = world_get_uid("alice");
@@ -177,7 +180,8 @@ static void test_precedence(Scene *scene, gconstpointer unused) {
         assert_bytes(scene, scene->alice, 8 * MIB);
         reload(scene, "[Quota group:alice]\nMaxBytes=8M\n[Quota group:dax]\nMaxBytes=4M\n");
         assert_bytes(scene, scene->alice, 8 * MIB);
-        reload(scene, "[Quota user:alice]\nMaxBytes=2M\n[Quota group:dax]\nMaxBytes=4M\n[Quota]\nMaxBytes=32M\n");
+        reload(scene,
+               "[Quota user:alice]\nMaxBytes=2M\n[Quota group:dax]\nMaxBytes=4M\n[Quota]\nMaxBytes=32M\n");
         assert_bytes(scene, scene->alice, 2 * MIB);
         reload(scene, "[Quota group:dax]\nMaxBytes=4M\n[Quota user:alice]\nMaxBytes=32M\n");
         assert_bytes(scene, scene->alice, 32 * MIB);
@@ -191,12 +195,13 @@ static void test_both_limits(Scene *scene, gconstpointer unused) {
         reload(scene, "[Quota]\nMaxBytes=4M\n[Quota user:alice]\nMaxAllocations=3\n");
         assert_bytes(scene, scene->alice, 4 * MIB);
         assert_count(scene, scene->alice, 3);
-        reload(scene, "[Quota group:dax]\nMaxBytes=2M\nMaxAllocations=3\n[Quota group:alice]\nMaxBytes=1M\nMaxAllocations=5\n");
+        reload(scene, "[Quota group:dax]\nMaxBytes=2M\nMaxAllocations=3\n"
+                      "[Quota group:alice]\nMaxBytes=1M\nMaxAllocations=5\n");
         assert_bytes(scene, scene->alice, 2 * MIB);
         assert_count(scene, scene->alice, 5);
 }
 
-/* ---- What is counted ------------------------------------------------------------------------------------------------- */
+/* ---- What is counted ------------------------------------------------------------------------------------------- */
 
 static void test_end(Scene *scene, gconstpointer unused) {
         (void) unused;

@@ -16,6 +16,7 @@
 #include "world.h"
 
 #define CONFIGURATION "[Region dram]\nSize=256M\n"
+#define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 #define PROPERTIES_INTERFACE "org.freedesktop.DBus.Properties"
 #define MAY_INSPECT                                                                            \
         "polkit.addRule(function(action, subject) {\n"                                         \
@@ -23,13 +24,14 @@
         "        return polkit.Result.YES;\n"                                                  \
         "});\n"
 
-/* ---- Looking around, in the user's process -------------------------------------------------------------------------- */
+/* ---- Looking around, in the user's process --------------------------------------------------------------------- */
 
 static sd_bus_message *ask(const char *path, const char *interface, const char *member) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         sd_bus_message *reply = NULL;
 
-        if (sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, path, interface, member, &error, &reply, NULL) < 0)
+        if (sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, path, interface, member, &error, &reply,
+                               NULL) < 0)
                 g_error("%s %s: %s", path, member, error.message);
         return reply;
 }
@@ -50,7 +52,8 @@ static void find_ids(GTree *ids, const char *text) {
         g_autoptr(GRegex) regex = g_regex_new("\\b[0-9a-f]{16}\\b", 0, 0, NULL);
         g_autoptr(GMatchInfo) match = NULL;
 
-        for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match); g_match_info_next(match, NULL))
+        for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match);
+             g_match_info_next(match, NULL))
                 g_tree_insert(ids, g_match_info_fetch(match, 0), NULL);
 }
 
@@ -79,7 +82,7 @@ static void see_list(GTree *ids) {
 }
 
 static void see_managed_objects(GTree *ids) {
-        sd_bus_message *m = ask(DAXBROKER_ROOT_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects");
+        sd_bus_message *m = ask(DAXBROKER_ROOT_PATH, OBJECT_MANAGER, "GetManagedObjects");
         const char *path, *interface;
         bool has_region = false;
 
@@ -132,7 +135,7 @@ static int64_t do_see(UserCall *call) {
         return 0;
 }
 
-/* ---- What was handed out --------------------------------------------------------------------------------------------- */
+/* ---- What was handed out --------------------------------------------------------------------------------------- */
 
 typedef struct Things {
         Reply secret, shared, unnamed, of_root;
@@ -164,7 +167,8 @@ static void assert_sees(User *user, const char *expected) {
 
                 user_call(user, do_see, &way, sizeof(way), seen, USER_DATA_MAX);
                 if (!g_str_equal(seen, expected))
-                        g_error("%s sees \"%s\" the way %zu, and should see \"%s\"", user->name, seen, way, expected);
+                        g_error("%s sees \"%s\" the way %zu, and should see \"%s\"", user->name, seen, way,
+                                expected);
         }
 }
 
@@ -173,18 +177,21 @@ static char *things_of_alice(const Things *things) {
 }
 
 static char *things_all(const Things *things) {
-        return join((const Reply *const[]) { &things->secret, &things->shared, &things->unnamed, &things->of_root }, 4);
+        const Reply *const all[] = { &things->secret, &things->shared, &things->unnamed, &things->of_root };
+
+        return join(all, G_N_ELEMENTS(all));
 }
 
 static char *things_shared(const Things *things) {
         return join((const Reply *const[]) { &things->shared }, 1);
 }
 
-/* ---- Lists ----------------------------------------------------------------------------------------------------------- */
+/* ---- Lists ----------------------------------------------------------------------------------------------------- */
 
 static void test_lists(Scene *scene, gconstpointer unused) {
         Things things = things_make(scene);
-        g_autofree char *of_alice = things_of_alice(&things), *all = things_all(&things), *shared = things_shared(&things);
+        g_autofree char *of_alice = things_of_alice(&things), *all = things_all(&things),
+                        *shared = things_shared(&things);
 
         (void) unused;
         assert_sees(scene->alice, of_alice);
@@ -229,7 +236,8 @@ static void test_groups(Scene *scene, gconstpointer unused) {
 /* Everybody at the same time, each has to get what is his. */
 static void test_at_once(Scene *scene, gconstpointer unused) {
         Things things = things_make(scene);
-        g_autofree char *of_alice = things_of_alice(&things), *all = things_all(&things), *shared = things_shared(&things);
+        g_autofree char *of_alice = things_of_alice(&things), *all = things_all(&things),
+                        *shared = things_shared(&things);
         User *const users[] = { scene->alice, scene->bob, scene->carol, scene->root };
         const char *const expected[] = { of_alice, shared, shared, all };
 
@@ -277,7 +285,7 @@ static void test_busctl(Scene *scene, gconstpointer unused) {
         g_assert_nonnull(strstr(of_bob, DAXBROKER_REGION_PATH "/dram"));
 }
 
-/* ---- Properties ------------------------------------------------------------------------------------------------------ */
+/* ---- Properties ------------------------------------------------------------------------------------------------ */
 
 typedef struct Look {
         char path[128], interface[64], member[16], of[64];
@@ -293,7 +301,9 @@ static int64_t do_look(UserCall *call) {
         *reply = (Reply) {};
         call->answer_size = sizeof(*reply);
         g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &m, DAXBROKER_BUS_NAME, look->path,
-                                                       look->anonymous ? NULL : look->interface, look->member), >=, 0);
+                                                       look->anonymous ? NULL : look->interface,
+                                                       look->member),
+                        >=, 0);
         if (g_str_equal(look->member, "Get"))
                 g_assert_cmpint(sd_bus_message_append(m, "ss", look->of, "Name"), >=, 0);
         else if (g_str_equal(look->member, "GetAll"))
@@ -320,8 +330,11 @@ static Reply look(User *user, const char *path, const char *interface, const cha
 }
 
 static void assert_properties(User *user, const Reply *reply, const char *error) {
-        reply_assert(look(user, reply->object, PROPERTIES_INTERFACE, "Get", DAXBROKER_ALLOCATION_INTERFACE), error);
-        reply_assert(look(user, reply->object, PROPERTIES_INTERFACE, "GetAll", DAXBROKER_ALLOCATION_INTERFACE), error);
+        reply_assert(look(user, reply->object, PROPERTIES_INTERFACE, "Get", DAXBROKER_ALLOCATION_INTERFACE),
+                     error);
+        reply_assert(look(user, reply->object, PROPERTIES_INTERFACE, "GetAll",
+                          DAXBROKER_ALLOCATION_INTERFACE),
+                     error);
         /* of all interfaces together */
         reply_assert(look(user, reply->object, PROPERTIES_INTERFACE, "GetAll", ""), error);
 }
@@ -351,11 +364,13 @@ static void test_side_doors(Scene *scene, gconstpointer unused) {
 
         (void) unused;
         g_assert_cmpstr(look(scene->bob, path, NULL, "Get", DAXBROKER_ALLOCATION_INTERFACE).error, !=, "");
-        g_assert_cmpstr(look(scene->bob, path, NULL, "GetAll", DAXBROKER_ALLOCATION_INTERFACE).error, !=, "");
+        g_assert_cmpstr(look(scene->bob, path, NULL, "GetAll", DAXBROKER_ALLOCATION_INTERFACE).error, !=,
+                        "");
         g_assert_cmpstr(look(scene->bob, path, NULL, "Free", "").error, !=, "");
         g_assert_cmpstr(look(scene->bob, DAXBROKER_ROOT_PATH, NULL, "GetManagedObjects", "").error, !=, "");
-        g_assert_cmpstr(look(scene->bob, DAXBROKER_ALLOCATION_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects",
-                             "").error, !=, "");
+        path = DAXBROKER_ALLOCATION_PATH;
+        g_assert_cmpstr(look(scene->bob, path, OBJECT_MANAGER, "GetManagedObjects", "").error, !=, "");
+        path = things.secret.object;
         /* it is no secret that there is something, InterfacesAdded has told everybody; what it is remains one */
         g_assert_cmpstr(look(scene->bob, path, "org.freedesktop.DBus.Peer", "Ping", "").error, ==, "");
         reply_assert(user_release(scene->alice, path), "");
@@ -363,20 +378,22 @@ static void test_side_doors(Scene *scene, gconstpointer unused) {
 
 /* Regions are everybody's business. */
 static void test_regions(Scene *scene, gconstpointer unused) {
-        static const char *const argv[] = { "busctl", "get-property", DAXBROKER_BUS_NAME, DAXBROKER_REGION_PATH "/dram",
-                                            DAXBROKER_REGION_INTERFACE, "Size", "Available", "LargestAvailable",
-                                            "Granularity", "Alignments", "NumaNode", "Persistent", "Isolation", "State",
-                                            "Reason", "Name", "Provider", NULL };
+        static const char *const argv[] = {
+                "busctl", "get-property", DAXBROKER_BUS_NAME, DAXBROKER_REGION_PATH "/dram",
+                DAXBROKER_REGION_INTERFACE, "Size", "Available", "LargestAvailable", "Granularity", "Alignments",
+                "NumaNode", "Persistent", "Isolation", "State", "Reason", "Name", "Provider", NULL
+        };
         g_autofree char *output = NULL;
 
         (void) unused;
         (void) user_get(scene->alice, 56 * MIB, NULL);
         g_assert_cmpint(user_run("bob", argv, &output), ==, 0);
-        g_assert_cmpstr(output, ==, "t 268435456\nt 209715200\nt 209715200\nt 4096\nat 3 4096 2097152 1073741824\n"
-                                    "i -1\nb false\ns \"inode\"\ns \"usable\"\ns \"\"\ns \"dram\"\ns \"memfd\"\n");
+        g_assert_cmpstr(output, ==,
+                        "t 268435456\nt 209715200\nt 209715200\nt 4096\nat 3 4096 2097152 1073741824\n"
+                        "i -1\nb false\ns \"inode\"\ns \"usable\"\ns \"\"\ns \"dram\"\ns \"memfd\"\n");
 }
 
-/* ---- Signals --------------------------------------------------------------------------------------------------------- */
+/* ---- Signals --------------------------------------------------------------------------------------------------- */
 
 #define ALLOCATION_CHANGED "changed %s " DAXBROKER_ALLOCATION_INTERFACE
 #define REGION_CHANGED "changed " DAXBROKER_REGION_PATH "/dram " DAXBROKER_REGION_INTERFACE "*"
