@@ -173,6 +173,10 @@ static void test_forgery(Scene *scene, gconstpointer unused) {
                      "NoSuchRegion");
         reply_assert(user_open(scene->bob, "\ninfo: granted", NULL), "BadName");
         assert_record(scene, mark, REFUSED("BadName"), NULL);
+        broker_configure(scene->broker, CONFIGURATION "[Broker]\nColour=red\rinfo: granted\x1b[31m\n");
+        broker_reload(scene->broker);
+        assert_record(scene, mark, "warning: ", "Colour=red", "no such key", NULL);
+
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "^DAXBROKER"), ==, 0);
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "^info: granted"), ==, 0);
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "[\\x01-\\x08\\x0b-\\x1f]"), ==, 0);

@@ -85,6 +85,22 @@ static int64_t do_count_resident(UserCall *call) {
         return sum;
 }
 
+/* Whether a thread of the broker would take memory of its own from some node only. */
+static bool broker_is_bound(Broker *broker) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/task", broker->pid);
+        g_autoptr(GDir) threads = g_dir_open(path, 0, NULL);
+        const char *thread;
+        bool is_bound = false;
+
+        while ((thread = g_dir_read_name(threads))) {
+                g_autofree char *file = g_build_filename(path, thread, "numa_maps", NULL), *text = NULL;
+
+                if (g_file_get_contents(file, &text, NULL, NULL))
+                        is_bound = is_bound || strstr(text, " bind:");
+        }
+        return is_bound;
+}
+
 /* The line about the mapping in /proc/self/numa_maps. */
 static int64_t do_get_numa_map(UserCall *call) {
         g_autofree char *text = NULL, *prefix = NULL;
@@ -443,6 +459,7 @@ static void test_node_huge(Scene *scene, gconstpointer unused) {
         assert_says(line, " N0=2");
 
         /* the thread that made it is itself again */
+        g_assert_false(broker_is_bound(scene->broker));
         reply = get_aligned(scene, 1, 1, NULL);
         assert_policy(scene->alice, &reply, " default ");
         scene_clear(scene);
