@@ -142,6 +142,13 @@ TEST_AS(alice, threads)
 TEST_AS(alice, one_handle)
 TEST_AS(alice, one_client)
 
+static void noop(const char *event, const char *object, const char *properties, void *userdata) {
+        (void) event;
+        (void) object;
+        (void) properties;
+        (void) userdata;
+}
+
 /* ---- Children ------------------------------------------------------------------------------------------------------ */
 
 static pid_t child_begin(void) {
@@ -262,7 +269,74 @@ static int64_t do_end_in_child(UserCall *call) {
         return 0;
 }
 
+/* Two processes that write to one socket would destroy it for both, and the bus would think that a parent lives as long as
+ * its children. */
+static int64_t do_inherit_no_connection(UserCall *call) {
+        unsigned fds = count_own_fds();
+        daxbroker_client *client;
+        pid_t pid;
+
+        (void) call;
+        assert_works(daxbroker_client_new(&client));
+        assert_works(daxbroker_watch(client, noop, NULL));
+        daxbroker_free(daxbroker_alloc(1, 1));
+        daxbroker_allocation_close(allocation_make(client, 1, NULL));
+        g_assert_cmpuint(count_own_fds(), ==, fds + 3);
+
+        pid = child_begin();
+        if (pid == 0) {
+                g_assert_cmpuint(count_own_fds(), ==, fds);
+                _exit(0);
+        }
+        child_end(pid);
+        daxbroker_client_free(client);
+        return 0;
+}
+
 static gint stop; /* for threads */
+
+/* It takes the library's lock, and keeps it for a while, without any help from the service. */
+static void learn_granularity(int memory) {
+        daxbroker_allocation *allocation;
+        uint64_t granularity;
+
+        assert_works(daxbroker_adopt_fds(fcntl(memory, F_DUPFD_CLOEXEC, 3), -1, 0, 0, &allocation));
+        (void) allocation_address(allocation);
+        assert_works(daxbroker_get_store_granularity(allocation, &granularity));
+        daxbroker_allocation_close(allocation);
+}
+
+static void *learn_until_told(void *userdata) {
+        while (!g_atomic_int_get(&stop))
+                learn_granularity(GPOINTER_TO_INT(userdata));
+        return NULL;
+}
+
+/* While threads hold locks most of the time. A child has none of these threads, and must not wait for them. */
+static int64_t do_fork_among_locks(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL);
+        int memory = daxbroker_allocation_get_fd(allocation);
+        GThread *threads[4];
+
+        (void) call;
+        g_atomic_int_set(&stop, 0);
+        for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
+                threads[i] = g_thread_new(NULL, learn_until_told, GINT_TO_POINTER(memory));
+        for (unsigned i = 0; i < 5 * N_CHILDREN; i++) {
+                pid_t pid = child_begin();
+
+                if (pid == 0) {
+                        learn_granularity(memory);
+                        _exit(0);
+                }
+                child_end(pid);
+        }
+        g_atomic_int_set(&stop, 1);
+        for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
+                g_thread_join(threads[i]);
+        daxbroker_allocation_close(allocation);
+        return 0;
+}
 
 static void *allocate_until_told(void *unused) {
         (void) unused;
@@ -275,7 +349,7 @@ static void *allocate_until_told(void *unused) {
         return NULL;
 }
 
-/* At any moment of what other threads are doing. A child has none of them, nor their locks. */
+/* At any moment of what other threads are doing. */
 static int64_t do_fork_among_threads(UserCall *call) {
         GThread *threads[4];
 
@@ -332,13 +406,6 @@ static int64_t do_exit_handlers(UserCall *call) {
         daxbroker_free(p);
         assert_allocations(0);
         return 0;
-}
-
-static void noop(const char *event, const char *object, const char *properties, void *userdata) {
-        (void) event;
-        (void) object;
-        (void) properties;
-        (void) userdata;
 }
 
 static char *inherited_fds(void) {
@@ -398,6 +465,8 @@ static int64_t do_exec(UserCall *call) {
 
 TEST_AS(alice, fork)
 TEST_AS(alice, end_in_child)
+TEST_AS(alice, inherit_no_connection)
+TEST_AS(alice, fork_among_locks)
 TEST_AS(alice, fork_among_threads)
 TEST_AS(alice, exit_handlers)
 TEST_AS(alice, exec)
@@ -532,6 +601,8 @@ int main(int argc, char **argv) {
         add("threads/one-client", test_one_client);
         add("fork", test_fork);
         add("fork/end-in-child", test_end_in_child);
+        add("fork/no-connection", test_inherit_no_connection);
+        add("fork/among-locks", test_fork_among_locks);
         add("fork/among-threads", test_fork_among_threads);
         add("fork/exit-handlers", test_exit_handlers);
         add("exec", test_exec);

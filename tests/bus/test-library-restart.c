@@ -292,12 +292,16 @@ static int64_t do_lose_patience(UserCall *call) {
 
 /* It hangs. The answer that comes too late is nobody's: the memory in it goes back. */
 static void test_silent(Scene *scene, const void *unused) {
+        size_t mark = broker_mark_log(scene->broker);
+
         (void) unused;
         g_assert_cmpint(kill(scene->broker->pid, SIGSTOP), ==, 0);
         as(scene->alice, do_lose_patience);
         g_assert_cmpint(kill(scene->broker->pid, SIGCONT), ==, 0);
-        as(scene->alice, do_allocate);
+        if (!broker_wait_log(scene->broker, mark, "1 MiB granted"))
+                g_test_message("the broker has noticed in time that nobody waits any more");
         footprint_assert_back(scene->broker, &scene->before);
+        as(scene->alice, do_allocate);
 }
 
 /* ---- The bus ------------------------------------------------------------------------------------------------------- */
