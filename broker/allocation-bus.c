@@ -65,28 +65,69 @@ static void details_add_allocation(Details *details, const Allocation *allocatio
         details_add(details, "size-mib", "%" PRIu64, (allocation->piece.length + MIB - 1) / MIB);
 }
 
-void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
-        sd_bus_message *message = userdata;
+struct MemoryReply {
+        Server *server;
+        sd_bus_message *message; /* owned reference */
+        bool created;            /* not just opened */
+};
+
+MemoryReply *memory_reply_new(Call *call, bool created) {
+        MemoryReply *reply;
+
+        reply = calloc(1, sizeof(*reply));
+        if (!reply)
+                return NULL;
+
+        reply->server = call->server;
+        reply->message = sd_bus_message_ref(call->message);
+        reply->created = created;
+        return reply;
+}
+
+MemoryReply *memory_reply_free(MemoryReply *reply) {
+        if (!reply)
+                return NULL;
+
+        sd_bus_message_unref(reply->message);
+        free(reply);
+        return NULL;
+}
+
+/* Whether somebody got it. */
+static bool memory_reply_send(MemoryReply *reply, const Allocation *allocation, int memory, int lease) {
+        Caller *caller = caller_find(reply->server, reply->message);
         char path[ALLOCATION_PATH_MAX];
+        Failure failure;
+        int r;
 
-        if (r < 0)
-                reply_refusal(message, r, failure);
-        else {
-                r = sd_bus_reply_method_return(message, "ohhtt", allocation_path(allocation, path), memory, lease,
-                                               allocation->piece.offset, allocation->piece.length);
-                if (r < 0) {
-                        Failure unsent;
+        if (!caller)
+                return false;
 
-                        log_warning("cannot send the memory of %s to who asked for it: %s", allocation->id, strerror(-r));
-                        (void) failure_set_errno(&unsent, r, "cannot send the descriptors");
-                        reply_refusal(message, r, &unsent);
-                }
+        r = sd_bus_reply_method_return(reply->message, "ohhtt", allocation_path(allocation, path), memory, lease,
+                                       allocation->piece.offset, allocation->piece.length);
+        if (r < 0) {
+                log_warning("cannot send the memory of %s to who asked for it: %s", allocation->id, strerror(-r));
+                (void) failure_set_errno(&failure, r, "cannot send the descriptors");
+                reply_refusal(reply->message, r, &failure);
+                return false;
         }
 
-        /* if nobody got them, an allocation without a name ends with this */
+        caller->n_sent++;
+        server_doubt(reply->server);
+        return true;
+}
+
+void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
+        MemoryReply *reply = userdata;
+
+        if (r < 0)
+                reply_refusal(reply->message, r, failure);
+        else if (!memory_reply_send(reply, allocation, memory, lease) && reply->created)
+                (void) allocation_end(allocation, "who asked for it did not get it", NULL, NULL, NULL);
+
         safe_close(memory);
         safe_close(lease);
-        sd_bus_message_unref(message);
+        memory_reply_free(reply);
 }
 
 static void reply_empty(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
@@ -115,6 +156,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         const Caller *caller = call->caller;
         const char *decision = caller->user->uid == allocation->owner ? "owner" : "mode";
         Details details = { 0 };
+        MemoryReply *reply;
         bool read_only;
         int r;
 
@@ -139,10 +181,12 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         if (allocation->state != ALLOCATION_LIVE)
                 return refuse_state(allocation, failure);
 
-        r = allocation_open(allocation, read_only, caller->user->uid, decision, reply_with_memory,
-                            sd_bus_message_ref(call->message));
+        reply = memory_reply_new(call, false);
+        if (!reply)
+                return -ENOMEM;
+        r = allocation_open(allocation, read_only, caller->user->uid, decision, reply_with_memory, reply);
         if (r < 0) {
-                sd_bus_message_unref(call->message);
+                memory_reply_free(reply);
                 return r;
         }
 
@@ -157,6 +201,7 @@ static int do_open(Call *call, Failure *failure) {
 
 static int do_free(Call *call, Failure *failure) {
         Allocation *allocation = call_allocation(call, failure);
+        Ender ender = { .uid = call->caller->user->uid, .decision = "owner" };
         Details details = { 0 };
         int r;
 
@@ -164,6 +209,7 @@ static int do_free(Call *call, Failure *failure) {
                 return -ENOENT;
 
         if (call->caller->user->uid != allocation->owner) {
+                ender.decision = "org.daxbroker1.free-other: yes";
                 details_add_allocation(&details, allocation);
                 details_add(&details, "polkit.message", "Authentication is required to free memory of another user: %s",
                             allocation->name ? allocation->name : allocation->id);
@@ -176,10 +222,12 @@ static int do_free(Call *call, Failure *failure) {
                 return failure_set(failure, REFUSAL_Busy,
                                    "the broker has no descriptor of it any more and cannot revoke it; it ends when its last holder lets go");
 
-        r = allocation_end(allocation, "it was freed", reply_empty, sd_bus_message_ref(call->message));
+        r = allocation_end(allocation, "it was freed", &ender, reply_empty, sd_bus_message_ref(call->message));
         if (r < 0) {
                 sd_bus_message_unref(call->message);
-                return r;
+                return r == -EBUSY ? failure_set(failure, REFUSAL_Busy,
+                                                 "it is ending, and is charged until a holder lets the kernel revoke it")
+                                   : r;
         }
 
         return CALL_DONE;

@@ -35,6 +35,9 @@
 #include "record.h"
 #include "size.h"
 
+/* Calls of Free that can wait for the end of one allocation. */
+#define ENDING_MAX 16
+
 const char *allocation_state_to_string(AllocationState state) {
         static const char *const names[] = {
                 [ALLOCATION_CARVING] = "carving",   [ALLOCATION_LIVE] = "live",
@@ -157,6 +160,17 @@ void allocation_log_unusable(const Allocation *allocation) {
 
         log_record(LOG_WARNING, &fields, "allocation %s is %s: %s", allocation->id,
                    allocation_state_to_string(allocation->state), allocation->reason ? allocation->reason : "");
+}
+
+static void allocation_log_end(const Allocation *allocation) {
+        char message[128];
+
+        if (allocation->end_decision)
+                (void) snprintf(message, sizeof(message), "%s by user %u", allocation->end_cause,
+                                (unsigned) allocation->end_uid);
+        else
+                (void) snprintf(message, sizeof(message), "%s", allocation->end_cause);
+        allocation_log(allocation, "end", allocation->owner, allocation->unit, allocation->end_decision, message);
 }
 
 static void allocation_notify(Allocation *allocation, const char *property) {
@@ -515,6 +529,9 @@ static void allocation_quarantine(Allocation *allocation, const char *why) {
         free(allocation->reason);
         allocation->reason = strdup(why);
         allocation->end_cause = NULL;
+        allocation->end_late = false;
+        reservation_set_ending(&allocation->reservation, false);
+        charge_set_ending(&allocation->charge, false);
         allocation_notify(allocation, "Reason");
         allocation_set_state(allocation, ALLOCATION_QUARANTINED);
         allocation_log_unusable(allocation);
@@ -529,6 +546,8 @@ static void revoke_done(Job *job, int r) {
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
 
         if (r < 0) {
+                if (failure.refusal == REFUSAL_NONE)
+                        (void) failure_set_errno(&failure, r, "cannot revoke it");
                 allocation_quarantine(allocation, failure.text);
                 completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
                 waiters_wake(&allocation->waiters);
@@ -536,7 +555,7 @@ static void revoke_done(Job *job, int r) {
         }
 
         lease_end(&allocation->lease);
-        allocation_log(allocation, "end", allocation->owner, allocation->unit, NULL, allocation->end_cause);
+        allocation_log_end(allocation);
         if (manager->observer)
                 manager->observer->allocation_removed(allocation, manager->observer->userdata);
         allocation_unlink(allocation);
@@ -558,6 +577,10 @@ static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata
                         "a holder keeps the kernel from revoking %s; it ends, and is charged until then, when that is over",
                         allocation->id);
         log_warning("allocation %s: revoking it takes longer than RevokeTimeoutSec= allows, still trying", allocation->id);
+        /* nobody should wait for these bytes any more */
+        allocation->end_late = true;
+        reservation_set_ending(&allocation->reservation, false);
+        charge_set_ending(&allocation->charge, false);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
         return 0;
 }
@@ -565,8 +588,9 @@ static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata
 static void allocation_revoke(Allocation *allocation) {
         Manager *manager = allocation->manager;
 
-        reservation_set_ending(&allocation->reservation);
-        charge_set_ending(&allocation->charge);
+        allocation->end_late = false;
+        reservation_set_ending(&allocation->reservation, true);
+        charge_set_ending(&allocation->charge, true);
         allocation_set_state(allocation, ALLOCATION_REVOKING);
         /* Without the timer those who wait just wait. */
         (void) sd_event_add_time_relative(manager->event, &allocation->end_timer, CLOCK_MONOTONIC,
@@ -574,8 +598,14 @@ static void allocation_revoke(Allocation *allocation) {
         operation_start(allocation, revoke_work, revoke_done);
 }
 
-int allocation_end(Allocation *allocation, const char *cause, AllocationHandler handler, void *userdata) {
+int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler, void *userdata) {
+        const Completion *completion;
+        unsigned n;
         int r;
+
+        LL_COUNT(allocation->ending, completion, n);
+        if (handler && (allocation->end_late || n >= ENDING_MAX))
+                return -EBUSY;
 
         r = completion_add(&allocation->ending, handler, userdata);
         if (r < 0)
@@ -583,8 +613,11 @@ int allocation_end(Allocation *allocation, const char *cause, AllocationHandler 
 
         if (allocation->state == ALLOCATION_REVOKING)
                 return 0;
-        if (!allocation->end_cause)
+        if (!allocation->end_cause) {
                 allocation->end_cause = cause;
+                allocation->end_decision = ender ? ender->decision : NULL;
+                allocation->end_uid = ender ? ender->uid : 0;
+        }
         if (!allocation->operation.running)
                 allocation_revoke(allocation);
         return 0;
@@ -607,7 +640,7 @@ static void on_lapsed(Lease *lease) {
                 allocation_notify(allocation, "InUse");
         }
         if (allocation->state == ALLOCATION_DETACHED || (allocation->state == ALLOCATION_LIVE && !allocation->name))
-                (void) allocation_end(allocation, "its last holder let go", NULL, NULL);
+                (void) allocation_end(allocation, "its last holder let go", NULL, NULL, NULL);
 }
 
 int allocation_watch(Allocation *allocation) {

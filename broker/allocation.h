@@ -73,6 +73,9 @@ struct Allocation {
         Operation operation;
         const char *decision;  /* how it was authorized; static */
         const char *end_cause; /* it shall end as soon as the operation is over; static */
+        const char *end_decision; /* why he could who ended it; NULL if nobody did; static */
+        uid_t end_uid;
+        bool end_late;         /* revoking takes longer than it should */
         Completion *ending;    /* who wants to know when it has ended */
         sd_event_source *end_timer;
         Waiter *waiters; /* calls that wait for the operation to be over */
@@ -98,9 +101,16 @@ int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const 
                     AllocationHandler handler, void *userdata);
 int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler handler, void *userdata);
 
-/* Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log. The
- * handler (may be NULL) hears when the memory is free again, or why that takes longer than RevokeTimeoutSec=. */
-int allocation_end(Allocation *allocation, const char *cause, AllocationHandler handler, void *userdata);
+/* Who ended an allocation, and why he could; the string is static. */
+typedef struct Ender {
+        uid_t uid;
+        const char *decision;
+} Ender;
+
+/* Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log, ender NULL
+ * if nobody asked for it. The handler (may be NULL) hears when the memory is free again, or why that takes longer than
+ * RevokeTimeoutSec=. -EBUSY if it takes that long already, or if too many want to hear. */
+int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler, void *userdata);
 
 /* Whether a holder with this uid and these groups may read, or read and write, as the mode says. */
 bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t *groups, size_t n_groups,

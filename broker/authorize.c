@@ -43,6 +43,17 @@ typedef enum QuestionState {
         QUESTION_ANSWERED,
 } QuestionState;
 
+/* A question as polkit and the bus have it. It outlives one that nobody waits for any more: until polkit has answered, the
+ * bus counts it among our calls without an answer, and so must we. */
+typedef struct Inquiry {
+        Server *server;
+        Question *question; /* NULL if nobody waits for it */
+        User *user;         /* owned reference */
+        unsigned interactive;
+        sd_bus_slot *slot;
+        struct Inquiry *prev, *next;
+} Inquiry;
+
 struct Question {
         Call *call;
         QuestionState state;
@@ -52,7 +63,7 @@ struct Question {
         char *action;
         Details details;
         char cancel_id[32];
-        sd_bus_slot *slot;
+        Inquiry *inquiry; /* while it is asked */
         sd_event_source *deadline;
         int answer; /* 0 for yes */
         Failure failure;
@@ -100,53 +111,66 @@ static bool details_equal(const Details *a, const Details *b) {
         return true;
 }
 
-static void authority_ask_next(Server *server, unsigned interactive);
+static Inquiry *inquiry_free(Inquiry *inquiry) {
+        Authority *authority = &inquiry->server->authority;
 
-/* Takes a question out of whatever it is in. */
+        DL_DELETE(authority->inquiries, inquiry);
+        authority->n_asked[inquiry->interactive]--;
+        inquiry->user->n_asked[inquiry->interactive]--;
+        user_unref(inquiry->user);
+        sd_bus_slot_unref(inquiry->slot);
+        free(inquiry);
+        return NULL;
+}
+
+static void inquiry_cancel(const Inquiry *inquiry, const char *cancel_id) {
+        sd_bus_message *m = NULL;
+
+        if (sd_bus_message_new_method_call(inquiry->server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                           "CancelCheckAuthorization") >= 0 &&
+            sd_bus_message_set_expect_reply(m, false) >= 0 && sd_bus_message_set_auto_start(m, false) >= 0 &&
+            sd_bus_message_append(m, "s", cancel_id) >= 0)
+                (void) sd_bus_send(NULL, m, NULL);
+        sd_bus_message_unref(m);
+}
+
+/* Takes a question out of the queue, or from what was asked; then it has an answer, or needs none. */
 static void question_withdraw(Question *question) {
-        Server *server = question->call->server;
-        Authority *authority = &server->authority;
+        Authority *authority = &question->call->server->authority;
         User *user = question->call->caller->user;
 
         if (question->state == QUESTION_ANSWERED)
                 return;
         if (question->state == QUESTION_QUEUED)
                 DL_DELETE(authority->waiting[question->interactive], question);
-        else {
-                authority->n_asked[question->interactive]--;
-                user->n_asked[question->interactive]--;
-                question->slot = sd_bus_slot_unref(question->slot);
+        if (question->inquiry) {
+                inquiry_cancel(question->inquiry, question->cancel_id);
+                question->inquiry->question = NULL;
+                question->inquiry = NULL;
         }
         user->n_questions[question->interactive]--;
         question->deadline = sd_event_source_disable_unref(question->deadline);
         question->state = QUESTION_ANSWERED;
-        authority_ask_next(server, question->interactive);
-}
-
-static void question_cancel(Question *question) {
-        sd_bus_message *m = NULL;
-
-        if (question->state == QUESTION_ASKED &&
-            sd_bus_message_new_method_call(question->call->server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
-                                           "CancelCheckAuthorization") >= 0 &&
-            sd_bus_message_set_expect_reply(m, false) >= 0 && sd_bus_message_set_auto_start(m, false) >= 0 &&
-            sd_bus_message_append(m, "s", question->cancel_id) >= 0)
-                (void) sd_bus_send(NULL, m, NULL);
-        sd_bus_message_unref(m);
-        question_withdraw(question);
 }
 
 Question *question_free(Question *question) {
+        User *user;
+
         if (!question)
                 return NULL;
 
-        question_cancel(question);
+        user = question->call->caller->user;
+
+        question_withdraw(question);
+        user->wanted_bytes -= question->details.wanted_bytes;
+        user->wanted_count -= question->details.wanted_count;
         free(question->action);
         free(question);
         return NULL;
 }
 
 static void question_answer(Question *question, int answer) {
+        question_withdraw(question);
         question->answer = answer;
         call_again(question->call);
 }
@@ -180,14 +204,23 @@ static int read_answer(Question *question, sd_bus_message *m) {
 }
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
-        Question *question = userdata;
+        Inquiry *inquiry = userdata;
+        Question *question = inquiry->question;
+        Server *server = inquiry->server;
 
         (void) ret_error;
-        question_withdraw(question);
-        question->answer = read_answer(question, m);
-        log_debug("polkit says about %s for %s: %s", question->action, question->call->caller->name,
-                  question->answer < 0 ? question->failure.text : "yes");
-        call_again(question->call);
+        inquiry_free(inquiry);
+        if (question) {
+                int answer;
+
+                question->inquiry = NULL;
+                answer = read_answer(question, m);
+                log_debug("polkit says about %s for %s: %s", question->action, question->call->caller->name,
+                          answer < 0 ? question->failure.text : "yes");
+                question_answer(question, answer);
+        }
+
+        authority_ask_next(server);
         return 0;
 }
 
@@ -196,14 +229,13 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
 
         (void) source;
         (void) usec;
-        question_cancel(question);
         question_answer(question, failure_set(&question->failure, REFUSAL_AuthorityUnavailable,
                                               "polkit has not answered about %s in time", question->action));
         return 0;
 }
 
-static int question_put(Question *question) {
-        Server *server = question->call->server;
+static int question_put(Question *question, Inquiry *inquiry) {
+        Server *server = inquiry->server;
         sd_bus_message *m = NULL;
         int r;
 
@@ -221,9 +253,37 @@ static int question_put(Question *question) {
                 r = sd_bus_message_append(m, "us", question->interactive ? ALLOW_USER_INTERACTION : 0, question->cancel_id);
         log_debug("asking polkit about %s for %s", question->action, question->call->caller->name);
         if (r >= 0) /* the deadline is ours */
-                r = sd_bus_call_async(server->bus, &question->slot, m, on_answer, question, UINT64_MAX);
+                r = sd_bus_call_async(server->bus, &inquiry->slot, m, on_answer, inquiry, UINT64_MAX);
         sd_bus_message_unref(m);
         return r;
+}
+
+static int question_ask(Question *question) {
+        Server *server = question->call->server;
+        User *user = question->call->caller->user;
+        Inquiry *inquiry;
+        int r;
+
+        inquiry = calloc(1, sizeof(*inquiry));
+        if (!inquiry)
+                return -ENOMEM;
+
+        inquiry->server = server;
+        inquiry->user = user_ref(user);
+        inquiry->interactive = question->interactive;
+        DL_APPEND(server->authority.inquiries, inquiry);
+        server->authority.n_asked[question->interactive]++;
+        user->n_asked[question->interactive]++;
+
+        r = question_put(question, inquiry);
+        if (r < 0) {
+                inquiry_free(inquiry);
+                return r;
+        }
+
+        inquiry->question = question;
+        question->inquiry = inquiry;
+        return 0;
 }
 
 /* The first question whose user has room. */
@@ -238,25 +298,29 @@ static Question *authority_find_next(const Authority *authority, unsigned intera
 }
 
 /* Puts questions to polkit as long as there is room. */
-static void authority_ask_next(Server *server, unsigned interactive) {
+void authority_ask_next(Server *server) {
         Authority *authority = &server->authority;
         Question *question;
 
-        while (authority->n_asked[interactive] < asked_max[interactive] &&
-               (question = authority_find_next(authority, interactive))) {
-                int r;
+        if (server->stopping)
+                return;
 
-                DL_DELETE(authority->waiting[interactive], question);
-                question->state = QUESTION_ASKED;
-                authority->n_asked[interactive]++;
-                question->call->caller->user->n_asked[interactive]++;
+        for (unsigned interactive = 0; interactive < 2; interactive++)
+                while (authority->n_asked[interactive] < asked_max[interactive] &&
+                       (question = authority_find_next(authority, interactive))) {
+                        int r;
 
-                r = question_put(question);
-                if (r < 0) {
-                        question_withdraw(question);
-                        question_answer(question, failure_set_errno(&question->failure, r, "cannot ask polkit"));
+                        DL_DELETE(authority->waiting[interactive], question);
+                        question->state = QUESTION_ASKED;
+                        r = question_ask(question);
+                        if (r < 0)
+                                question_answer(question, failure_set_errno(&question->failure, r, "cannot ask polkit"));
                 }
-        }
+}
+
+void authority_done(Authority *authority) {
+        while (authority->inquiries)
+                inquiry_free(authority->inquiries);
 }
 
 static int question_compare(const Question *a, const Question *b) {
@@ -295,8 +359,10 @@ static int question_new(Call *call, const char *action, const Details *details, 
         /* a user's second question stands behind everybody's first */
         question->rank = user->n_questions[interactive]++;
         DL_INSERT_INORDER(authority->waiting[interactive], question, question_compare);
+        user->wanted_bytes += details->wanted_bytes;
+        user->wanted_count += details->wanted_count;
         call->question = question;
-        authority_ask_next(server, interactive);
+        authority_ask_next(server);
         return 0;
 }
 

@@ -17,6 +17,7 @@ typedef struct Question Question;
 
 /* What polkit rules see of the request. */
 typedef struct Details {
+        uint64_t wanted_bytes, wanted_count; /* what a yes would be used for; later questions of this user count it as held */
         unsigned n;
         struct Detail {
                 const char *key; /* static */
@@ -39,6 +40,13 @@ Question *question_free(Question *question);
 /* The questions of one server. */
 typedef struct Authority {
         Question *waiting[2]; /* to be put, plain ones and those that may take a dialog; users take turns */
-        unsigned n_asked[2];  /* put to polkit and not answered */
-        uint64_t next_id;     /* to cancel by */
+        struct Inquiry *inquiries; /* put to polkit and not answered, those that nobody waits for any more included */
+        unsigned n_asked[2];       /* how many these are */
+        uint64_t next_id;          /* to cancel by */
 } Authority;
+
+/* Puts to polkit what there is room for; to be called when calls with questions were dropped. */
+void authority_ask_next(Server *server);
+
+/* Forgets what was asked; no question is left. */
+void authority_done(Authority *authority);

@@ -18,6 +18,12 @@
 #include "authorize.h"
 #include "server-bus.h"
 
+/* Calls of one connection that may wait for the bus to say whose they are. */
+#define CALLS_UNKNOWN_MAX 64U
+
+#define REFUSALS_LOGGED 100U
+#define REFUSAL_WINDOW_USEC (10 * UINT64_C(1000000))
+
 #define PATIENCE_USEC (5 * UINT64_C(1000000))
 
 static void on_wake(Waiter *waiter) {
@@ -42,6 +48,7 @@ static int call_new(Server *server, sd_bus_message *message, Call **ret) {
         call->caller = caller;
         call->waiter.wake = on_wake;
         DL_APPEND(caller->calls, call);
+        caller->n_calls++;
         HASH_ADD_PTR(server->calls, message, call);
         *ret = call;
         return 0;
@@ -57,6 +64,7 @@ Call *call_free(Call *call) {
         if (call->counted)
                 call->caller->user->n_pending--;
         DL_DELETE(call->caller->calls, call);
+        call->caller->n_calls--;
         HASH_DEL(call->server->calls, call);
         sd_bus_message_unref(call->message);
         free(call);
@@ -119,13 +127,11 @@ int call_wait_for_space(Call *call, int r, Failure *failure) {
 void call_again(Call *call) {
         int r;
 
+        /* This fails if we are off the bus, or out of memory: nothing that a restart would not cure. */
         r = sd_bus_enqueue_for_read(call->server->bus, call->message);
         if (r < 0) {
-                Failure failure;
-
-                (void) failure_set_errno(&failure, r, "cannot process the call");
-                reply_refusal(call->message, r, &failure);
-                call_free(call);
+                log_error("cannot process a call again: %s", strerror(-r));
+                (void) sd_event_exit(call->server->manager->event, EXIT_FAILURE);
         }
 }
 
@@ -140,9 +146,29 @@ void reply_refusal(sd_bus_message *message, int r, const Failure *failure) {
                 log_debug("cannot answer %s: %s", sd_bus_message_get_sender(message), strerror(-r));
 }
 
+/* Refusals cost their caller nothing, so he could fill the log with them and push out what others need to see. Users share
+ * a few counters by uid; grants and ends, which are limited by quotas, are always logged. */
+static bool refusal_is_logged(Server *server, uid_t uid) {
+        RefusalCount *count = &server->refusals[uid % REFUSAL_COUNTS];
+        uint64_t now = 0;
+
+        (void) sd_event_now(server->manager->event, CLOCK_MONOTONIC, &now);
+        if (now - count->since >= REFUSAL_WINDOW_USEC) {
+                if (count->n > REFUSALS_LOGGED)
+                        log_notice("%u refusals of user %u, or of others with him, were not logged",
+                                   count->n - REFUSALS_LOGGED, (unsigned) uid);
+                *count = (RefusalCount){ .since = now };
+        }
+
+        return count->n++ < REFUSALS_LOGGED;
+}
+
 static void log_refusal(const Call *call, const Failure *failure) {
         const Caller *caller = call->caller;
         LogFields fields = call->about;
+
+        if (!refusal_is_logged(call->server, caller->user->uid))
+                return;
 
         fields.event = "refusal";
         fields.uid = &caller->user->uid;
@@ -167,6 +193,14 @@ int call_run(Server *server, sd_bus_message *message, CallHandler handler) {
         }
 
         if (!call->caller->user) {
+                if (call->caller->n_calls > CALLS_UNKNOWN_MAX) {
+                        r = failure_set(&failure, REFUSAL_TooManyRequests,
+                                        "%u calls came before it was known who you are; wait for an answer to the first",
+                                        CALLS_UNKNOWN_MAX);
+                        reply_refusal(message, r, &failure);
+                        call_free(call);
+                        return 1;
+                }
                 waiter_remove(&call->waiter);
                 waiter_add(&call->caller->waiters, &call->waiter);
                 return 1;

@@ -33,10 +33,13 @@ static Caller *caller_free(Caller *caller) {
 
 /* Drops its calls and forgets it. */
 static void caller_gone(Caller *caller) {
+        Server *server = caller->server;
+
         while (caller->calls)
                 call_free(caller->calls);
-        HASH_DEL(caller->server->callers, caller);
+        HASH_DEL(server->callers, caller);
         caller_free(caller);
+        authority_ask_next(server); /* its questions may have been in the way of others' */
 }
 
 static int read_groups(sd_bus_message *m, Caller *caller) {
@@ -122,6 +125,15 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         return 0;
 }
 
+Caller *caller_find(Server *server, sd_bus_message *message) {
+        const char *name = sd_bus_message_get_sender(message);
+        Caller *caller = NULL;
+
+        if (name)
+                HASH_FIND_STR(server->callers, name, caller);
+        return caller;
+}
+
 int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
         const char *name = sd_bus_message_get_sender(message);
         Caller *caller;
@@ -130,7 +142,7 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
         if (!name)
                 return -EBADMSG;
 
-        HASH_FIND_STR(server->callers, name, caller);
+        caller = caller_find(server, message);
         if (caller) {
                 *ret = caller;
                 return 0;

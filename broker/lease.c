@@ -37,8 +37,10 @@ int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_writer) {
         int r;
 
         lease_init(lease, dir_fd, id);
-        if (mkfifoat(dir_fd, id, 0600) < 0)
+        if (mkfifoat(dir_fd, id, 0600) < 0) {
+                lease->id[0] = '\0'; /* whatever is there is not ours to remove */
                 return -errno;
+        }
 
         lease->reader = lease_open_end(dir_fd, id, O_RDONLY);
         if (lease->reader < 0) {

@@ -56,7 +56,9 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
 static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failure *failure) {
         const User *user = call->caller->user;
         const Request *request = &wish->request;
-        Details details = { 0 };
+        Details details = { .wanted_bytes = wish->plan.length, .wanted_count = 1 };
+        /* Of several requests at the same time each must count those before it, or a rule about the sum is none. */
+        uint64_t held = user->bytes + user->wanted_bytes, held_count = user->count + user->wanted_count;
 
         details_add(&details, "region", "%s", wish->region->name);
         details_add(&details, "provider", "%s", wish->region->provider->name);
@@ -69,9 +71,9 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
                 details_add(&details, "numa-node", "%d", wish->plan.numa_node);
         else
                 details_add(&details, "numa-node", "any");
-        details_add_fleeting(&details, "held", "%" PRIu64, user->bytes);
-        details_add_fleeting(&details, "held-mib", "%" PRIu64, (user->bytes + MIB - 1) / MIB);
-        details_add_fleeting(&details, "held-count", "%" PRIu64, user->count);
+        details_add_fleeting(&details, "held", "%" PRIu64, held);
+        details_add_fleeting(&details, "held-mib", "%" PRIu64, (held + MIB - 1) / MIB);
+        details_add_fleeting(&details, "held-count", "%" PRIu64, held_count);
         details_add(&details, "polkit.message", "Authentication is required to take %s of memory from region %s",
                     SIZE_TEXT(wish->plan.length), wish->region->name);
 
@@ -86,7 +88,7 @@ static int wish_admit(Call *call, const Wish *wish, Failure *failure) {
 
         r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
                           caller->n_groups, failure);
-        if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, caller->user))
+        if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, &wish->plan, caller->user, failure->refusal))
                 return call_wait_for_space(call, r, failure);
 
         return r < 0 ? r : CALL_DONE;
@@ -95,6 +97,7 @@ static int wish_admit(Call *call, const Wish *wish, Failure *failure) {
 static int do_allocate(Call *call, Failure *failure) {
         const Caller *caller = call->caller;
         Origin origin = { .user = caller->user, .pid = caller->pid, .unit = caller->unit };
+        MemoryReply *reply;
         Wish wish;
         int r;
 
@@ -111,10 +114,13 @@ static int do_allocate(Call *call, Failure *failure) {
                 return r;
 
         origin.decision = wish.request.persistent ? "org.daxbroker1.allocate-persistent: yes" : "org.daxbroker1.allocate: yes";
-        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, &origin, reply_with_memory,
-                              sd_bus_message_ref(call->message), failure);
+        reply = memory_reply_new(call, true);
+        if (!reply)
+                return -ENOMEM;
+        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, &origin, reply_with_memory, reply,
+                              failure);
         if (r < 0) {
-                sd_bus_message_unref(call->message);
+                memory_reply_free(reply);
                 return r;
         }
 

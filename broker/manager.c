@@ -27,6 +27,9 @@
 /* How long changes of a region are gathered before they are told. */
 #define ANNOUNCE_USEC (50 * UINT64_C(1000))
 
+/* No user has this uid, so nobody's jobs are in its way. */
+#define LANE_RELOAD ((uid_t) -1)
+
 /* Descriptors beside those of allocations: bus, log, timers, and what is in flight. */
 #define FDS_RESERVED 128
 /* A live allocation needs two, its memory and its lease; the third is for those that are on their way to a holder. */
@@ -79,13 +82,22 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
         return 0;
 }
 
-bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const User *user) {
-        const Allocation *twin = request->name ? manager_find_allocation_by_name(manager, request->name) : NULL;
+bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
+                         const User *user, Refusal refusal) {
+        const Allocation *twin;
 
-        if (twin)
-                return twin->state == ALLOCATION_REVOKING;
-
-        return region->ending > 0 || user->n_ending > 0;
+        switch (refusal) {
+        case REFUSAL_NameExists:
+                twin = manager_find_allocation_by_name(manager, request->name);
+                return twin && twin->state == ALLOCATION_REVOKING && !twin->end_late;
+        case REFUSAL_QuotaExceeded:
+                return user->n_ending > 0;
+        case REFUSAL_NoSpace:
+                return region->ending > 0 && region->used - region->ending <= region->size &&
+                       region->size - (region->used - region->ending) >= plan->length;
+        default:
+                return false;
+        }
 }
 
 static int on_settle(sd_event_source *source, void *userdata) {
@@ -204,7 +216,7 @@ static void reload_start(Manager *manager) {
                 waiter_add(&manager->waiting_for_reload, waiter);
         }
         manager->reload_job = (Job){ .work = reload_work, .done = reload_done };
-        worker_pool_submit(manager->pool, &manager->reload_job, getuid());
+        worker_pool_submit(manager->pool, &manager->reload_job, LANE_RELOAD);
 }
 
 void manager_reload(Manager *manager, Waiter *waiter) {

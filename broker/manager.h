@@ -63,7 +63,8 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
                   const User *user, const gid_t *groups, size_t n_groups, Failure *failure);
 
 /* Whether something that manager_admit() refused might be admitted when endings in progress are over. */
-bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const User *user);
+bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
+                         const User *user, Refusal refusal);
 
 /* To be called after anything that changes a region's account; what follows from it happens later, once. */
 void manager_settle(Manager *manager);

@@ -26,7 +26,7 @@
 
 typedef enum FieldType {
         FIELD_NAME,  /* as name_is_valid() says, or empty if optional */
-        FIELD_TEXT,  /* anything without control characters, or empty if optional */
+        FIELD_TEXT,  /* anything of printable ASCII, or empty if optional */
         FIELD_U32,
         FIELD_U64,
         FIELD_BOOL,
@@ -84,7 +84,7 @@ static void field_print(FILE *file, const struct Field *field, const void *sourc
         case FIELD_TEXT:
                 text = *(char *const *) source;
                 for (; text && *text; text++)
-                        fputc((unsigned char) *text < ' ' ? '?' : *text, file);
+                        fputc(*text < ' ' || *text > '~' ? '?' : *text, file);
                 break;
         case FIELD_U32:
                 fprintf(file, "%" PRIu32, *(const uint32_t *) source);
@@ -151,7 +151,7 @@ static int string_parse(const struct Field *field, const char *text, char **ret)
         if (field->type == FIELD_NAME && !name_is_valid(text))
                 return -EBADMSG;
         for (const char *c = text; *c; c++)
-                if ((unsigned char) *c < ' ')
+                if (*c < ' ' || *c > '~')
                         return -EBADMSG;
 
         *ret = strdup(text);

@@ -80,13 +80,20 @@ static int recover_orphans(Recovery *recovery) {
                         continue;
                 }
 
+                if (faccessat(recovery->manager->records_dir, stored->name, F_OK, 0) >= 0) {
+                        log_warning("the descriptor of allocation %s stays with the service manager, its record could not be used",
+                                    stored->name);
+                        continue;
+                }
+
                 orphan = calloc(1, sizeof(*orphan));
                 if (!orphan)
                         return -ENOMEM;
                 orphan->fd = TAKE_FD(stored->fd);
                 orphan->job = (Job){ .work = orphan_work, .done = orphan_done };
                 (void) snprintf(orphan->id, sizeof(orphan->id), "%s", stored->name);
-                worker_pool_submit(recovery->manager->pool, &orphan->job, getuid());
+                /* a lane for each, for nobody knows whose it was, and one may hang */
+                worker_pool_submit(recovery->manager->pool, &orphan->job, (uid_t) (UINT32_C(0x80000000) + recovery->n_orphans));
                 recovery->n_orphans++;
         }
 
@@ -177,8 +184,8 @@ static int recover_lease(Manager *manager, Allocation *allocation) {
         int writer, r;
 
         r = lease_recover(&allocation->lease, manager->leases_dir, allocation->id);
-        if (r >= 0)
-                return 0;
+        if (r != -ENOENT && r != -EBADMSG && r != -ELOOP && r != -EISDIR && r != -ENXIO)
+                return r; /* 0, or something that passes and must not cost a holder its lease */
 
         log_warning("the lease of allocation %s cannot be opened again: %s", allocation->id, strerror(-r));
         if (unlinkat(manager->leases_dir, allocation->id, 0) < 0)
@@ -214,56 +221,6 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
         allocation->state = ALLOCATION_DETACHED;
         recovery->n_detached++;
         return 0;
-}
-
-static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
-        const Provider *provider = provider_find(record->provider);
-        Manager *manager = recovery->manager;
-        Allocation *allocation;
-        Region *region;
-        int r;
-
-        if (!provider) {
-                log_error("allocation %s was made by provider '%s', which this broker does not have: left alone", id,
-                          record->provider);
-                safe_close(fd_store_find(recovery->store, id)); /* the service manager keeps its own */
-                return 0;
-        }
-        r = recover_region(manager, record->region, provider, &region);
-        if (r < 0)
-                return r;
-
-        r = allocation_from_record(manager, id, record, &allocation);
-        if (r < 0)
-                return r;
-        allocation->provider = provider;
-
-        r = recover_lease(manager, allocation);
-        if (r < 0) {
-                /* what the service manager keeps, it keeps for the next try */
-                allocation_free(allocation);
-                return r;
-        }
-
-        allocation->in_use = lease_has_holders(&allocation->lease);
-        r = recover_state(recovery, allocation);
-        if (r == -ESTALE) {
-                allocation_free(allocation);
-                remove_traces(manager, id);
-                recovery->n_gone++;
-                return 0;
-        }
-
-        if (allocation->name && manager_find_allocation_by_name(manager, allocation->name)) {
-                free(allocation->name);
-                free(allocation->reason);
-                allocation->name = NULL;
-                allocation->reason = strdup("its record has the name of another allocation");
-                allocation->state = ALLOCATION_QUARANTINED;
-                recovery->n_quarantined++;
-        }
-
-        return recover_link(recovery, allocation, region);
 }
 
 /* Nobody can tell whose it was, so nobody gets it; what there is of it stays until an admin frees it. */
@@ -302,6 +259,58 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         allocation->piece.alignment = allocation->piece.page_size = 1;
         (void) lease_recover(&allocation->lease, manager->leases_dir, id);
         recovery->n_quarantined++;
+        return recover_link(recovery, allocation, region);
+}
+
+static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
+        const Provider *provider = provider_find(record->provider);
+        Manager *manager = recovery->manager;
+        Allocation *allocation;
+        Region *region;
+        uint64_t sum;
+        int r;
+
+        if (!provider) {
+                log_error("allocation %s was made by provider '%s', which this broker does not have: left alone", id,
+                          record->provider);
+                return 0;
+        }
+        r = recover_region(manager, record->region, provider, &region);
+        if (r < 0)
+                return r;
+        if (__builtin_add_overflow(region->used, record->length, &sum))
+                return recover_unreadable(recovery, id, "with the others, its length is more than there can be");
+
+        r = allocation_from_record(manager, id, record, &allocation);
+        if (r < 0)
+                return r;
+        allocation->provider = provider;
+
+        r = recover_lease(manager, allocation);
+        if (r < 0) {
+                /* what the service manager keeps, it keeps for the next try */
+                allocation_free(allocation);
+                return r;
+        }
+
+        allocation->in_use = lease_has_holders(&allocation->lease);
+        r = recover_state(recovery, allocation);
+        if (r == -ESTALE) {
+                allocation_free(allocation);
+                remove_traces(manager, id);
+                recovery->n_gone++;
+                return 0;
+        }
+
+        if (allocation->name && manager_find_allocation_by_name(manager, allocation->name)) {
+                free(allocation->name);
+                free(allocation->reason);
+                allocation->name = NULL;
+                allocation->reason = strdup("its record has the name of another allocation");
+                allocation->state = ALLOCATION_QUARANTINED;
+                recovery->n_quarantined++;
+        }
+
         return recover_link(recovery, allocation, region);
 }
 

@@ -143,12 +143,15 @@ void reservation_take(Reservation *reservation, Region *region, uint64_t bytes) 
         region->changed = true;
 }
 
-void reservation_set_ending(Reservation *reservation) {
-        if (!reservation->region || reservation->ending)
+void reservation_set_ending(Reservation *reservation, bool ending) {
+        if (!reservation->region || reservation->ending == ending)
                 return;
 
-        reservation->ending = true;
-        reservation->region->ending += reservation->bytes;
+        reservation->ending = ending;
+        if (ending)
+                reservation->region->ending += reservation->bytes;
+        else
+                reservation->region->ending -= reservation->bytes;
 }
 
 void reservation_release(Reservation *reservation) {

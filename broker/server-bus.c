@@ -23,6 +23,65 @@ int server_add_slot(Server *server, sd_bus_slot *slot) {
         return 0;
 }
 
+/* dbus-daemon stops reading from a connection that has more than a certain number of descriptors (64) on their way to
+ * others, and one client that does not read its replies is enough for that: then nobody hears of us any more. So after
+ * descriptors were sent the bus is asked for a sign of life, on the same way. If there is none, a new connection is the
+ * cure, and ending is the way to get it: nothing is lost by a restart. */
+
+#define DOUBT_USEC (2 * UINT64_C(1000000))
+#define REASSURANCE_USEC (5 * UINT64_C(1000000))
+
+static int on_reassurance(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Server *server = userdata;
+        const Caller *caller, *next, *most = NULL;
+
+        (void) ret_error;
+        server->reassurance = sd_bus_slot_unref(server->reassurance);
+        if (!sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY))
+                return 0; /* whatever it says, it has read what we said */
+
+        HASH_ITER(hh, server->callers, caller, next)
+                if (caller->user && (!most || caller->n_sent > most->n_sent))
+                        most = caller;
+        log_error("the bus has stopped to take our messages; somebody does not read the descriptors he asked for%s%s",
+                  most ? ", most of them went to " : "", most ? most->name : "");
+        if (most)
+                log_error("%s is user %u, unit %s, and was sent %u times", most->name, (unsigned) most->user->uid,
+                          most->unit ? most->unit : "unknown", most->n_sent);
+        return sd_event_exit(server->manager->event, EXIT_FAILURE);
+}
+
+static int on_doubt(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *server = userdata;
+        sd_bus_message *m = NULL;
+        int r;
+
+        (void) source;
+        (void) usec;
+        if (server->reassurance)
+                return 0;
+
+        r = sd_bus_message_new_method_call(server->bus, &m, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                           "org.freedesktop.DBus", "GetId");
+        if (r >= 0)
+                r = sd_bus_call_async(server->bus, &server->reassurance, m, on_reassurance, server, REASSURANCE_USEC);
+        sd_bus_message_unref(m);
+        if (r < 0)
+                log_warning("cannot ask the bus for a sign of life: %s", strerror(-r));
+        return 0;
+}
+
+void server_doubt(Server *server) {
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(server->doubt, &enabled);
+        if (enabled != SD_EVENT_OFF || server->stopping)
+                return;
+
+        (void) sd_event_source_set_time_relative(server->doubt, DOUBT_USEC);
+        (void) sd_event_source_set_enabled(server->doubt, SD_EVENT_ONESHOT);
+}
+
 static void on_allocation_added(Allocation *allocation, void *userdata) {
         Server *server = userdata;
         char path[ALLOCATION_PATH_MAX];
@@ -137,6 +196,9 @@ int server_new(Manager *manager, Server **ret) {
         r = server_connect(server);
         if (r < 0)
                 goto fail;
+        r = sd_event_add_time_relative(manager->event, &server->doubt, CLOCK_MONOTONIC, DOUBT_USEC, 0, on_doubt, server);
+        if (r < 0)
+                goto fail;
         r = callers_watch(server);
         if (r >= 0)
                 r = server_add_objects(server);
@@ -166,7 +228,11 @@ Server *server_free(Server *server) {
                 return NULL;
 
         server->manager->observer = NULL;
+        server->stopping = true;
         callers_free(server);
+        authority_done(&server->authority);
+        sd_event_source_disable_unref(server->doubt);
+        sd_bus_slot_unref(server->reassurance);
         for (unsigned i = 0; i < server->n_slots; i++)
                 sd_bus_slot_unref(server->slots[i]);
         sd_bus_flush_close_unref(server->bus);

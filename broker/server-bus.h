@@ -11,6 +11,13 @@
 #include "caller.h"
 #include "manager.h"
 
+/* Refusals that were to be logged lately, see call-bus.c. */
+#define REFUSAL_COUNTS 64
+typedef struct RefusalCount {
+        uint64_t since; /* CLOCK_MONOTONIC, microseconds */
+        unsigned n;
+} RefusalCount;
+
 struct Server {
         sd_bus *bus;
         Manager *manager;
@@ -18,6 +25,10 @@ struct Server {
         Caller *callers;
         Call *calls; /* those that wait */
         Authority authority;
+        bool stopping;             /* nothing new is begun */
+        sd_event_source *doubt;    /* runs after descriptors were sent, until the bus has shown that it still listens */
+        sd_bus_slot *reassurance;
+        RefusalCount refusals[REFUSAL_COUNTS];
         sd_bus_slot *slots[8];
         unsigned n_slots;
 
@@ -39,6 +50,9 @@ int server_add_regions(Server *server);
 int server_add_allocations(Server *server);
 int server_add_slot(Server *server, sd_bus_slot *slot);
 
+/* To be called when descriptors were sent: makes sure, a little later, that the bus still takes what we say. */
+void server_doubt(Server *server);
+
 /* Appends the properties of an object as a{sv}, for the lists. */
 int append_properties(Server *server, sd_bus_message *reply, const char *path, const char *interface,
                       const sd_bus_vtable *vtable);
@@ -56,6 +70,11 @@ Allocation *allocation_from_path(const Server *server, const char *path);
 bool allocation_is_visible(const Allocation *allocation, const Caller *caller);
 void call_set_about(Call *call, const Allocation *allocation);
 int allocation_open_for(Call *call, Allocation *allocation, Failure *failure);
+
+/* Who hears of an allocation that is being made or opened; userdata of reply_with_memory(). NULL if out of memory. */
+typedef struct MemoryReply MemoryReply;
+MemoryReply *memory_reply_new(Call *call, bool created);
+MemoryReply *memory_reply_free(MemoryReply *reply);
 void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata);
 
 /* visibility-bus.c: decides what the sender of each message may see, before the message is processed. */

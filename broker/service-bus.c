@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The order of things at start: privileges, log, configuration, regions, what an earlier broker handed out, the bus, the
- * system call filter, and only then "ready". At the end the reverse; nothing is revoked by it, the next broker goes on. */
+/* The order of things at start: privileges, log, configuration, regions, the name on the bus, what an earlier broker handed
+ * out, the system call filter, and only then "ready". At the end the reverse; nothing is revoked by it, the next broker goes on. */
 
 #include <errno.h>
 #include <signal.h>
@@ -109,10 +109,12 @@ static int service_start(Service *service) {
                 config_free(config);
                 return r;
         }
-        r = recovery_run(service->manager);
+        /* The name first: a second broker, started by mistake, must not take the first one's records for leftovers. Calls
+         * wait in the connection until the loop runs. */
+        r = server_new(service->manager, &service->server);
         if (r < 0)
                 return r;
-        r = server_new(service->manager, &service->server);
+        r = recovery_run(service->manager);
         if (r < 0)
                 return r;
         r = sandbox_filter(service->manager->config->filter);

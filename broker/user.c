@@ -116,12 +116,15 @@ void charge_take(Charge *charge, User *user, uint64_t bytes) {
         user->count++;
 }
 
-void charge_set_ending(Charge *charge) {
-        if (!charge->user || charge->ending)
+void charge_set_ending(Charge *charge, bool ending) {
+        if (!charge->user || charge->ending == ending)
                 return;
 
-        charge->ending = true;
-        charge->user->n_ending++;
+        charge->ending = ending;
+        if (ending)
+                charge->user->n_ending++;
+        else
+                charge->user->n_ending--;
 }
 
 void charge_release(Charge *charge) {

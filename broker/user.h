@@ -19,6 +19,7 @@ typedef struct User {
         uint64_t n_ending;     /* of count */
         uint64_t n_pending;    /* calls that wait for an answer */
         unsigned n_questions[2], n_asked[2]; /* of them to polkit, see authorize.c */
+        uint64_t wanted_bytes, wanted_count; /* what these are about */
         UT_hash_handle hh;
 } User;
 
@@ -45,5 +46,5 @@ int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, s
 
 /* Takes the share, whether there is room or not. */
 void charge_take(Charge *charge, User *user, uint64_t bytes);
-void charge_set_ending(Charge *charge);
+void charge_set_ending(Charge *charge, bool ending);
 void charge_release(Charge *charge);

@@ -84,8 +84,10 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
             strncmp(path, DAXBROKER_ROOT_PATH, strlen(DAXBROKER_ROOT_PATH)) != 0)
                 return 0;
 
-        if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") ||
-            sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Introspectable", "Introspect"))
+        if ((strcmp(path, DAXBROKER_ROOT_PATH) == 0 &&
+             sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")) ||
+            (strcmp(path, DAXBROKER_ALLOCATION_PATH) == 0 &&
+             sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Introspectable", "Introspect")))
                 return call_run(server, message, judge_listing);
 
         if (strncmp(path, DAXBROKER_ALLOCATION_PATH "/", strlen(DAXBROKER_ALLOCATION_PATH "/")) != 0)

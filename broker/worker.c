@@ -160,7 +160,7 @@ static int pool_add_thread(WorkerPool *pool) {
         if (r != 0)
                 return -r;
         (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        (void) pthread_attr_setstacksize(&attributes, 256 * 1024);
+        (void) pthread_attr_setstacksize(&attributes, 1024 * 1024); /* name services want some */
         r = pthread_create(&thread, &attributes, worker_thread, pool);
         (void) pthread_attr_destroy(&attributes);
         if (r != 0)

@@ -102,7 +102,7 @@ static void test_round_trip(void) {
         g_clear_pointer(&record.handle, g_free);
         assert_round_trip(&record);
 
-        record.unit = g_strdup("a=b=c complete=yes \xc3\xa4");
+        record.unit = g_strdup("a=b=c complete=yes");
         record.handle = g_strdup("=");
         record.owner = record.group = record.pid = UINT32_MAX;
         record.created = UINT64_MAX;
@@ -303,6 +303,7 @@ static void test_values(void) {
                 { "created", "99999999999999999999999999" },
                 { "unit", "a\tb" },
                 { "handle", "\x1b[2J" },
+                { "unit", "\xff\xfe" },
                 { "unit", "a\r" },
                 { "complete", "no" },
                 { "complete", "" },

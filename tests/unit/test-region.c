@@ -122,8 +122,8 @@ static void test_account(void) {
         g_assert_nonnull(strstr(failure.text, "256 KiB free of 1 MiB, 262145 bytes were asked for"));
 
         /* Ending is not free yet. */
-        reservation_set_ending(&a);
-        reservation_set_ending(&a);
+        reservation_set_ending(&a, true);
+        reservation_set_ending(&a, true);
         g_assert_cmpuint(region->ending, ==, MIB / 2);
         g_assert_cmpuint(region_available(region), ==, MIB / 4);
 
@@ -133,7 +133,7 @@ static void test_account(void) {
         g_assert_cmpuint(region->ending, ==, 0);
         g_assert_cmpuint(region->used, ==, MIB / 4);
         reservation_release(&a);
-        reservation_set_ending(&a);
+        reservation_set_ending(&a, true);
         g_assert_cmpuint(region->used, ==, MIB / 4);
         g_assert_cmpuint(region->ending, ==, 0);
         g_assert_cmpuint(region->n_reservations, ==, 1);

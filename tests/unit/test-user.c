@@ -56,8 +56,8 @@ static void test_charges(void) {
         user_unref(user);
         g_assert_true(table.users == user);
 
-        charge_set_ending(&a);
-        charge_set_ending(&a);
+        charge_set_ending(&a, true);
+        charge_set_ending(&a, true);
         g_assert_cmpuint(user->n_ending, ==, 1);
         g_assert_cmpuint(user->bytes, ==, 100);
         charge_release(&a);
@@ -68,7 +68,7 @@ static void test_charges(void) {
 
         /* Once only. */
         charge_release(&a);
-        charge_set_ending(&a);
+        charge_set_ending(&a, true);
         g_assert_cmpuint(user->count, ==, 1);
         g_assert_cmpuint(user->n_ending, ==, 0);
 
@@ -77,7 +77,7 @@ static void test_charges(void) {
 
         /* Nothing was ever charged. */
         charge_release(&b);
-        charge_set_ending(&b);
+        charge_set_ending(&b, true);
 }
 
 static void test_reuse(void) {
@@ -89,7 +89,7 @@ static void test_reuse(void) {
 
                 g_assert_cmpint(user_get(&table, 7, &user), ==, 0);
                 charge_take(&charge, user, i);
-                charge_set_ending(&charge);
+                charge_set_ending(&charge, true);
                 user_unref(user);
                 charge_release(&charge);
                 g_assert_null(table.users);
@@ -111,7 +111,7 @@ static void test_many(void) {
                         bytes[charge->user->uid] -= charge->bytes;
                         count[charge->user->uid]--;
                         if (g_rand_boolean(random))
-                                charge_set_ending(charge);
+                                charge_set_ending(charge, true);
                         charge_release(charge);
                 } else {
                         uint64_t size = g_rand_int(random);
