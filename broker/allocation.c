@@ -236,7 +236,7 @@ static void operation_finish(Allocation *allocation, int r) {
         Operation *operation = &allocation->operation;
         int memory = TAKE_FD(operation->memory), lease = TAKE_FD(operation->lease);
 
-        operation->running = false;
+        /* who hears of it may end it, which then begins below */
         if (operation->completion)
                 completions_run(&operation->completion, allocation, r, &operation->failure, memory, lease);
         else {
@@ -244,6 +244,7 @@ static void operation_finish(Allocation *allocation, int r) {
                 safe_close(lease);
         }
 
+        operation->running = false;
         if (allocation->end_cause)
                 allocation_revoke(allocation);
         else

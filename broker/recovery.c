@@ -184,8 +184,8 @@ static int recover_lease(Manager *manager, Allocation *allocation) {
         int writer, r;
 
         r = lease_recover(&allocation->lease, manager->leases_dir, allocation->id);
-        if (r != -ENOENT && r != -EBADMSG && r != -ELOOP && r != -EISDIR && r != -ENXIO)
-                return r; /* 0, or something that passes and must not cost a holder its lease */
+        if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EINTR || r == -EIO)
+                return r; /* good, or something that may pass and must not cost a holder its lease */
 
         log_warning("the lease of allocation %s cannot be opened again: %s", allocation->id, strerror(-r));
         if (unlinkat(manager->leases_dir, allocation->id, 0) < 0)
