@@ -171,12 +171,13 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
 }
 
 static int on_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        const char *sender = sd_bus_message_get_sender(m), *name;
         Server *server = userdata;
-        const char *name;
         Caller *caller;
 
         (void) ret_error;
-        if (sd_bus_message_read(m, "s", &name) < 0)
+        /* anybody may send signals, and sd-bus does not compare the sender with a well-known name */
+        if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0 || sd_bus_message_read(m, "s", &name) < 0)
                 return 0;
 
         HASH_FIND_STR(server->callers, name, caller);
