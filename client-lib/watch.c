@@ -50,11 +50,15 @@ static int watch_set_owner(daxbroker_client *client, const char *owner) {
 }
 
 static int watch_on_owner(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-        const char *name, *old, *new;
+        const char *sender = sd_bus_message_get_sender(message), *name, *old, *new;
         daxbroker_client *client = userdata;
         int r;
 
         (void) ret_error;
+
+        /* anybody may send signals, and sd-bus does not compare the sender with a well-known name */
+        if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0)
+                return 0;
 
         r = sd_bus_message_read(message, "sss", &name, &old, &new);
         if (r <= 0)
