@@ -6,7 +6,8 @@
  * sealed against growing (a holder cannot take more than its share) and against further seals, but not against shrinking:
  * truncating it to nothing is how it is revoked. That gives SIGBUS in every mapping and frees the pages; growing it again
  * is impossible even for us, so a revoked memfd is finished. Pages that somebody still references are freed by the kernel
- * when the reference goes; nobody else gets them before.
+ * when the reference goes; nobody else gets them before. (hugetlbfs has a gap: there a writable mapping beyond the end
+ * makes the file longer in spite of the seal, with pages fresh from the pool. SECURITY.md says what that means.)
  *
  * Alignments of 2 MiB and more, and page sizes that were demanded, get hugetlb pages where there are free ones. They are
  * allocated at once: a shortage is an error now and not a SIGBUS later. Without them it is plain shared memory, which the
