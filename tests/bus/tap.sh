@@ -60,8 +60,8 @@ finish() {
 has_ended() {
     local state
 
-    state=$(ps -o stat= -p "$1") || return 0
-    [[ $state == Z* ]]
+    state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null) || return 0
+    [ -z "$state" ] || [[ $state == [ZX]* ]]
 }
 
 # wait_for N COMMAND…: until it succeeds, for at most N tenths of a second
