@@ -146,7 +146,8 @@ static int do_check(Call *call, Failure *failure) {
         return r < 0 ? r : CALL_DONE;
 }
 
-static int do_open(Call *call, Failure *failure) {
+/* Reads a name and finds the allocation it names: 0, or a refusal. */
+static int call_named_allocation(Call *call, Allocation **ret, Failure *failure) {
         Allocation *allocation;
         const char *name;
         int r;
@@ -162,25 +163,26 @@ static int do_open(Call *call, Failure *failure) {
         if (!allocation)
                 return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
 
-        return allocation_open_for(call, allocation, failure);
+        *ret = allocation;
+        return 0;
+}
+
+static int do_open(Call *call, Failure *failure) {
+        Allocation *allocation = NULL;
+        int r;
+
+        r = call_named_allocation(call, &allocation, failure);
+        return r < 0 ? r : allocation_open_for(call, allocation, failure);
 }
 
 static int do_get_allocation(Call *call, Failure *failure) {
         char path[ALLOCATION_PATH_MAX];
-        Allocation *allocation;
-        const char *name;
+        Allocation *allocation = NULL;
         int r;
 
-        r = sd_bus_message_read(call->message, "s", &name);
+        r = call_named_allocation(call, &allocation, failure);
         if (r < 0)
                 return r;
-        r = name_validate(name, failure);
-        if (r < 0)
-                return r;
-
-        allocation = manager_find_allocation_by_name(call->server->manager, name);
-        if (!allocation)
-                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
         if (allocation->state == ALLOCATION_CARVING)
                 return call_wait(call, &allocation->waiters, failure);
         call_set_about(call, allocation);
