@@ -146,43 +146,39 @@ static int do_check(Call *call, Failure *failure) {
         return r < 0 ? r : CALL_DONE;
 }
 
-/* Reads a name and finds the allocation it names: 0, or a refusal. */
-static int call_named_allocation(Call *call, Allocation **ret, Failure *failure) {
+/* Reads a name and finds the allocation it names; NULL, and the refusal, if there is none. */
+static Allocation *call_named_allocation(Call *call, Failure *failure) {
         Allocation *allocation;
         const char *name;
         int r;
 
         r = sd_bus_message_read(call->message, "s", &name);
-        if (r < 0)
-                return r;
-        r = name_validate(name, failure);
-        if (r < 0)
-                return r;
+        if (r < 0) {
+                (void) failure_set_errno(failure, r, "the call cannot be read");
+                return NULL;
+        }
+        if (name_validate(name, failure) < 0)
+                return NULL;
 
         allocation = manager_find_allocation_by_name(call->server->manager, name);
         if (!allocation)
-                return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
-
-        *ret = allocation;
-        return 0;
+                (void) failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
+        return allocation;
 }
 
 static int do_open(Call *call, Failure *failure) {
-        Allocation *allocation = NULL;
-        int r;
+        Allocation *allocation = call_named_allocation(call, failure);
 
-        r = call_named_allocation(call, &allocation, failure);
-        return r < 0 ? r : allocation_open_for(call, allocation, failure);
+        return allocation ? allocation_open_for(call, allocation, failure) : -ENOENT;
 }
 
 static int do_get_allocation(Call *call, Failure *failure) {
+        Allocation *allocation = call_named_allocation(call, failure);
         char path[ALLOCATION_PATH_MAX];
-        Allocation *allocation = NULL;
         int r;
 
-        r = call_named_allocation(call, &allocation, failure);
-        if (r < 0)
-                return r;
+        if (!allocation)
+                return -ENOENT;
         if (allocation->state == ALLOCATION_CARVING)
                 return call_wait(call, &allocation->waiters, failure);
         call_set_about(call, allocation);
