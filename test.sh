@@ -11,6 +11,13 @@
 
 set -uo pipefail
 umask 022
+
+# Tests send signals; who started us, such as nohup or a shell's background job, may have had some ignored.
+if [ -z "${DAXBROKER_TEST_SIGNALS-}" ]; then
+    export DAXBROKER_TEST_SIGNALS=default
+    exec env --default-signal=HUP,INT,QUIT,TERM,PIPE "${BASH_SOURCE[0]}" "$@"
+fi
+
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
 
 # Memory errors and undefined behaviour must not end in a log line.

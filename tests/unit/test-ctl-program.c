@@ -139,6 +139,12 @@ static void test_ignored_sigchld(void) {
 }
 
 int main(int argc, char *argv[]) {
+        static const int signals[] = { SIGHUP, SIGINT, SIGTERM };
+
+        /* who started us may have had some ignored, and programs inherit that */
+        for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
+                signal(signals[i], SIG_DFL);
+
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/ctl/program/exit-status", test_exit_status);
         g_test_add_func("/ctl/program/inheritance", test_inheritance);
