@@ -409,7 +409,6 @@ static int64_t do_exit_handlers(UserCall *call) {
 }
 
 static char *inherited_fds(void) {
-        g_autoptr(GError) error = NULL;
         const char *argv[] = { "/bin/sh", "-c", "exec ls /proc/self/fd", NULL };
         g_autofree char *output = NULL;
         int pipes[2], status;
