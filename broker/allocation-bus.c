@@ -176,7 +176,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
                 decision = "org.daxbroker1.open-other: yes";
         }
 
-        if (allocation_is_busy(allocation))
+        if (allocation_is_busy(allocation) && allocation->state != ALLOCATION_REVOKING)
                 return call_wait(call, &allocation->waiters, failure);
         if (allocation->state != ALLOCATION_LIVE)
                 return refuse_state(allocation, failure);
@@ -260,7 +260,7 @@ static int do_set_mode(Call *call, Failure *failure) {
                         return r;
         }
 
-        if (allocation_is_busy(allocation))
+        if (allocation_is_busy(allocation) && allocation->state != ALLOCATION_REVOKING)
                 return call_wait(call, &allocation->waiters, failure);
         if (allocation->state != ALLOCATION_LIVE && allocation->state != ALLOCATION_DETACHED)
                 return refuse_state(allocation, failure);

@@ -269,6 +269,7 @@ static int allocation_write_record(const Allocation *allocation, uint32_t mode) 
                 .page_size = allocation->piece.page_size,
                 .created = allocation->created,
                 .persistent = allocation->persistent,
+                .ending = allocation->end_late,
         };
 
         return record_write(allocation->manager->records_dir, allocation->id, &record);
@@ -556,6 +557,8 @@ static void revoke_done(Job *job, int r) {
         }
 
         lease_end(&allocation->lease);
+        if (allocation->end_late) /* it may have been written when revoke_work() had removed it */
+                (void) record_remove(manager->records_dir, allocation->id);
         allocation_log_end(allocation);
         if (manager->observer)
                 manager->observer->allocation_removed(allocation, manager->observer->userdata);
@@ -578,8 +581,10 @@ static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata
                         "a holder keeps the kernel from revoking %s; it ends, and is charged until then, when that is over",
                         allocation->id);
         log_warning("allocation %s: revoking it takes longer than RevokeTimeoutSec= allows, still trying", allocation->id);
-        /* nobody should wait for these bytes any more */
+        /* nobody should wait for these bytes any more, and no later broker take it for alive */
         allocation->end_late = true;
+        if (allocation_write_record(allocation, allocation->mode) < 0)
+                log_warning("cannot note that allocation %s is ending", allocation->id);
         reservation_set_ending(&allocation->reservation, false);
         charge_set_ending(&allocation->charge, false);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);

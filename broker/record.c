@@ -53,6 +53,7 @@ static const struct Field {
         { "unit", FIELD_TEXT, offsetof(Record, unit), true },
         { "pid", FIELD_U32, offsetof(Record, pid), false },
         { "handle", FIELD_TEXT, offsetof(Record, handle), true },
+        { "ending", FIELD_BOOL, offsetof(Record, ending), false },
 };
 
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))

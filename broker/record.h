@@ -18,6 +18,7 @@ typedef struct Record {
         uint32_t owner, group, mode, pid;
         uint64_t offset, length, alignment, page_size, created;
         bool persistent;
+        bool ending; /* somebody was told that it ends as soon as its holders let the kernel revoke it */
 } Record;
 
 /* Writes the record of this id below dir_fd in one step: after a crash or an error the old one is there, or the new one.

@@ -311,7 +311,10 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 recovery->n_quarantined++;
         }
 
-        return recover_link(recovery, allocation, region);
+        r = recover_link(recovery, allocation, region);
+        if (r >= 0 && record->ending && allocation->state == ALLOCATION_LIVE)
+                r = allocation_end(allocation, "it was ending when the broker stopped", NULL, NULL, NULL);
+        return r;
 }
 
 static int recover_record(Recovery *recovery, const char *id) {

@@ -65,6 +65,7 @@ static void assert_same(const Record *a, const Record *b) {
         g_assert_cmpuint(a->page_size, ==, b->page_size);
         g_assert_cmpuint(a->created, ==, b->created);
         g_assert_cmpint(a->persistent, ==, b->persistent);
+        g_assert_cmpint(a->ending, ==, b->ending);
 }
 
 /* Refused, with a reason, and nothing written to the result. */
@@ -108,6 +109,7 @@ static void test_round_trip(void) {
         record.created = UINT64_MAX;
         record.mode = 0666;
         record.persistent = false;
+        record.ending = true;
         record.offset = 1;
         record.length = INT64_MAX - 1;
         record.alignment = DAXBROKER_ALIGNMENT_MAX;
@@ -184,7 +186,7 @@ static void test_lines(void) {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         guint n = g_strv_length(lines) - 1; /* the last one is what follows the last line break */
 
-        g_assert_cmpuint(n, ==, 17);
+        g_assert_cmpuint(n, ==, 18);
         for (guint i = 0; i < n; i++) {
                 g_autoptr(GStrvBuilder) missing = g_strv_builder_new(), doubled = g_strv_builder_new();
                 g_auto(GStrv) without = NULL, twice = NULL;
@@ -300,6 +302,8 @@ static void test_values(void) {
                 { "persistent", "1" },
                 { "persistent", "Yes" },
                 { "persistent", "yess" },
+                { "ending", "" },
+                { "ending", "maybe" },
                 { "created", "99999999999999999999999999" },
                 { "unit", "a\tb" },
                 { "handle", "\x1b[2J" },
