@@ -17,10 +17,10 @@
 #include "polkit.h"
 #include "world.h"
 
-#define CONFIGURATION                                                                                                  \
-        "[Broker]\n"                                                                                                   \
-        "PolkitTimeoutSec=60\n"                                                                                        \
-        "[Region dram]\n"                                                                                              \
+#define CONFIGURATION                                                                                \
+        "[Broker]\n"                                                                                 \
+        "PolkitTimeoutSec=60\n"                                                                      \
+        "[Region dram]\n"                                                                            \
         "Size=256M\n"
 
 /* ---- A loop -------------------------------------------------------------------------------------------------------- */
@@ -92,8 +92,8 @@ static void on_answer(daxbroker_allocation *allocation, int error, const char *m
         answers->allocation = allocation;
 }
 
-static void ask(daxbroker_client *client, uint64_t size, const char *name, daxbroker_allocation_callback callback,
-                void *userdata) {
+static void ask(daxbroker_client *client, uint64_t size, const char *name,
+                daxbroker_allocation_callback callback, void *userdata) {
         daxbroker_request *request = request_make(size, 1, name);
 
         assert_works(daxbroker_allocate_async(client, request, callback, userdata));
@@ -130,7 +130,8 @@ static int64_t do_open(UserCall *call) {
 
         assert_works(daxbroker_open_async(client, "opened", DAXBROKER_READ_ONLY, on_answer, &answers));
         run_until(client, answers.n == 2);
-        g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(answers.allocation), F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+        g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(answers.allocation), F_GETFL) & O_ACCMODE, ==,
+                        O_RDONLY);
         g_assert_true(is_filled(allocation_address(answers.allocation), 7, MIB));
         g_assert_cmpuint(answers.n_failed, ==, 0);
         daxbroker_allocation_close(answers.allocation);
@@ -159,7 +160,8 @@ static int64_t do_refusals(UserCall *call) {
         g_assert_cmpuint(answers.n_failed, ==, 2);
 
         /* what makes no sense is said at once, and owes no callback */
-        assert_fails(daxbroker_allocate_async(NULL, request, on_answer, &answers), EINVAL, "client of one's own");
+        assert_fails(daxbroker_allocate_async(NULL, request, on_answer, &answers), EINVAL,
+                     "client of one's own");
         assert_fails(daxbroker_allocate_async(client, NULL, on_answer, &answers), EINVAL, "no request");
         assert_fails(daxbroker_allocate_async(client, request, NULL, &answers), EINVAL, "callback");
         assert_fails(daxbroker_open_async(NULL, "x", 0, on_answer, &answers), EINVAL, "client of one's own");
@@ -214,7 +216,8 @@ typedef struct Chain {
 } Chain;
 
 /* Everything is allowed, except to process. */
-static void on_answer_go_on(daxbroker_allocation *allocation, int error, const char *message, void *userdata) {
+static void on_answer_go_on(daxbroker_allocation *allocation, int error, const char *message,
+                            void *userdata) {
         Chain *chain = userdata;
         daxbroker_list *list;
 
@@ -242,7 +245,8 @@ static int64_t do_chain(UserCall *call) {
         return 0;
 }
 
-static void on_answer_free_client(daxbroker_allocation *allocation, int error, const char *message, void *userdata) {
+static void on_answer_free_client(daxbroker_allocation *allocation, int error, const char *message,
+                                  void *userdata) {
         Chain *chain = userdata;
 
         (void) message;
@@ -443,7 +447,8 @@ static int64_t do_find_no_bus(UserCall *call) {
 
         (void) call;
         g_assert_cmpint(setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere", 1), ==, 0);
-        assert_fails(daxbroker_allocate_async(client, request, on_answer, &answers), EHOSTDOWN, "cannot connect to the system bus");
+        assert_fails(daxbroker_allocate_async(client, request, on_answer, &answers), EHOSTDOWN,
+                     "cannot connect to the system bus");
         assert_fails(daxbroker_watch(client, (daxbroker_watch_callback) NULL, NULL), EINVAL, "no callback");
         g_assert_cmpint(setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1), ==, 0);
         ask(client, MIB, NULL, on_answer, &answers);
@@ -468,7 +473,8 @@ static void on_event(const char *event, const char *object, const char *properti
 }
 
 static bool has_seen(const char *event, const char *object, const char *properties) {
-        g_autofree char *line = g_strdup_printf("%s %s%s%s\n", event, object, *properties ? " " : "", properties);
+        g_autofree char *line =
+                        g_strdup_printf("%s %s%s%s\n", event, object, *properties ? " " : "", properties);
 
         return strstr(seen->str, line);
 }
@@ -592,10 +598,14 @@ static int64_t do_forge(UserCall *call) {
         sd_bus_message *m;
 
         for (unsigned i = 0; i < 2; i++) {
-                g_assert_cmpint(sd_bus_message_new_signal(bus, &m, "/org/daxbroker1", "org.freedesktop.DBus.ObjectManager",
-                                                          "InterfacesRemoved"), >=, 0);
-                g_assert_cmpint(sd_bus_message_append(m, "oas", object, 1, "org.daxbroker1.Allocation"), >=, 0);
-                g_assert_cmpint(i == 0 ? sd_bus_send(bus, m, NULL) : sd_bus_send_to(bus, m, victim, NULL), >=, 0);
+                g_assert_cmpint(sd_bus_message_new_signal(bus, &m, "/org/daxbroker1",
+                                                          "org.freedesktop.DBus.ObjectManager",
+                                                          "InterfacesRemoved"),
+                                >=, 0);
+                g_assert_cmpint(sd_bus_message_append(m, "oas", object, 1, "org.daxbroker1.Allocation"), >=,
+                                0);
+                g_assert_cmpint(i == 0 ? sd_bus_send(bus, m, NULL) : sd_bus_send_to(bus, m, victim, NULL),
+                                >=, 0);
                 sd_bus_message_unref(m);
         }
         return sd_bus_flush(bus) < 0;
@@ -606,8 +616,9 @@ static int64_t do_tell_names(UserCall *call) {
         g_autoptr(GString) names = g_string_new(NULL);
         const char *name;
 
-        g_assert_cmpint(sd_bus_call_method(user_bus(), "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ListNames", NULL,
-                                           &reply, ""), >=, 0);
+        g_assert_cmpint(sd_bus_call_method(user_bus(), "org.freedesktop.DBus", "/", "org.freedesktop.DBus",
+                                           "ListNames", NULL, &reply, ""),
+                        >=, 0);
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "s"), >, 0);
         while (sd_bus_message_read(reply, "s", &name) > 0)
                 if (*name == ':')
@@ -636,7 +647,8 @@ static void test_watch_forged(Scene *scene, const void *unused) {
         lines = g_strsplit(names, "\n", -1);
         for (char **name = lines; *name; name++)
                 if (**name != '\0')
-                        g_assert_cmpint(user_call(scene->carol, do_forge, *name, strlen(*name) + 1, NULL, 0), ==, 0);
+                        g_assert_cmpint(user_call(scene->carol, do_forge, *name, strlen(*name) + 1, NULL, 0),
+                                        ==, 0);
         make_events(scene->alice, object);
         see_events(scene->bob, object);
         as(scene->bob, do_see_no_forgery);

@@ -14,15 +14,16 @@
 #include "names.h"
 #include "world.h"
 
-#define CONFIGURATION                                                                                                  \
-        "[Region dram]\n"                                                                                              \
+#define CONFIGURATION                                                                                \
+        "[Region dram]\n"                                                                            \
         "Size=256M\n"
 
 /* ---- Allocations --------------------------------------------------------------------------------------------------- */
 
 static int64_t do_handle(UserCall *call) {
         daxbroker_allocation *allocation = allocation_make(NULL, 4 * MIB, NULL);
-        int fd = daxbroker_allocation_get_fd(allocation), lease = daxbroker_allocation_get_lease_fd(allocation);
+        int fd = daxbroker_allocation_get_fd(allocation),
+            lease = daxbroker_allocation_get_lease_fd(allocation);
         struct stat status;
         uint64_t page_size;
         uint8_t *address;
@@ -172,7 +173,8 @@ static void test_strangers(Scene *scene, const void *unused) {
 
 /* By name, by object, by the last part of it; a second time, there is nothing to end. */
 static int64_t do_end(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *other = allocation_make(NULL, MIB, "named");
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL),
+                             *other = allocation_make(NULL, MIB, "named");
         const char *object = daxbroker_allocation_get_object(allocation), *id = strrchr(object, '/') + 1;
         uint8_t *address = allocation_address(allocation);
         daxbroker_info *info;
@@ -197,8 +199,10 @@ static int64_t do_end(UserCall *call) {
         daxbroker_allocation_close(other);
 
         assert_fails(daxbroker_end_allocation(NULL, NULL), EINVAL, "no allocation");
-        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/region/dram"), ENOENT, "not the object of an allocation");
-        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/allocation/"), ENOENT, "not the object of an allocation");
+        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/region/dram"), ENOENT,
+                     "not the object of an allocation");
+        assert_fails(daxbroker_end_allocation(NULL, "/org/daxbroker1/allocation/"), ENOENT,
+                     "not the object of an allocation");
         return 0;
 }
 
@@ -229,7 +233,8 @@ TEST_AS(alice, name_like_id)
 static int64_t do_adopt_fds(UserCall *call) {
         daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted, *part;
         uint8_t *address = allocation_address(allocation), *again;
-        int memory = dup(daxbroker_allocation_get_fd(allocation)), lease = dup(daxbroker_allocation_get_lease_fd(allocation));
+        int memory = dup(daxbroker_allocation_get_fd(allocation)),
+            lease = dup(daxbroker_allocation_get_lease_fd(allocation));
         int more = dup(memory);
 
         (void) call;
@@ -269,7 +274,8 @@ static int64_t do_adopt_fds(UserCall *call) {
 }
 
 static void set_variables(const char *memory, const char *lease, const char *offset, const char *length) {
-        const char *const names[] = { "DAXBROKER_FD", "DAXBROKER_LEASE_FD", "DAXBROKER_OFFSET", "DAXBROKER_LENGTH" };
+        const char *const names[] = { "DAXBROKER_FD", "DAXBROKER_LEASE_FD", "DAXBROKER_OFFSET",
+                                      "DAXBROKER_LENGTH" };
         const char *const values[] = { memory, lease, offset, length };
 
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
@@ -278,10 +284,12 @@ static void set_variables(const char *memory, const char *lease, const char *off
 
 static int64_t do_adopt_environment(UserCall *call) {
         daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted;
-        int fd = dup(daxbroker_allocation_get_fd(allocation)), other = dup(daxbroker_allocation_get_lease_fd(allocation));
+        int fd = dup(daxbroker_allocation_get_fd(allocation)),
+            other = dup(daxbroker_allocation_get_lease_fd(allocation));
         g_autofree char *memory = g_strdup_printf("%d", fd), *lease = g_strdup_printf("%d", other);
         g_autofree char *own = g_strdup_printf("%d", daxbroker_allocation_get_fd(allocation));
-        static const char *const bad[] = { "", " 6", "6 ", "+6", "-1", "0x6", "6x", "99999999999", "18446744073709551616" };
+        static const char *const bad[] = { "", " 6", "6 ", "+6", "-1", "0x6", "6x", "99999999999",
+                                           "18446744073709551616" };
 
         (void) call;
         set_variables(NULL, lease, "0", "1048576");
@@ -342,7 +350,9 @@ static int64_t do_persist(UserCall *call) {
         static const struct {
                 const char *forced;
                 uint64_t smallest, largest;
-        } cases[] = { { NULL, 4096, 4096 }, { "PAGE", 4096, 4096 }, { "CACHE_LINE", 16, 256 }, { "BYTE", 1, 1 } };
+        } cases[] = {
+                { NULL, 4096, 4096 }, { "PAGE", 4096, 4096 }, { "CACHE_LINE", 16, 256 }, { "BYTE", 1, 1 },
+        };
 
         (void) call;
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -354,7 +364,8 @@ static int64_t do_persist(UserCall *call) {
                         g_assert_cmpint(setenv("PMEM2_FORCE_GRANULARITY", cases[i].forced, 1), ==, 0);
                 allocation = allocation_make(NULL, 64 * KIB, NULL);
                 length = daxbroker_allocation_get_length(allocation);
-                assert_fails(daxbroker_get_store_granularity(allocation, &granularity), ENODATA, "not mapped");
+                assert_fails(daxbroker_get_store_granularity(allocation, &granularity), ENODATA,
+                             "not mapped");
                 assert_fails(daxbroker_drain(allocation), ENODATA, "not mapped");
                 assert_fails(daxbroker_persist(allocation, &granularity, 1), EINVAL, "not mapped");
 

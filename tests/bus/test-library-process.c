@@ -16,8 +16,8 @@
 #include "library.h"
 #include "world.h"
 
-#define CONFIGURATION                                                                                                  \
-        "[Region dram]\n"                                                                                              \
+#define CONFIGURATION                                                                                \
+        "[Region dram]\n"                                                                            \
         "Size=256M\n"
 
 #define N_THREADS 16
@@ -103,7 +103,8 @@ static void *use_client(void *userdata) {
         daxbroker_client *client = userdata;
 
         for (unsigned i = 0; i < 10; i++) {
-                g_autofree char *name = g_strdup_printf("thread-%p-%u", (void *) g_thread_self(), i), *version = NULL;
+                g_autofree char *name = g_strdup_printf("thread-%p-%u", (void *) g_thread_self(), i),
+                                *version = NULL;
                 daxbroker_allocation *allocation, *opened;
                 daxbroker_list *list;
                 daxbroker_info *info;

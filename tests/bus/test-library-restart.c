@@ -13,10 +13,10 @@
 #include "polkit.h"
 #include "world.h"
 
-#define CONFIGURATION                                                                                                  \
-        "[Broker]\n"                                                                                                   \
-        "PolkitTimeoutSec=60\n"                                                                                        \
-        "[Region dram]\n"                                                                                              \
+#define CONFIGURATION                                                                                \
+        "[Broker]\n"                                                                                 \
+        "PolkitTimeoutSec=60\n"                                                                      \
+        "[Region dram]\n"                                                                            \
         "Size=256M\n"
 
 /* ---- In the user's process ----------------------------------------------------------------------------------------- */
@@ -88,7 +88,8 @@ static int64_t do_fail_at_once(UserCall *call) {
         uint64_t begin = now_msec();
 
         (void) call;
-        assert_fails(daxbroker_allocate(NULL, request, &allocation), EHOSTDOWN, "the daxbroker service is not running");
+        assert_fails(daxbroker_allocate(NULL, request, &allocation), EHOSTDOWN,
+                     "the daxbroker service is not running");
         assert_fails(daxbroker_check(NULL, request, NULL), EHOSTDOWN, "not running");
         assert_fails(daxbroker_list_regions(NULL, &list), EHOSTDOWN, "not running");
         errno = 0;
@@ -174,7 +175,8 @@ static int64_t do_be_left_in_doubt(UserCall *call) {
         daxbroker_info *info;
 
         (void) call;
-        assert_fails(daxbroker_allocate(NULL, request, &allocation), EHOSTDOWN, "perhaps after it did its work");
+        assert_fails(daxbroker_allocate(NULL, request, &allocation), EHOSTDOWN,
+                     "perhaps after it did its work");
         /* the name tells */
         assert_fails(daxbroker_get_allocation(NULL, "doubtful", &info), ENOENT, "doubtful");
         daxbroker_request_free(request);
@@ -363,7 +365,8 @@ static int64_t do_find_no_bus(UserCall *call) {
         (void) call;
         assert_works(daxbroker_client_new(&client));
         g_assert_cmpint(setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere", 1), ==, 0);
-        assert_fails(daxbroker_list_regions(client, &list), EHOSTDOWN, "cannot connect to the system bus: No such file");
+        assert_fails(daxbroker_list_regions(client, &list), EHOSTDOWN,
+                     "cannot connect to the system bus: No such file");
         errno = 0;
         g_assert_null(daxbroker_alloc(1, 1));
         g_assert_cmpint(errno, ==, EHOSTDOWN);

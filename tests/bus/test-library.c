@@ -12,15 +12,15 @@
 #include "names.h"
 #include "world.h"
 
-#define CONFIGURATION                                                                                                  \
-        "[Region dram]\n"                                                                                              \
-        "Size=256M\n"                                                                                                  \
-        "[Region small]\n"                                                                                             \
-        "Provider=memfd\n"                                                                                             \
-        "Size=1M\n"                                                                                                    \
-        "[Region away]\n"                                                                                              \
-        "Provider=memfd\n"                                                                                             \
-        "Size=1M\n"                                                                                                    \
+#define CONFIGURATION                                                                                \
+        "[Region dram]\n"                                                                            \
+        "Size=256M\n"                                                                                \
+        "[Region small]\n"                                                                           \
+        "Provider=memfd\n"                                                                           \
+        "Size=1M\n"                                                                                  \
+        "[Region away]\n"                                                                            \
+        "Provider=memfd\n"                                                                           \
+        "Size=1M\n"                                                                                  \
         "NumaNode=999\n"
 
 /* ---- The two lines ------------------------------------------------------------------------------------------------- */
@@ -41,7 +41,8 @@ static int64_t do_two_lines(UserCall *call) {
                                 void *p = daxbroker_alloc(sizes[i], alignments[j]);
 
                                 if (!p)
-                                        g_error("%zu/%zu: %s", sizes[i], alignments[j], daxbroker_last_error());
+                                        g_error("%zu/%zu: %s", sizes[i], alignments[j],
+                                                daxbroker_last_error());
                                 g_assert_cmpuint((uintptr_t) p % alignments[j], ==, 0);
                                 g_assert_true(is_filled(p, 0, sizes[i]));
                                 memset(p, (int) ++n, sizes[i]);
@@ -49,7 +50,8 @@ static int64_t do_two_lines(UserCall *call) {
                         }
 
                 for (unsigned k = 0; k < n; k++)
-                        g_assert_true(is_filled(pieces[k], (uint8_t) (k + 1), sizes[k / G_N_ELEMENTS(alignments)]));
+                        g_assert_true(is_filled(pieces[k], (uint8_t) (k + 1),
+                                                sizes[k / G_N_ELEMENTS(alignments)]));
                 for (unsigned k = 0; k < n; k++)
                         daxbroker_free(pieces[k]);
         }
@@ -103,7 +105,8 @@ static int64_t do_two_lines_refused(UserCall *call) {
 }
 
 static int64_t do_two_lines_unauthorized(UserCall *call) {
-        g_autofree char *words = g_strdup_printf("polkit does not allow org.daxbroker1.allocate to user %d", (int) getuid());
+        g_autofree char *words = g_strdup_printf("polkit does not allow org.daxbroker1.allocate to user %d",
+                                                 (int) getuid());
 
         (void) call;
         assert_no_memory(4096, 4096, EACCES, words);
@@ -193,7 +196,8 @@ static int64_t do_options(UserCall *call) {
         g_assert_cmpuint(info_number(info, "InUse"), ==, 1);
         g_assert_cmpuint(info_number(info, "HolderPid"), ==, (uint64_t) getpid());
         (void) info_text(info, "HolderUnit");
-        g_assert_cmpint(llabs((int64_t) info_number(info, "Created") - g_get_real_time()), <, 100 * G_USEC_PER_SEC);
+        g_assert_cmpint(llabs((int64_t) info_number(info, "Created") - g_get_real_time()), <,
+                        100 * G_USEC_PER_SEC);
         daxbroker_info_free(info);
 
         daxbroker_request_free(request);
