@@ -199,7 +199,15 @@ int callers_watch(Server *server) {
 
 void callers_free(Server *server) {
         Caller *caller, *next;
+        Failure failure;
+        Call *call;
+        int r;
 
-        HASH_ITER(hh, server->callers, caller, next)
+        r = failure_set(&failure, REFUSAL_ShuttingDown,
+                        "the broker was stopped before anything was done; the call may be repeated");
+        HASH_ITER(hh, server->callers, caller, next) {
+                DL_FOREACH(caller->calls, call)
+                        reply_refusal(call->message, r, &failure);
                 caller_gone(caller);
+        }
 }

@@ -29,7 +29,10 @@ int server_add_slot(Server *server, sd_bus_slot *slot) {
  * cure, and ending is the way to get it: nothing is lost by a restart. */
 
 #define DOUBT_USEC (2 * UINT64_C(1000000))
-#define REASSURANCE_USEC (5 * UINT64_C(1000000))
+#define REASSURANCE_USEC (3 * UINT64_C(1000000))
+#define SILENCES_MAX 2
+
+static int on_doubt(sd_event_source *source, uint64_t usec, void *userdata);
 
 static int on_reassurance(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         Server *server = userdata;
@@ -37,8 +40,12 @@ static int on_reassurance(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 
         (void) ret_error;
         server->reassurance = sd_bus_slot_unref(server->reassurance);
-        if (!sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY))
-                return 0; /* whatever it says, it has read what we said */
+        if (!sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY)) {
+                server->n_silences = 0; /* whatever it says, it has read what we said */
+                return 0;
+        }
+        if (++server->n_silences < SILENCES_MAX) /* it may have been us who slept */
+                return on_doubt(NULL, 0, server);
 
         HASH_ITER(hh, server->callers, caller, next)
                 if (caller->user && (!most || caller->n_sent > most->n_sent))

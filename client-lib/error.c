@@ -109,6 +109,10 @@ bool error_is_refusal(const char *name) {
 Fate error_fate(const char *name, int local) {
         int known;
 
+        /* The service says so of calls that it has not begun. */
+        if (refusal_from_bus_name(name) == REFUSAL_ShuttingDown)
+                return FATE_UNDELIVERED;
+
         known = bus_errors_find(name);
         if (known >= 0)
                 return bus_errors[known].fate;
