@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -258,8 +259,16 @@ static int open_directories(Manager *manager) {
         r = runtime < 0 ? -errno : open_directory(runtime, "leases", &manager->leases_dir);
         if (r >= 0)
                 r = open_directory(runtime, "allocations", &manager->records_dir);
-        if (r < 0)
+        if (r < 0) {
                 log_error("cannot open the directories below %s: %s", path, strerror(-r));
+                return r;
+        }
+
+        if (flock(manager->leases_dir, LOCK_EX | LOCK_NB) < 0) {
+                r = -errno;
+                log_error("cannot have %s for ourselves: %s", path,
+                          r == -EWOULDBLOCK ? "another broker works there" : strerror(-r));
+        }
         return r;
 }
 

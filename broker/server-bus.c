@@ -144,6 +144,40 @@ static void on_config_changed(void *userdata) {
                                               NULL);
 }
 
+/* A broker without its name is of no use, and somebody else has it. */
+static int on_own_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        const char *sender = sd_bus_message_get_sender(m);
+        Server *server = userdata;
+
+        (void) ret_error;
+        if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0)
+                return 0;
+
+        log_error("somebody else has taken the name " DAXBROKER_BUS_NAME);
+        return sd_event_exit(server->manager->event, EXIT_FAILURE);
+}
+
+/* Takes it from whoever has it: our directories are locked, so that is a predecessor who is gone. A bus that has stopped
+ * to read what he says does not notice that either. */
+static int server_take_name(Server *server) {
+        sd_bus_slot *slot;
+        int r;
+
+        r = sd_bus_add_match(server->bus, &slot,
+                             "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                             "interface='org.freedesktop.DBus',member='NameLost',arg0='" DAXBROKER_BUS_NAME "'",
+                             on_own_name_lost, server);
+        if (r >= 0)
+                r = server_add_slot(server, slot);
+        if (r >= 0)
+                r = sd_bus_request_name(server->bus, DAXBROKER_BUS_NAME,
+                                        SD_BUS_NAME_ALLOW_REPLACEMENT | SD_BUS_NAME_REPLACE_EXISTING);
+        if (r < 0)
+                log_error("cannot take the name " DAXBROKER_BUS_NAME ": %s",
+                          r == -EEXIST ? "somebody has it and does not let go" : strerror(-r));
+        return r;
+}
+
 static int server_connect(Server *server) {
         int r;
 
@@ -214,12 +248,9 @@ int server_new(Manager *manager, Server **ret) {
                 goto fail;
         }
 
-        r = sd_bus_request_name(server->bus, DAXBROKER_BUS_NAME, 0);
-        if (r < 0) {
-                log_error("cannot take the name " DAXBROKER_BUS_NAME ": %s",
-                          r == -EEXIST ? "another broker has it" : strerror(-r));
+        r = server_take_name(server);
+        if (r < 0)
                 goto fail;
-        }
 
         manager->observer = &server->observer;
         *ret = server;

@@ -30,7 +30,7 @@ struct Server {
         sd_bus_slot *reassurance;
         unsigned n_silences;       /* times in a row that the bus was asked for a sign of life in vain */
         RefusalCount refusals[REFUSAL_COUNTS];
-        sd_bus_slot *slots[8];
+        sd_bus_slot *slots[16];
         unsigned n_slots;
 
         /* What the sender of the message that is just being processed may see of allocations. */
