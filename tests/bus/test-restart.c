@@ -513,7 +513,7 @@ static void test_lease_taken(Scene *scene, const void *unused) {
                                 g_assert_cmpint(symlink("/dev/null", path), ==, 0);
                                 break;
                         case 3:
-                                g_assert_cmpint(mkdir(path, 0700), ==, 0);
+                                g_assert_cmpint(mkdir(path, 0755), ==, 0);
                                 break;
                         }
                 }

@@ -1,0 +1,825 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Users who mean harm: with what they hold, with the kernel's help, and on the bus. None of it may get them more than their
+ * share, touch anybody else's, or make others wait. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "names.h"
+#include "polkit.h"
+#include "scene.h"
+#include "world.h"
+
+#define REVOKE_TIMEOUT_SEC 1
+#define PENDING_MAX 16U
+
+#define CONFIGURATION                                                                                                  \
+        "[Broker]\n"                                                                                                   \
+        "RevokeTimeoutSec=1\n"                                                                                         \
+        "PolkitTimeoutSec=60\n"                                                                                        \
+        "MaxPendingPerUser=16\n"                                                                                       \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"
+
+#define MANAGER DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE
+
+/* ---- Small things ------------------------------------------------------------------------------------------------- */
+
+static Reply take(User *user, uint64_t size, const char *options, uint8_t value) {
+        Reply reply = user_get(user, size, options);
+
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+static void free_now(User *user, const Reply *reply) {
+        reply_assert(user_release(user, reply->object), "");
+}
+
+static int64_t on_slot(User *user, UserFunction function, int slot) {
+        return user_call(user, function, &slot, sizeof(slot), NULL, 0);
+}
+
+/* Whatever somebody else is doing: memory comes and goes as it always does. */
+static void assert_others_go_on(User *user) {
+        gint64 begin = g_get_monotonic_time();
+
+        for (unsigned i = 0; i < 5; i++) {
+                Reply unnamed = take(user, MIB, NULL, 1), named = take(user, MIB, "name=others prefault=1", 2);
+
+                reply_assert(user_open(user, "others", NULL), "");
+                reply_assert(user_set_mode(user, named.object, 0644), "");
+                free_now(user, &named);
+                free_now(user, &unnamed);
+                g_assert_cmpint(user_peek(user, unnamed.slot, 0), ==, -EFAULT);
+                user_drop_all(user);
+        }
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 3 * G_USEC_PER_SEC);
+}
+
+/* ---- What is held ------------------------------------------------------------------------------------------------- */
+
+static int64_t do_assert_not_owner(UserCall *call) {
+        int memory;
+
+        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
+        g_assert_cmpint(fchmod(memory, 0666), ==, -1);
+        g_assert_cmpint(errno, ==, EPERM);
+        g_assert_cmpint(fchmod(memory, 0), ==, -1);
+        g_assert_cmpint(errno, ==, EPERM);
+        g_assert_cmpint(fchown(memory, getuid(), getgid()), ==, -1);
+        g_assert_cmpint(errno, ==, EPERM);
+        /* would have the broker wait when it opens the file for somebody else */
+        g_assert_cmpint(fcntl(memory, F_SETLEASE, F_WRLCK), ==, -1);
+        g_assert_cmpint(errno, ==, EACCES);
+        return 0;
+}
+
+/* Not one byte more than was granted, however it is tried. */
+static void assert_cannot_grow(User *user, int slot, uint64_t length) {
+        static const unsigned seals[] = { F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_SEAL };
+
+        g_assert_cmpint(user_truncate(user, slot, length + 1), ==, -EPERM);
+        g_assert_cmpint(user_truncate(user, slot, UINT64_C(1) << 40), ==, -EPERM);
+        g_assert_cmpint(user_fallocate(user, slot, 0, length, 1), ==, -EPERM);
+        g_assert_cmpint(user_fallocate(user, slot, 0, 0, length + 1), ==, -EPERM);
+        g_assert_cmpint(user_fallocate(user, slot, FALLOC_FL_KEEP_SIZE, length, MIB), ==, -EPERM);
+        g_assert_cmpint(user_pwrite(user, slot, length, 1), <, 0);
+        g_assert_cmpint(user_pwrite(user, slot, length + MIB, 1), <, 0);
+        for (size_t i = 0; i < G_N_ELEMENTS(seals); i++)
+                g_assert_cmpint(user_add_seals(user, slot, seals[i]), ==, -EPERM);
+        /* newer kernels have one against execution, too */
+        g_assert_cmpint(user_get_seals(user, slot) & 0x1f, ==, F_SEAL_GROW | F_SEAL_SEAL);
+        on_slot(user, do_assert_not_owner, slot);
+}
+
+static void test_holder(Scene *scene, const void *unused) {
+        Reply own = take(scene->alice, MIB, NULL, 1), bobs = take(scene->bob, MIB, NULL, 2);
+        uint64_t available = region_get("dram", "Available");
+        int given = user_give(scene->alice, own.slot, scene->carol);
+
+        (void) unused;
+        assert_cannot_grow(scene->alice, own.slot, MIB);
+        assert_cannot_grow(scene->carol, given, MIB);
+        g_assert_cmpint(user_reopen(scene->carol, given, O_RDWR), ==, 0);
+        assert_cannot_grow(scene->carol, given, MIB);
+        g_assert_cmpint(user_is_filled(scene->alice, own.slot, 1), ==, 1);
+
+        /* holes are his own business */
+        g_assert_cmpint(user_fallocate(scene->alice, own.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->alice, own.slot, 0), ==, 1);
+        g_assert_cmpint(user_fallocate(scene->alice, own.slot, FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
+        g_assert_cmpint(user_fallocate(scene->alice, own.slot, 0, 0, MIB), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->alice, own.slot, 0), ==, 1);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, available);
+
+        /* what he throws away he has thrown away, and it still counts */
+        g_assert_cmpint(user_truncate(scene->alice, own.slot, 64 * KIB), ==, 0);
+        assert_cannot_grow(scene->alice, own.slot, 64 * KIB);
+        g_assert_cmpint(user_peek(scene->alice, own.slot, 64 * KIB), ==, -EFAULT);
+        g_assert_cmpint(user_peek(scene->alice, own.slot, 0), ==, 0);
+        g_assert_cmpint(user_reopen(scene->carol, given, O_RDWR | O_TRUNC), ==, 0);
+        assert_cannot_grow(scene->carol, given, 0);
+        g_assert_cmpint(user_peek(scene->alice, own.slot, 0), ==, -EFAULT);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, available);
+        g_assert_cmpuint(allocation_get(scene->alice, own.object, "Length"), ==, MIB);
+        footprint_assert_sums(scene->root);
+
+        g_assert_cmpint(user_is_filled(scene->bob, bobs.slot, 2), ==, 1);
+        free_now(scene->alice, &own);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, available + MIB);
+        g_assert_cmpint(user_is_filled(scene->bob, bobs.slot, 2), ==, 1);
+}
+
+/* One who throws everything away, and a broker that comes back after that. */
+static void test_holder_restart(Scene *scene, const void *unused) {
+        Reply own = take(scene->alice, MIB, "name=scratch", 1), half = take(scene->alice, MIB, "name=half", 2);
+
+        (void) unused;
+        g_assert_cmpint(user_truncate(scene->alice, own.slot, 0), ==, 0);
+        g_assert_cmpint(user_truncate(scene->alice, half.slot, MIB / 2), ==, 0);
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+        footprint_assert_sums(scene->root);
+        reply_assert(user_open(scene->alice, "half", NULL), "");
+        g_assert_cmpint(user_peek(scene->alice, half.slot, 0), ==, 2);
+        assert_cannot_grow(scene->alice, own.slot, 0);
+        assert_cannot_grow(scene->alice, half.slot, MIB / 2);
+        free_now(scene->alice, &half);
+}
+
+static int64_t do_assert_not_writable(UserCall *call) {
+        static const int flags[] = { O_RDWR, O_WRONLY, O_RDWR | O_TRUNC, O_RDONLY | O_TRUNC };
+        g_autofree char *path = NULL;
+        uint8_t *address;
+        int memory;
+
+        slot_borrow(*(const int *) call->data, &memory, NULL, &address);
+        path = g_strdup_printf("/proc/self/fd/%d", memory);
+        for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+                g_assert_cmpint(open(path, flags[i] | O_CLOEXEC), ==, -1);
+                g_assert_cmpint(errno, ==, EACCES);
+        }
+        g_assert_cmpint(truncate(path, 0), ==, -1);
+        g_assert_cmpint(errno, ==, EACCES);
+        g_assert_cmpint(mprotect(address, 4096, PROT_READ | PROT_WRITE), ==, -1);
+        g_assert_cmpint(errno, ==, EACCES);
+        g_assert_true(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, memory, 0) == MAP_FAILED);
+        g_assert_cmpint(errno, ==, EACCES);
+        /* through somebody else's eyes */
+        g_free(path);
+        path = g_strdup_printf("/proc/%d/fd/%d", getpid(), memory);
+        g_assert_cmpint(open(path, O_RDWR | O_CLOEXEC), ==, -1);
+        return 0;
+}
+
+static void test_reader(Scene *scene, const void *unused) {
+        Reply own = take(scene->alice, MIB, "name=scratch mode=0644", 1), reader;
+        int given;
+
+        (void) unused;
+        reader = user_open(scene->bob, "scratch", "read-only=1");
+        reply_assert(reader, "");
+        given = user_give(scene->bob, reader.slot, scene->carol);
+        g_assert_cmpint(user_map_read_only(scene->bob, reader.slot), ==, 0);
+        g_assert_cmpint(user_map_read_only(scene->carol, given), ==, 0);
+        on_slot(scene->bob, do_assert_not_writable, reader.slot);
+        on_slot(scene->carol, do_assert_not_writable, given);
+        on_slot(scene->bob, do_assert_not_owner, reader.slot);
+
+        g_assert_cmpint(user_truncate(scene->bob, reader.slot, 0), <, 0);
+        g_assert_cmpint(user_fallocate(scene->bob, reader.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MIB), ==, -EBADF);
+        g_assert_cmpint(user_fallocate(scene->bob, reader.slot, 0, 0, 2 * MIB), ==, -EBADF);
+        g_assert_cmpint(user_pwrite(scene->bob, reader.slot, 0, 9), ==, -EBADF);
+        g_assert_cmpint(user_add_seals(scene->bob, reader.slot, F_SEAL_WRITE), ==, -EPERM);
+        g_assert_cmpint(user_poke(scene->bob, reader.slot, 0, 9), ==, -EFAULT);
+        g_assert_cmpint(user_is_filled(scene->alice, own.slot, 1), ==, 1);
+        g_assert_cmpint(user_poke(scene->alice, own.slot, 5, 7), ==, 0);
+        g_assert_cmpint(user_peek(scene->carol, given, 5), ==, 7);
+        free_now(scene->alice, &own);
+        g_assert_cmpint(user_peek(scene->carol, given, 5), ==, -EFAULT);
+}
+
+/* ---- With the kernel's help --------------------------------------------------------------------------------------- */
+
+/* A write to the memory hangs in the kernel, with the file locked, because the page it reads from is one that its owner is
+ * to provide and does not. In these tests it takes root to have such pages; in the world outside a file system in user
+ * space does as well. */
+typedef struct Hang {
+        int uffd, memory;
+        void *page;
+        pthread_t thread;
+} Hang;
+
+static Hang hangs[16];
+static unsigned n_hangs;
+
+static void *hang(void *userdata) {
+        const Hang *self = userdata;
+
+        /* not pwrite(): what a sanitizer wraps around it may look at the page first */
+        (void) syscall(SYS_pwrite64, self->memory, self->page, (size_t) 1, (off_t) 0);
+        return NULL;
+}
+
+static int64_t do_hang(UserCall *call) {
+        struct uffdio_api api = { .api = UFFD_API };
+        struct uffdio_register region = { .range.len = 4096, .mode = UFFDIO_REGISTER_MODE_MISSING };
+        Hang *self = &hangs[n_hangs];
+
+        g_assert_cmpuint(n_hangs, <, G_N_ELEMENTS(hangs));
+        self->uffd = (int) syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+        if (self->uffd < 0 || ioctl(self->uffd, UFFDIO_API, &api) < 0)
+                return -errno;
+        self->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        g_assert_true(self->page != MAP_FAILED);
+        region.range.start = (uintptr_t) self->page;
+        g_assert_cmpint(ioctl(self->uffd, UFFDIO_REGISTER, &region), ==, 0);
+
+        slot_borrow(*(const int *) call->data, &self->memory, NULL, NULL);
+        g_assert_cmpint(pthread_create(&self->thread, NULL, hang, self), ==, 0);
+        n_hangs++;
+        return 0;
+}
+
+static int64_t do_let_go(UserCall *call) {
+        (void) call;
+        while (n_hangs > 0) {
+                Hang *self = &hangs[--n_hangs];
+                struct uffdio_zeropage zero = { .range = { .start = (uintptr_t) self->page, .len = 4096 } };
+
+                g_assert_cmpint(ioctl(self->uffd, UFFDIO_ZEROPAGE, &zero), ==, 0);
+                g_assert_cmpint(pthread_join(self->thread, NULL), ==, 0);
+                close(self->uffd);
+                g_assert_cmpint(munmap(self->page, 4096), ==, 0);
+        }
+        return 0;
+}
+
+/* Whether it has come to hang: somebody who would have to wait says so. */
+static bool can_hang(User *user, int slot) {
+        if (on_slot(user, do_hang, slot) < 0) {
+                g_test_skip("there is no userfaultfd(2) here");
+                return false;
+        }
+        g_usleep(50000);
+        return true;
+}
+
+static void assert_revoking(Scene *scene, const Reply *reply) {
+        g_autofree char *state = allocation_get_string(scene->root, reply->object, "State");
+
+        g_assert_cmpstr(state, ==, "revoking");
+}
+
+/* Free is answered, and in time. */
+static void assert_busy(User *user, const Reply *reply) {
+        gint64 begin = g_get_monotonic_time();
+
+        reply_assert(user_release(user, reply->object), "Busy");
+        g_assert_cmpint(g_get_monotonic_time() - begin, >=, REVOKE_TIMEOUT_SEC * G_USEC_PER_SEC * 9 / 10);
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, (REVOKE_TIMEOUT_SEC + 5) * G_USEC_PER_SEC);
+}
+
+static void test_hang(Scene *scene, const void *unused) {
+        (void) unused;
+        for (unsigned round = 0; round < 2; round++) {
+                User *guest = user_new("root");
+                Reply reply = take(guest, MIB, "name=scratch", 1);
+
+                if (!can_hang(guest, reply.slot)) {
+                        free_now(scene->root, &reply);
+                        user_free(guest);
+                        return;
+                }
+                assert_busy(scene->root, &reply);
+                assert_revoking(scene, &reply);
+                assert_others_go_on(scene->alice);
+                reply_assert(user_release(scene->root, reply.object), "Busy"); /* the second who asks is told as well */
+
+                /* it stays charged, and nobody gets it */
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+                footprint_assert_sums(scene->root);
+                reply_assert(user_open(scene->root, "scratch", NULL), "NoSuchAllocation");
+                reply_assert(user_allocate(scene->alice, 256 * MIB, 1, NULL), "NoSpace");
+                reply_assert(user_allocate(scene->alice, MIB, 1, "name=scratch"), "NameExists");
+
+                /* the end comes by itself */
+                if (round == 0)
+                        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+                else
+                        user_kill(guest);
+                g_assert_true(allocation_wait_gone(scene->root, reply.object));
+                if (round == 0)
+                        g_assert_cmpint(user_peek(guest, reply.slot, 0), ==, -EFAULT);
+                footprint_assert_back(scene->broker, &scene->before);
+                user_free(guest);
+        }
+}
+
+static void test_hang_many(Scene *scene, const void *unused) {
+        User *guest = user_new("root"), *asking[8];
+        Reply replies[G_N_ELEMENTS(asking)], reply;
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
+                asking[i] = user_new("root");
+                replies[i] = take(guest, MIB, NULL, 1);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++)
+                if (!can_hang(guest, replies[i].slot)) {
+                        for (size_t k = 0; k < G_N_ELEMENTS(asking); k++)
+                                user_free(asking[k]);
+                        user_free(guest);
+                        return;
+                }
+
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++)
+                user_begin_release(asking[i], replies[i].object);
+        assert_others_go_on(scene->alice);
+        assert_others_go_on(scene->bob);
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
+                reply_assert(user_end_reply(asking[i]), "Busy");
+                assert_revoking(scene, &replies[i]);
+        }
+        assert_others_go_on(scene->carol);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 8 * MIB);
+        footprint_assert_sums(scene->root);
+
+        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
+                g_assert_true(allocation_wait_gone(scene->root, replies[i].object));
+                user_free(asking[i]);
+        }
+        reply = user_get(guest, MIB, NULL);
+        free_now(guest, &reply);
+        user_free(guest);
+}
+
+/* A broker that is told to stop meanwhile leaves the bus. What was to end has not come back to life with the next one. */
+static void test_hang_stop(Scene *scene, const void *unused) {
+        User *guest = user_new("root");
+        Reply reply = take(guest, MIB, "name=scratch", 1);
+        pid_t pid = scene->broker->pid;
+        bool exited;
+        int status;
+
+        (void) unused;
+        if (!can_hang(guest, reply.slot)) {
+                free_now(scene->root, &reply);
+                user_free(guest);
+                return;
+        }
+
+        assert_busy(scene->root, &reply);
+        g_assert_cmpint(kill(pid, SIGTERM), ==, 0);
+        g_assert_true(bus_wait_name(DAXBROKER_BUS_NAME, false, 20));
+
+        /* some kernels let a thread that waits for a file's lock die, others have the whole process wait for it */
+        exited = wait_until(5, waitpid(pid, &status, WNOHANG) == pid);
+        if (exited) {
+                scene->broker->pid = 0;
+                broker_start(scene->broker);
+                assert_revoking(scene, &reply);
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+                assert_others_go_on(scene->alice);
+                user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        } else {
+                user_call(guest, do_let_go, NULL, 0, NULL, 0);
+                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+                scene->broker->pid = 0;
+                broker_start(scene->broker);
+        }
+        g_assert_true(WIFEXITED(status));
+        g_assert_true(allocation_wait_gone(scene->root, reply.object));
+        g_assert_cmpint(user_peek(guest, reply.slot, 0), ==, -EFAULT);
+        user_free(guest);
+}
+
+/* ---- On the bus --------------------------------------------------------------------------------------------------- */
+
+/* Sends it, and wants it refused with one of the errors the bus knows for calls that mean nothing. */
+static void assert_refused(sd_bus_message *message, const char *how) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        g_assert_cmpint(sd_bus_call(user_bus(), message, 0, &error, NULL), <, 0);
+        if (!sd_bus_error_has_names(&error, SD_BUS_ERROR_INVALID_ARGS, SD_BUS_ERROR_UNKNOWN_METHOD,
+                                    SD_BUS_ERROR_UNKNOWN_INTERFACE, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                    SD_BUS_ERROR_UNKNOWN_PROPERTY, SD_BUS_ERROR_PROPERTY_READ_ONLY,
+                                    SD_BUS_ERROR_ACCESS_DENIED, DAXBROKER_BUS_NAME ".Error.BadOption",
+                                    DAXBROKER_BUS_NAME ".Error.BadName", DAXBROKER_BUS_NAME ".Error.NoSuchRegion",
+                                    DAXBROKER_BUS_NAME ".Error.NoSuchAllocation"))
+                g_error("%s: %s (%s)", how, error.name, error.message);
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(message);
+}
+
+static sd_bus_message *new_call(const char *path, const char *interface, const char *member) {
+        sd_bus_message *message = NULL;
+
+        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, path, interface, member),
+                        >=, 0);
+        return message;
+}
+
+static sd_bus_message *new_manager_call(const char *member) {
+        return new_call(DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, member);
+}
+
+static int64_t do_send_nonsense(UserCall *call) {
+        static const char *const members[] = { "Allocate", "Open", "Check", "GetAllocation", "Allocate2", "" };
+        g_autofree char *deep = g_strdup_printf("%s/%0*d", DAXBROKER_ALLOCATION_PATH, 4000, 0);
+        const char *const paths[] = { DAXBROKER_ROOT_PATH, DAXBROKER_REGION_PATH "/dram", DAXBROKER_ALLOCATION_PATH, "/", deep,
+                                      DAXBROKER_ALLOCATION_PATH "/0123456789abcdef" };
+        sd_bus_message *message;
+
+        (void) call;
+        for (size_t i = 0; members[i][0] != '\0'; i++) {
+                assert_refused(new_manager_call(members[i]), members[i]);
+                message = new_manager_call(members[i]);
+                g_assert_cmpint(sd_bus_message_append(message, "ssss", "a", "b", "c", "d"), >=, 0);
+                assert_refused(message, members[i]);
+                message = new_manager_call(members[i]);
+                g_assert_cmpint(sd_bus_message_append(message, "a{sv}", 0), >=, 0);
+                assert_refused(message, members[i]);
+                message = new_manager_call(members[i]);
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}t", UINT64_C(1), UINT64_C(1), 0, UINT64_C(1)), >=, 0);
+                assert_refused(message, members[i]);
+                message = new_manager_call(members[i]);
+                g_assert_cmpint(sd_bus_message_append(message, "(ta(tv))", UINT64_C(1), 1, UINT64_C(1), "av", 0), >=, 0);
+                assert_refused(message, members[i]);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
+                assert_refused(new_call(paths[i], DAXBROKER_ALLOCATION_INTERFACE, "Free"), paths[i]);
+                assert_refused(new_call(paths[i], "org.daxbroker1.Nothing", "Nothing"), paths[i]);
+                message = new_call(paths[i], "org.freedesktop.DBus.Properties", "Set");
+                g_assert_cmpint(sd_bus_message_append(message, "ssv", DAXBROKER_REGION_INTERFACE, "Size", "t", UINT64_MAX), >=, 0);
+                assert_refused(message, paths[i]);
+                message = new_call(paths[i], "org.freedesktop.DBus.Properties", "Get");
+                g_assert_cmpint(sd_bus_message_append(message, "ss", DAXBROKER_ALLOCATION_INTERFACE, "Owner"), >=, 0);
+                assert_refused(message, paths[i]);
+        }
+        return 0;
+}
+
+/* Names, options and values of a size that nobody means. */
+static int64_t do_send_large(UserCall *call) {
+        g_autofree char *name = g_strnfill(1 << 20, 'x');
+        sd_bus_message *message;
+
+        (void) call;
+        for (unsigned i = 0; i < 4; i++) {
+                message = new_manager_call("Allocate");
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(1), UINT64_C(1), 1,
+                                                      i == 0 ? "name" : i == 1 ? "region" : name, "s", name), >=, 0);
+                assert_refused(message, "a long name");
+                message = new_manager_call(i % 2 == 0 ? "Open" : "GetAllocation");
+                g_assert_cmpint(i % 2 == 0 ? sd_bus_message_append(message, "sa{sv}", name, 0)
+                                           : sd_bus_message_append(message, "s", name), >=, 0);
+                assert_refused(message, "a long name");
+        }
+
+        message = new_manager_call("Allocate");
+        g_assert_cmpint(sd_bus_message_append(message, "tt", UINT64_C(1), UINT64_C(1)), >=, 0);
+        g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
+        for (unsigned i = 0; i < 200000; i++)
+                g_assert_cmpint(sd_bus_message_append(message, "{sv}", i == 0 ? "prefault" : "an option", "b", 1), >=, 0);
+        g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
+        assert_refused(message, "many options");
+
+        for (unsigned i = 0; i < 3; i++) {
+                message = new_manager_call("Allocate");
+                g_assert_cmpint(sd_bus_message_append(message, "tt", UINT64_C(1), UINT64_C(1)), >=, 0);
+                g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
+                for (unsigned k = 0; k < 200; k++)
+                        if (i == 0) /* the same again and again */
+                                g_assert_cmpint(sd_bus_message_append(message, "{sv}", "name", "s", "scratch"), >=, 0);
+                        else if (i == 1) /* of a type that contains others */
+                                g_assert_cmpint(sd_bus_message_append(message, "{sv}", "mode", "v", "v", "v", "au", 3, 1, 2, 3),
+                                                >=, 0);
+                        else {
+                                g_autofree char *key = g_strdup_printf("option-%u", k);
+
+                                g_assert_cmpint(sd_bus_message_append(message, "{sv}", key, "t", UINT64_MAX), >=, 0);
+                        }
+                g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
+                assert_refused(message, "200 options");
+        }
+        return 0;
+}
+
+/* Descriptors that nobody asked for. */
+static int64_t do_send_fds(UserCall *call) {
+        int pair[2];
+
+        (void) call;
+        g_assert_cmpint(pipe2(pair, O_CLOEXEC), ==, 0);
+        for (unsigned i = 0; i < 100; i++) {
+                sd_bus_message *message = new_manager_call("Allocate");
+
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(1), UINT64_C(1), 2, "name", "h", pair[0],
+                                                      "fd", "ah", 2, pair[0], pair[1]), >=, 0);
+                assert_refused(message, "descriptors as options");
+                message = new_manager_call("ListRegions");
+                g_assert_cmpint(sd_bus_message_append(message, "hh", pair[0], pair[1]), >=, 0);
+                assert_refused(message, "descriptors as arguments");
+        }
+        close(pair[0]);
+        close(pair[1]);
+        return 0;
+}
+
+static void test_nonsense(Scene *scene, const void *unused) {
+        static const UserFunction functions[] = { do_send_nonsense, do_send_large, do_send_fds };
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(functions); i++) {
+                user_call(scene->bob, functions[i], NULL, 0, NULL, 0);
+                assert_others_go_on(scene->alice);
+                footprint_assert_back(scene->broker, &scene->before);
+        }
+}
+
+/* Messages of other kinds: answers to questions that were not asked, and news that the bus itself would bring. */
+static int64_t do_send_forgeries(UserCall *call) {
+        const char *victim = call->data;
+        sd_bus_message *message = NULL;
+        sd_bus *bus = user_bus();
+
+        for (unsigned i = 0; i < 50; i++) {
+                g_assert_cmpint(sd_bus_message_new_signal(bus, &message, "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                                          "NameOwnerChanged"), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(message, "sss", victim, victim, ""), >=, 0);
+                g_assert_cmpint(sd_bus_message_set_destination(message, DAXBROKER_BUS_NAME), >=, 0);
+                g_assert_cmpint(sd_bus_send(bus, message, NULL), >=, 0);
+                message = sd_bus_message_unref(message);
+        }
+        g_assert_cmpint(sd_bus_flush(bus), >=, 0);
+        return 0;
+}
+
+static int64_t do_get_unique_name(UserCall *call) {
+        const char *name;
+
+        g_assert_cmpint(sd_bus_get_unique_name(user_bus(), &name), >=, 0);
+        g_strlcpy(call->answer, name, USER_DATA_MAX);
+        call->answer_size = strlen(name) + 1;
+        return 0;
+}
+
+static void test_forgeries(Scene *scene, const void *unused) {
+        char victim[64];
+        Reply reply;
+
+        (void) unused;
+        user_call(scene->alice, do_get_unique_name, NULL, 0, victim, sizeof(victim));
+        polkit_freeze();
+        user_begin_allocate(scene->alice, MIB, 1, NULL);
+        g_usleep(20000);
+        user_call(scene->bob, do_send_forgeries, victim, sizeof(victim), NULL, 0);
+        (void) region_get("dram", "Available");
+        polkit_thaw();
+        reply = user_end_reply(scene->alice);
+        reply_assert(reply, "");
+        free_now(scene->alice, &reply);
+}
+
+/* Calls that nobody waits for, as many as go. */
+static int64_t do_flood(UserCall *call) {
+        unsigned n = *(const unsigned *) call->data;
+        sd_bus *bus = user_bus();
+
+        for (unsigned i = 0; i < n; i++) {
+                sd_bus_message *message = new_manager_call("Allocate");
+
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(4096), UINT64_C(1), 0), >=, 0);
+                g_assert_cmpint(sd_bus_message_set_expect_reply(message, false), >=, 0);
+                g_assert_cmpint(sd_bus_send(bus, message, NULL), >=, 0);
+                sd_bus_message_unref(message);
+        }
+
+        /* when this is answered they have all been looked at */
+        g_assert_cmpint(sd_bus_call_method(bus, MANAGER, "ListRegions", NULL, NULL, ""), >=, 0);
+        return 0;
+}
+
+static void test_flood(Scene *scene, const void *unused) {
+        User *guest = user_new("bob");
+        unsigned n = 3000;
+        Reply reply;
+
+        (void) unused;
+        polkit_freeze();
+        user_call(guest, do_flood, &n, sizeof(n), NULL, 0);
+        reply_assert(user_allocate(scene->bob, MIB, 1, NULL), "TooManyRequests"); /* the uid counts, not the connection */
+        user_begin_allocate(scene->alice, MIB, 1, NULL);
+        g_usleep(50000);
+        g_assert_false(user_is_done(scene->alice));
+        user_kill(guest);
+        polkit_thaw();
+        reply = user_end_reply(scene->alice);
+        reply_assert(reply, "");
+        free_now(scene->alice, &reply);
+        footprint_assert_back(scene->broker, &scene->before);
+        assert_others_go_on(scene->bob);
+        user_free(guest);
+
+        /* the same with a polkit that answers: whoever does not want a reply gets no memory, as nobody holds it */
+        guest = user_new("bob");
+        n = 500;
+        user_call(guest, do_flood, &n, sizeof(n), NULL, 0);
+        assert_others_go_on(scene->alice);
+        user_kill(guest);
+        user_free(guest);
+}
+
+/* More questions than one user may have waiting: that many wait, the others are refused at once. */
+typedef struct Queue {
+        unsigned granted, refused, other;
+} Queue;
+
+static int on_queued(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Queue *queue = userdata;
+
+        (void) error;
+        if (!sd_bus_message_is_method_error(message, NULL))
+                queue->granted++;
+        else if (sd_bus_message_is_method_error(message, DAXBROKER_BUS_NAME ".Error.TooManyRequests"))
+                queue->refused++;
+        else
+                queue->other++;
+        return 0;
+}
+
+/* Asks that often if data says so, then reads until there were so many answers. */
+static int64_t do_queue(UserCall *call) {
+        static Queue queue;
+        const unsigned *numbers = call->data;
+        sd_bus *bus = user_bus();
+
+        for (unsigned i = 0; i < numbers[0]; i++) {
+                sd_bus_message *message = new_manager_call("Allocate");
+
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(4096), UINT64_C(1), 0), >=, 0);
+                g_assert_cmpint(sd_bus_call_async(bus, NULL, message, on_queued, &queue, 60 * G_USEC_PER_SEC), >=, 0);
+                sd_bus_message_unref(message);
+        }
+        while (queue.granted + queue.refused + queue.other < numbers[1])
+                if (sd_bus_process(bus, NULL) == 0)
+                        g_assert_cmpint(sd_bus_wait(bus, 30 * G_USEC_PER_SEC), >, 0);
+
+        memcpy(call->answer, &queue, sizeof(queue));
+        call->answer_size = sizeof(queue);
+        return 0;
+}
+
+static void test_queue(Scene *scene, const void *unused) {
+        User *guest = user_new("bob");
+        unsigned all = 100, ask[] = { all, all - PENDING_MAX }, wait[] = { 0, all };
+        Queue queue;
+
+        (void) unused;
+        (void) user_get_allocation(guest, "nothing"); /* who he is is known by then */
+        polkit_freeze();
+        user_call(guest, do_queue, ask, sizeof(ask), &queue, sizeof(queue));
+        g_assert_cmpuint(queue.refused, ==, all - PENDING_MAX);
+        user_begin_allocate(scene->alice, MIB, 1, NULL);
+        g_usleep(50000);
+        g_assert_false(user_is_done(scene->alice));
+
+        polkit_thaw();
+        user_call(guest, do_queue, wait, sizeof(wait), &queue, sizeof(queue));
+        g_assert_cmpuint(queue.refused, ==, all - PENDING_MAX);
+        g_assert_cmpuint(queue.granted, ==, PENDING_MAX);
+        reply_assert(user_end_reply(scene->alice), "");
+        user_free(guest);
+}
+
+static int on_never(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        (void) message;
+        (void) userdata;
+        (void) error;
+        g_assert_not_reached();
+}
+
+/* Asks and never reads the answers, so that descriptors pile up in the bus. */
+static int64_t do_ask_only(UserCall *call) {
+        static sd_bus *bus;
+
+        (void) call;
+        if (!bus) {
+                g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
+                /* what the kernel takes between the bus and him, and some more */
+                for (unsigned i = 0; i < 100; i++)
+                        g_assert_cmpint(sd_bus_call_method_async(bus, NULL, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                                                 "org.freedesktop.DBus.Introspectable", "Introspect",
+                                                                 on_never, NULL, ""), >=, 0);
+        }
+        for (unsigned i = 0; i < PENDING_MAX; i++) {
+                sd_bus_message *message = NULL;
+
+                g_assert_cmpint(sd_bus_message_new_method_call(bus, &message, MANAGER, "Allocate"), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(65536), UINT64_C(1), 0), >=, 0);
+                g_assert_cmpint(sd_bus_call_async(bus, NULL, message, on_never, NULL, 0), >=, 0);
+                sd_bus_message_unref(message);
+        }
+        g_assert_cmpint(sd_bus_flush(bus), >=, 0);
+        return 0;
+}
+
+/* What the service manager does with one that ended by itself. */
+static void start_again_if_ended(Broker *broker) {
+        int status;
+
+        if (waitpid(broker->pid, &status, WNOHANG) != broker->pid)
+                return;
+        g_assert_true(WIFEXITED(status));
+        g_test_message("the broker has left the bus for a new connection");
+        broker->pid = 0;
+        broker_start(broker);
+}
+
+/* dbus-daemon reads nothing more from a connection that has too many descriptors on their way to others. The broker finds
+ * that out and comes back on a new one; nobody loses anything by it. */
+static void test_deaf(Scene *scene, const void *unused) {
+        User *guests[] = { user_new("bob"), user_new("bob"), user_new("carol") };
+        Reply unnamed = take(scene->alice, MIB, NULL, 1), named = take(scene->alice, MIB, "name=scratch", 2), reply;
+        gint64 begin;
+
+        (void) unused;
+        for (unsigned round = 0; round < 4; round++)
+                for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
+                        user_call(guests[i], do_ask_only, NULL, 0, NULL, 0);
+                        g_usleep(50000);
+                }
+
+        begin = g_get_monotonic_time();
+        do {
+                user_begin_open_object(scene->alice, named.object, NULL);
+                while (!user_is_done(scene->alice)) {
+                        g_assert_cmpint(g_get_monotonic_time() - begin, <, 30 * G_USEC_PER_SEC);
+                        start_again_if_ended(scene->broker);
+                        g_usleep(10000);
+                }
+                reply = user_end_reply(scene->alice);
+        } while (!g_str_equal(reply.error, ""));
+
+        g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 2), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->alice, named.slot, 2), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->alice, unnamed.slot, 1), ==, 1);
+        free_now(scene->alice, &named);
+        free_now(scene->alice, &unnamed);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
+                user_kill(guests[i]);
+                user_free(guests[i]);
+        }
+        start_again_if_ended(scene->broker);
+        assert_others_go_on(scene->bob);
+        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
+        broker_restart(scene->broker); /* whatever it was in the middle of finding out */
+}
+
+static void set_up(Scene *scene, const void *configuration) {
+        scene_set_up(scene, configuration);
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+}
+
+int main(int argc, char **argv) {
+        static const struct {
+                const char *name;
+                void (*test)(Scene *scene, const void *unused);
+        } tests[] = {
+                { "/hostile/holder", test_holder },
+                { "/hostile/holder-restart", test_holder_restart },
+                { "/hostile/reader", test_reader },
+                { "/hostile/hang", test_hang },
+                { "/hostile/hang-many", test_hang_many },
+                { "/hostile/hang-stop", test_hang_stop },
+                { "/hostile/nonsense", test_nonsense },
+                { "/hostile/forgeries", test_forgeries },
+                { "/hostile/flood", test_flood },
+                { "/hostile/queue", test_queue },
+                { "/hostile/deaf", test_deaf },
+        };
+
+        world_init(&argc, &argv);
+        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+                g_test_add(tests[i].name, Scene, CONFIGURATION, set_up, tests[i].test, scene_tear_down);
+        return g_test_run();
+}
