@@ -28,7 +28,6 @@ struct Server {
         bool stopping;             /* nothing new is begun */
         sd_event_source *doubt;    /* runs after descriptors were sent, until the bus has shown that it still listens */
         sd_bus_slot *reassurance;
-        unsigned n_silences;       /* times in a row that the bus was asked for a sign of life in vain */
         RefusalCount refusals[REFUSAL_COUNTS];
         sd_bus_slot *slots[16];
         unsigned n_slots;
