@@ -8,9 +8,9 @@
 
 set -euo pipefail
 
-# To build and to run.
+# To build and to run. meson asks dpkg-dev where libraries belong, and guesses wrong without it.
 build=(
-    gcc libc6-dev meson ninja-build pkgconf scdoc
+    gcc libc6-dev dpkg-dev meson ninja-build pkgconf scdoc
     libsystemd-dev libseccomp-dev libpmem2-dev libnuma-dev libinih-dev libjansson-dev uthash-dev
 )
 run=(
