@@ -226,7 +226,7 @@ static int do_free(Call *call, Failure *failure) {
         if (r < 0) {
                 sd_bus_message_unref(call->message);
                 return r == -EBUSY ? failure_set(failure, REFUSAL_Busy,
-                                                 "it is ending, and is charged until a holder lets the kernel revoke it")
+                                                 "it is ending already, and is charged until its holders let the kernel revoke it")
                                    : r;
         }
 

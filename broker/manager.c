@@ -334,6 +334,8 @@ bool manager_drain(Manager *manager) {
                 return true;
 
         log_warning("something is still being done that cannot be waited for; the next broker will finish it");
+        /* a thread that hangs in the kernel keeps our descriptors, and would keep the next broker out */
+        (void) flock(manager->leases_dir, LOCK_UN);
         return false;
 }
 

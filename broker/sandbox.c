@@ -25,7 +25,7 @@ static const char *const allowed[] = {
         /* files: configuration, records, leases, sysfs, procfs, user database */
         "openat", "close", "read", "pread64", "write", "writev", "lseek", "fstat", "newfstatat", "statx", "fstatfs",
         "statfs", "faccessat", "faccessat2", "access", "readlinkat", "readlink", "getdents64", "mknodat", "unlinkat",
-        "renameat", "renameat2", "fchmod", "fcntl", "fsync",
+        "renameat", "renameat2", "fchmod", "fcntl", "flock", "fsync",
         /* the event loop and the bus; sockets below */
         "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "eventfd2",
         "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd4", "connect", "sendmsg", "recvmsg", "sendto",
