@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A broker that has run out of something says what, leaves nothing half done, still takes back what is returned, and works
+ * again when there is room. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "polkit.h"
+#include "scene.h"
+#include "world.h"
+
+#define CONFIGURATION                                                                                                  \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"
+
+static Reply take(User *user, const char *options, uint8_t value) {
+        Reply reply = user_get(user, MIB, options);
+
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+/* Several at once: whatever runs out can do so at different points. */
+static void assert_refused(Scene *scene) {
+        static const char *const options[] = { NULL, "name=one-more", "prefault=1", "name=one-more mode=0644" };
+        Footprint before = footprint_take(scene->broker);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+                Reply reply = user_allocate(scene->bob, MIB, 1, options[i]);
+
+                reply_assert(reply, "NoResources");
+                g_assert_cmpstr(reply.message, !=, "");
+                reply_assert(user_get_allocation(scene->bob, "one-more"), "NoSuchAllocation");
+        }
+        footprint_assert_back(scene->broker, &before);
+        footprint_assert_sums(scene->root);
+}
+
+static void free_now(User *user, const Reply *reply) {
+        reply_assert(user_release(user, reply->object), "");
+        g_assert_cmpint(user_peek(user, reply->slot, 0), ==, -EFAULT);
+}
+
+/* ---- Descriptors -------------------------------------------------------------------------------------------------- */
+
+typedef struct Limit {
+        pid_t pid;
+        int resource;
+        uint64_t value;
+} Limit;
+
+static int64_t do_limit(UserCall *call) {
+        const Limit *wanted = call->data;
+        struct rlimit limit;
+
+        g_assert_cmpint(prlimit(wanted->pid, wanted->resource, NULL, &limit), ==, 0);
+        limit.rlim_cur = wanted->value;
+        g_assert_cmpint(prlimit(wanted->pid, wanted->resource, &limit, NULL), ==, 0);
+        return 0;
+}
+
+/* Of the running broker, by its own user: root may lack the capability. */
+static void limit_broker(Scene *scene, int resource, uint64_t value) {
+        Limit limit = { .pid = scene->broker->pid, .resource = resource, .value = value };
+        User *daxbroker = user_new("daxbroker");
+
+        user_call(daxbroker, do_limit, &limit, sizeof(limit), NULL, 0);
+        user_free(daxbroker);
+}
+
+static void limit_fds(Scene *scene, uint64_t n) {
+        limit_broker(scene, RLIMIT_NOFILE, n);
+}
+
+/* The limit it was started with: it knows how far it can go. */
+static void test_known_fds(Scene *scene, const void *unused) {
+        Reply replies[20], reply;
+
+        (void) unused;
+        scene->broker->max_fds = 128 + 3 * G_N_ELEMENTS(replies);
+        broker_restart(scene->broker);
+        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+                g_autofree char *name = g_strdup_printf("name=limits-%zu", i);
+
+                replies[i] = take(scene->alice, i % 2 == 0 ? name : NULL, (uint8_t) (i + 1));
+        }
+        assert_refused(scene);
+        reply = user_allocate(scene->bob, MIB, 1, NULL);
+        assert_says(reply.message, "LimitNOFILE=");
+
+        /* what is there can be worked with */
+        reply = user_open(scene->alice, "limits-0", NULL);
+        reply_assert(reply, "");
+        g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        user_drop(scene->alice, reply.slot);
+
+        free_now(scene->alice, &replies[7]);
+        reply = take(scene->bob, NULL, 1);
+        assert_refused(scene);
+        free_now(scene->bob, &reply);
+
+        /* a successor with less keeps what there is */
+        broker_kill(scene->broker);
+        scene->broker->max_fds = 128 + 3 * 4;
+        broker_start(scene->broker);
+        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+                if (i != 7) {
+                        g_assert_cmpint(user_is_filled(scene->alice, replies[i].slot, (int) (i + 1)), ==, 1);
+                        assert_refused(scene);
+                        free_now(scene->alice, &replies[i]);
+                        if (i == 16)
+                                break;
+                }
+        for (size_t i = 17; i < G_N_ELEMENTS(replies); i++)
+                free_now(scene->alice, &replies[i]);
+
+        scene->broker->max_fds = 0;
+        broker_restart(scene->broker);
+}
+
+static bool is_missing(User *user, const char *name) {
+        Reply reply = user_get_allocation(user, name);
+
+        if (!g_str_equal(reply.error, ""))
+                reply_assert(reply, "NoSuchAllocation");
+        return !g_str_equal(reply.error, "");
+}
+
+/* A limit that comes as a surprise, at each descriptor that it could hit. */
+static void test_sudden_fds(Scene *scene, const void *unused) {
+        Reply named = take(scene->alice, "name=limits", 1), unnamed = take(scene->alice, NULL, 2), reply;
+        unsigned n = broker_count_fds(scene->broker), n_refused = 0;
+
+        (void) unused;
+        for (unsigned more = 0; more < 12; more++) {
+                limit_fds(scene, n + more);
+                for (unsigned i = 0; i < 3; i++) {
+                        reply = i == 0 ? user_open(scene->alice, "limits", NULL)
+                                       : user_allocate(scene->alice, MIB, 1, i == 1 ? NULL : "name=one-more");
+                        if (g_str_equal(reply.error, "")) {
+                                g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+                                g_assert_cmpint(user_is_filled(scene->alice, reply.slot, i == 0), ==, 1);
+                                if (i != 0)
+                                        free_now(scene->alice, &reply);
+                                user_drop(scene->alice, reply.slot);
+                        } else {
+                                n_refused++;
+                                reply_assert(reply, "NoResources");
+                                assert_says(reply.message, "Too many open files");
+                        }
+                }
+                /* one that was made and could not be sent is on its way out */
+                g_assert_true(wait_until(20, is_missing(scene->alice, "one-more")));
+                footprint_assert_sums(scene->root);
+        }
+        g_test_message("%u of 36 were refused", n_refused);
+        g_assert_cmpuint(n_refused, >, 0);
+        g_assert_cmpuint(n_refused, <, 36);
+
+        /* giving back takes none */
+        limit_fds(scene, n);
+        g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
+        free_now(scene->alice, &named);
+        user_drop(scene->alice, unnamed.slot);
+        g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
+
+        limit_fds(scene, 4096);
+        reply = take(scene->bob, NULL, 1);
+        free_now(scene->bob, &reply);
+        broker_restart(scene->broker);
+}
+
+/* ---- RUNTIME_DIRECTORY -------------------------------------------------------------------------------------------- */
+
+static void restart_with(Scene *scene, const char *options) {
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, options);
+        broker_start(scene->broker);
+}
+
+/* Takes until it is refused; how many it were. */
+static unsigned take_all(Scene *scene, Reply *replies, unsigned max) {
+        unsigned n = 0;
+
+        while (n < max) {
+                g_autofree char *name = g_strdup_printf("name=limits-%u", n);
+                Reply reply = user_allocate(scene->alice, MIB, 1, n % 2 == 0 ? name : NULL);
+
+                if (!g_str_equal(reply.error, "")) {
+                        reply_assert(reply, "NoResources");
+                        assert_says(reply.message, "No space left on device");
+                        break;
+                }
+                g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+                g_assert_cmpint(user_fill(scene->alice, reply.slot, (uint8_t) (n + 1)), ==, 0);
+                replies[n++] = reply;
+        }
+        return n;
+}
+
+static void test_runtime_full(Scene *scene, const char *limits) {
+        Reply replies[100], reply;
+        unsigned n;
+
+        restart_with(scene, limits);
+        n = take_all(scene, replies, G_N_ELEMENTS(replies));
+        g_test_message("%s: %u allocations", limits, n);
+        g_assert_cmpuint(n, >, 1);
+        g_assert_cmpuint(n, <, G_N_ELEMENTS(replies));
+        assert_refused(scene);
+
+        /* opening needs no room, and a mode that cannot be written down is not changed */
+        reply = user_open(scene->alice, "limits-0", NULL);
+        reply_assert(reply, "");
+        user_drop(scene->alice, reply.slot);
+        reply = user_set_mode(scene->alice, replies[0].object, 0666);
+        if (!g_str_equal(reply.error, "")) {
+                reply_assert(reply, "NoResources");
+                g_assert_cmpuint(allocation_get(scene->alice, replies[0].object, "Mode"), ==, 0600);
+        }
+
+        /* one that comes back finds everything */
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+        footprint_assert_sums(scene->root);
+        for (unsigned i = 0; i < n; i++)
+                g_assert_cmpint(user_is_filled(scene->alice, replies[i].slot, (uint8_t) (i + 1)), ==, 1);
+        assert_refused(scene);
+
+        /* room for one makes room for one; her end of the lease is an inode, too */
+        free_now(scene->alice, &replies[--n]);
+        user_drop(scene->alice, replies[n].slot);
+        reply = take(scene->bob, NULL, 1);
+        free_now(scene->bob, &reply);
+        while (n > 0)
+                free_now(scene->alice, &replies[--n]);
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, NULL);
+        broker_start(scene->broker);
+}
+
+static void test_no_inodes(Scene *scene, const void *unused) {
+        (void) unused;
+        test_runtime_full(scene, "nr_inodes=24");
+        test_runtime_full(scene, "nr_inodes=25");
+}
+
+static void test_no_blocks(Scene *scene, const void *unused) {
+        (void) unused;
+        test_runtime_full(scene, "size=32k");
+}
+
+/* Full from one moment to the next, and not by us. */
+static void test_filled(Scene *scene, const void *unused) {
+        g_autofree char *path = g_build_filename(scene->broker->runtime, "filler", NULL);
+        static const char rubbish[4096] = { 1 };
+        Reply named, unnamed, reply;
+        int fd;
+
+        (void) unused;
+        restart_with(scene, "size=256k");
+        named = take(scene->alice, "name=limits", 1);
+        unnamed = take(scene->alice, NULL, 2);
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        g_assert_cmpint(fd, >=, 0);
+        while (write(fd, rubbish, sizeof(rubbish)) > 0)
+                ;
+        g_assert_cmpint(errno, ==, ENOSPC);
+        close(fd);
+
+        assert_refused(scene);
+        reply = user_set_mode(scene->alice, named.object, 0644);
+        reply_assert(reply, "NoResources");
+        assert_says(reply.message, "No space left on device");
+        g_assert_cmpuint(allocation_get(scene->alice, named.object, "Mode"), ==, 0600);
+        g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
+        free_now(scene->alice, &named);
+        user_drop(scene->alice, unnamed.slot);
+        g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
+
+        g_assert_cmpint(g_unlink(path), ==, 0);
+        reply = take(scene->bob, NULL, 1);
+        free_now(scene->bob, &reply);
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, NULL);
+        broker_start(scene->broker);
+}
+
+static void remount(Scene *scene, unsigned long flags) {
+        g_assert_cmpint(mount(NULL, scene->broker->runtime, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, NULL), ==, 0);
+}
+
+static void test_read_only(Scene *scene, const void *unused) {
+        Reply named, reply;
+        size_t mark;
+
+        (void) unused;
+        /* from the beginning */
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, "size=64k");
+        remount(scene, MS_RDONLY);
+        mark = broker_mark_log(scene->broker);
+        g_assert_cmpint(broker_start_failing(scene->broker), ==, 1);
+        g_assert_cmpuint(broker_count_log(scene->broker, mark, "Read-only file system"), >=, 1);
+
+        /* later on */
+        remount(scene, 0);
+        broker_start(scene->broker);
+        named = take(scene->alice, "name=limits", 1);
+        remount(scene, MS_RDONLY);
+        reply = user_allocate(scene->bob, MIB, 1, NULL);
+        reply_assert(reply, "Failed");
+        assert_says(reply.message, "Read-only file system");
+        reply_assert(user_set_mode(scene->alice, named.object, 0644), "Failed");
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+        g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
+
+        remount(scene, 0);
+        reply = take(scene->bob, NULL, 1);
+        free_now(scene->bob, &reply);
+        free_now(scene->alice, &named);
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, NULL);
+        broker_start(scene->broker);
+}
+
+static void test_no_runtime(Scene *scene, const void *unused) {
+        static char empty[] = "RUNTIME_DIRECTORY=", relative[] = "RUNTIME_DIRECTORY=tmp",
+                    missing[] = "RUNTIME_DIRECTORY=/nowhere/at/all", file[] = "RUNTIME_DIRECTORY=/etc/passwd",
+                    foreign[] = "RUNTIME_DIRECTORY=/etc";
+        char *const variables[] = { empty, relative, missing, file, foreign };
+
+        (void) unused;
+        broker_stop(scene->broker);
+        for (size_t i = 0; i < G_N_ELEMENTS(variables); i++) {
+                char *environment[] = { variables[i], NULL };
+                size_t mark = broker_mark_log(scene->broker);
+
+                scene->broker->environment = environment;
+                g_assert_cmpint(broker_start_failing(scene->broker), ==, 1);
+                g_assert_cmpuint(broker_count_log(scene->broker, mark, i < 2 ? "RUNTIME_DIRECTORY is not set" : "below /"), ==, 1);
+        }
+        scene->broker->environment = NULL;
+        broker_start(scene->broker);
+}
+
+/* ---- Others ------------------------------------------------------------------------------------------------------- */
+
+/* It has one thread for its work, and gets no more. */
+static void test_no_threads(Scene *scene, const void *unused) {
+        User *const users[] = { scene->alice, scene->bob, scene->carol };
+
+        (void) unused;
+        broker_restart(scene->broker);
+        limit_broker(scene, RLIMIT_NPROC, 1);
+        for (unsigned round = 0; round < 5; round++) {
+                for (size_t i = 0; i < G_N_ELEMENTS(users); i++)
+                        user_begin_allocate(users[i], 16 * MIB, 1, "prefault=1");
+                for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+                        Reply reply = user_end_reply(users[i]);
+
+                        reply_assert(reply, "");
+                        g_assert_cmpint(user_map(users[i], reply.slot), ==, 0);
+                        g_assert_cmpint(user_is_filled(users[i], reply.slot, 0), ==, 1);
+                        free_now(users[i], &reply);
+                        user_drop_all(users[i]);
+                }
+        }
+        limit_broker(scene, RLIMIT_NPROC, 1024); /* sanitizers need a thread to look for leaks */
+        broker_restart(scene->broker);
+}
+
+/* Only one can work on a directory. */
+static void test_two_brokers(Scene *scene, const void *unused) {
+        Reply reply = take(scene->alice, "name=limits", 1);
+        pid_t first = scene->broker->pid;
+        size_t mark = broker_mark_log(scene->broker);
+
+        (void) unused;
+        scene->broker->pid = 0;
+        scene->broker->has_manager = false; /* which is the first one's */
+        g_assert_cmpint(broker_start_failing(scene->broker), ==, 1);
+        g_assert_cmpuint(broker_count_log(scene->broker, mark, "another broker"), ==, 1);
+        scene->broker->has_manager = true;
+        scene->broker->pid = first;
+        service_manager_set_main(scene->broker->manager, first);
+
+        g_assert_true(broker_is_running(scene->broker));
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        reply_assert(user_open(scene->alice, "limits", NULL), "");
+        free_now(scene->alice, &reply);
+}
+
+static void set_up(Scene *scene, const void *configuration) {
+        scene_set_up(scene, configuration);
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+}
+
+int main(int argc, char **argv) {
+        static const struct {
+                const char *name;
+                void (*test)(Scene *scene, const void *unused);
+        } tests[] = {
+                { "/limits/known-fds", test_known_fds },
+                { "/limits/sudden-fds", test_sudden_fds },
+                { "/limits/no-inodes", test_no_inodes },
+                { "/limits/no-blocks", test_no_blocks },
+                { "/limits/filled", test_filled },
+                { "/limits/read-only", test_read_only },
+                { "/limits/no-runtime", test_no_runtime },
+                { "/limits/no-threads", test_no_threads },
+                { "/limits/two-brokers", test_two_brokers },
+        };
+
+        world_init(&argc, &argv);
+        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+                g_test_add(tests[i].name, Scene, CONFIGURATION, set_up, tests[i].test, scene_tear_down);
+        return g_test_run();
+}
