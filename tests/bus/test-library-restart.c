@@ -183,19 +183,24 @@ static int64_t do_be_left_in_doubt(UserCall *call) {
         return 0;
 }
 
+/* One that is stopped says that nothing was done, so that even what has a name is asked for again. Of one that is killed
+ * nobody can tell. */
 static void test_during_call(Scene *scene, const void *unused) {
-        static void (*const ways[])(Broker *) = { broker_stop, broker_kill };
+        static const struct {
+                void (*end)(Broker *);
+                UserFunction with_name;
+        } ways[] = { { broker_stop, do_allocate_named }, { broker_kill, do_be_left_in_doubt } };
 
         (void) unused;
         for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
                 begin_and_wait(scene, do_allocate);
-                ways[i](scene->broker);
+                ways[i].end(scene->broker);
                 broker_start(scene->broker);
                 polkit_thaw();
                 as_end(scene->alice);
 
-                begin_and_wait(scene, do_be_left_in_doubt);
-                ways[i](scene->broker);
+                begin_and_wait(scene, ways[i].with_name);
+                ways[i].end(scene->broker);
                 broker_start(scene->broker);
                 polkit_thaw();
                 as_end(scene->alice);
