@@ -3,9 +3,10 @@
 #
 #     ./test.sh
 #
-# Installs what is missing, builds three times (gcc with sanitizers, gcc and clang as for a release; a warning is an error
-# in each), runs all suites on the first and the suite "unit" on the others. The last line counts single tests:
-# "N passed, N failed, N skipped". The exit status is 0 only if everything was built, something passed and nothing failed.
+# Installs what is missing, builds three times (gcc with sanitizers, gcc and clang as for a release; a warning is an
+# error in each), runs all suites on the first, and on the others the suite "unit" and a little more. The last line
+# counts single tests: "N passed, N failed, N skipped". The exit status is 0 only if everything was built, something
+# passed and nothing failed.
 #
 # The suite "bus" needs root; sudo is used where there is no root, and without either those tests are skipped.
 
@@ -46,17 +47,17 @@ build() {
     fi && ninja -C "build-$name"
 }
 
-# run NAME ARGUMENT…: failures are counted later, from the log
+# run NAME LOG ARGUMENT…: failures are counted later, from the log
 run() {
-    local name=$1
-    shift
+    local name=$1 log=$2
+    shift 2
 
     echo "== Testing build-$name"
-    rm -f "build-$name/meson-logs/testlog.json"
-    "${as_root[@]}" meson test -C "build-$name" --no-rebuild --print-errorlogs "$@"
+    rm -f "build-$name/meson-logs/$log.json"
+    "${as_root[@]}" meson test -C "build-$name" --no-rebuild --print-errorlogs --logbase "$log" "$@"
     # Nothing in the tree may become root's.
     [ ${#as_root[@]} -eq 0 ] || "${as_root[@]}" chown -R "$(id -u):$(id -g)" "build-$name/meson-logs"
-    logs+=("build-$name/meson-logs/testlog.json")
+    logs+=("build-$name/meson-logs/$log.json")
 }
 
 # test_build NAME COMPILER SUITE OPTION…; the suite may be "all"
@@ -65,18 +66,20 @@ test_build() {
     [ "$3" = all ] || suite=(--suite "$3")
     shift 3
 
-    if build "$name" "$compiler" "$@"; then
-        run "$name" "${suite[@]}"
-    else
+    if ! build "$name" "$compiler" "$@"; then
         trouble+=("build-$name does not build")
+        return 1
     fi
+    run "$name" testlog "${suite[@]}"
 }
 
 tests/install-packages.sh test || trouble+=("packages are missing")
 
 test_build test gcc all \
     --buildtype debug -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=undefined
-test_build test-gcc gcc unit --buildtype release
+# What sanitizers hide: valgrind's view of the examples, and how much memory the broker really uses.
+test_build test-gcc gcc unit --buildtype release &&
+    run test-gcc testlog-release smoke many examples
 test_build test-clang clang unit --buildtype release
 
 echo "== Results"

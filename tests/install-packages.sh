@@ -19,7 +19,7 @@ run=(
 # What only tests need: another compiler and another bus, the fixture's library, programs of strangers to try memory
 # with, and a machine that is made from packages.
 more=(
-    g++ clang libglib2.0-dev
+    g++ clang valgrind libglib2.0-dev
     dbus-broker libxml2-utils strace
     fio pmdk-tools
     qemu-system-x86 mmdebstrap cpio kmod
