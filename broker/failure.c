@@ -42,6 +42,7 @@ int failure_set_errno(Failure *failure, int error, const char *format, ...) {
         case ENOSPC:
         case EDQUOT:
         case EAGAIN:
+        case ETOOMANYREFS:
                 failure->refusal = REFUSAL_NoResources;
                 break;
         default:
