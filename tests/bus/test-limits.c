@@ -157,7 +157,9 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
                         } else {
                                 n_refused++;
                                 reply_assert(reply, "NoResources");
-                                assert_says(reply.message, "Too many open files");
+                                /* "open files", or "references": descriptors that are in flight count for the user,
+                                 * and brokers of other tests may have some */
+                                assert_says(reply.message, "Too many ");
                         }
                 }
                 /* one that was made and could not be sent is on its way out */
