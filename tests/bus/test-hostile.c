@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Users who mean harm: with what they hold, with the kernel's help, and on the bus. None of it may get them more than their
- * share, touch anybody else's, or make others wait. */
+/* Users who mean harm, with what they hold and on the bus: none of it may get them more than their share, touch anybody
+ * else's, or make others wait. test-hang.c has those who get the kernel to help them. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <linux/userfaultfd.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,18 +19,18 @@
 #include "scene.h"
 #include "world.h"
 
-#define REVOKE_TIMEOUT_SEC 1
 #define PENDING_MAX 16U
 
 #define CONFIGURATION                                                                                                  \
         "[Broker]\n"                                                                                                   \
-        "RevokeTimeoutSec=1\n"                                                                                         \
         "PolkitTimeoutSec=60\n"                                                                                        \
         "MaxPendingPerUser=16\n"                                                                                       \
         "[Region dram]\n"                                                                                              \
         "Size=256M\n"
 
 #define MANAGER DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE
+
+#define append(message, ...) g_assert_cmpint(sd_bus_message_append(message, __VA_ARGS__), >=, 0)
 
 /* ---- Small things ------------------------------------------------------------------------------------------------- */
 
@@ -59,7 +55,8 @@ static void assert_others_go_on(User *user) {
         gint64 begin = g_get_monotonic_time();
 
         for (unsigned i = 0; i < 5; i++) {
-                Reply unnamed = take(user, MIB, NULL, 1), named = take(user, MIB, "name=others prefault=1", 2);
+                Reply unnamed = take(user, MIB, NULL, 1);
+                Reply named = take(user, MIB, "name=others prefault=1", 2);
 
                 reply_assert(user_open(user, "others", NULL), "");
                 reply_assert(user_set_mode(user, named.object, 0644), "");
@@ -91,7 +88,8 @@ static int64_t do_assert_not_owner(UserCall *call) {
 
 /* Not one byte more than was granted, however it is tried. */
 static void assert_cannot_grow(User *user, int slot, uint64_t length) {
-        static const unsigned seals[] = { F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_SEAL };
+        static const unsigned seals[] = { F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE,
+                                          F_SEAL_SEAL };
 
         g_assert_cmpint(user_truncate(user, slot, length + 1), ==, -EPERM);
         g_assert_cmpint(user_truncate(user, slot, UINT64_C(1) << 40), ==, -EPERM);
@@ -120,7 +118,8 @@ static void test_holder(Scene *scene, const void *unused) {
         g_assert_cmpint(user_is_filled(scene->alice, own.slot, 1), ==, 1);
 
         /* holes are his own business */
-        g_assert_cmpint(user_fallocate(scene->alice, own.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
+        g_assert_cmpint(user_fallocate(scene->alice, own.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                                       MIB), ==, 0);
         g_assert_cmpint(user_is_filled(scene->alice, own.slot, 0), ==, 1);
         g_assert_cmpint(user_fallocate(scene->alice, own.slot, FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
         g_assert_cmpint(user_fallocate(scene->alice, own.slot, 0, 0, MIB), ==, 0);
@@ -147,7 +146,8 @@ static void test_holder(Scene *scene, const void *unused) {
 
 /* One who throws everything away, and a broker that comes back after that. */
 static void test_holder_restart(Scene *scene, const void *unused) {
-        Reply own = take(scene->alice, MIB, "name=scratch", 1), half = take(scene->alice, MIB, "name=half", 2);
+        Reply own = take(scene->alice, MIB, "name=scratch", 1);
+        Reply half = take(scene->alice, MIB, "name=half", 2);
 
         (void) unused;
         g_assert_cmpint(user_truncate(scene->alice, own.slot, 0), ==, 0);
@@ -202,7 +202,8 @@ static void test_reader(Scene *scene, const void *unused) {
         on_slot(scene->bob, do_assert_not_owner, reader.slot);
 
         g_assert_cmpint(user_truncate(scene->bob, reader.slot, 0), <, 0);
-        g_assert_cmpint(user_fallocate(scene->bob, reader.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MIB), ==, -EBADF);
+        g_assert_cmpint(user_fallocate(scene->bob, reader.slot, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                       0, MIB), ==, -EBADF);
         g_assert_cmpint(user_fallocate(scene->bob, reader.slot, 0, 0, 2 * MIB), ==, -EBADF);
         g_assert_cmpint(user_pwrite(scene->bob, reader.slot, 0, 9), ==, -EBADF);
         g_assert_cmpint(user_add_seals(scene->bob, reader.slot, F_SEAL_WRITE), ==, -EPERM);
@@ -212,202 +213,6 @@ static void test_reader(Scene *scene, const void *unused) {
         g_assert_cmpint(user_peek(scene->carol, given, 5), ==, 7);
         free_now(scene->alice, &own);
         g_assert_cmpint(user_peek(scene->carol, given, 5), ==, -EFAULT);
-}
-
-/* ---- With the kernel's help --------------------------------------------------------------------------------------- */
-
-/* A write to the memory hangs in the kernel, with the file locked, because the page it reads from is one that its owner is
- * to provide and does not. In these tests it takes root to have such pages; in the world outside a file system in user
- * space does as well. */
-typedef struct Hang {
-        int uffd, memory;
-        void *page;
-        pthread_t thread;
-} Hang;
-
-static Hang hangs[16];
-static unsigned n_hangs;
-
-static void *hang(void *userdata) {
-        const Hang *self = userdata;
-
-        /* not pwrite(): what a sanitizer wraps around it may look at the page first */
-        (void) syscall(SYS_pwrite64, self->memory, self->page, (size_t) 1, (off_t) 0);
-        return NULL;
-}
-
-static int64_t do_hang(UserCall *call) {
-        struct uffdio_api api = { .api = UFFD_API };
-        struct uffdio_register region = { .range.len = 4096, .mode = UFFDIO_REGISTER_MODE_MISSING };
-        Hang *self = &hangs[n_hangs];
-
-        g_assert_cmpuint(n_hangs, <, G_N_ELEMENTS(hangs));
-        self->uffd = (int) syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-        if (self->uffd < 0 || ioctl(self->uffd, UFFDIO_API, &api) < 0)
-                return -errno;
-        self->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        g_assert_true(self->page != MAP_FAILED);
-        region.range.start = (uintptr_t) self->page;
-        g_assert_cmpint(ioctl(self->uffd, UFFDIO_REGISTER, &region), ==, 0);
-
-        slot_borrow(*(const int *) call->data, &self->memory, NULL, NULL);
-        g_assert_cmpint(pthread_create(&self->thread, NULL, hang, self), ==, 0);
-        n_hangs++;
-        return 0;
-}
-
-static int64_t do_let_go(UserCall *call) {
-        (void) call;
-        while (n_hangs > 0) {
-                Hang *self = &hangs[--n_hangs];
-                struct uffdio_zeropage zero = { .range = { .start = (uintptr_t) self->page, .len = 4096 } };
-
-                g_assert_cmpint(ioctl(self->uffd, UFFDIO_ZEROPAGE, &zero), ==, 0);
-                g_assert_cmpint(pthread_join(self->thread, NULL), ==, 0);
-                close(self->uffd);
-                g_assert_cmpint(munmap(self->page, 4096), ==, 0);
-        }
-        return 0;
-}
-
-/* Whether it has come to hang: somebody who would have to wait says so. */
-static bool can_hang(User *user, int slot) {
-        if (on_slot(user, do_hang, slot) < 0) {
-                g_test_skip("there is no userfaultfd(2) here");
-                return false;
-        }
-        g_usleep(50000);
-        return true;
-}
-
-static void assert_revoking(Scene *scene, const Reply *reply) {
-        g_autofree char *state = allocation_get_string(scene->root, reply->object, "State");
-
-        g_assert_cmpstr(state, ==, "revoking");
-}
-
-/* Free is answered, and in time. */
-static void assert_busy(User *user, const Reply *reply) {
-        gint64 begin = g_get_monotonic_time();
-
-        reply_assert(user_release(user, reply->object), "Busy");
-        g_assert_cmpint(g_get_monotonic_time() - begin, >=, REVOKE_TIMEOUT_SEC * G_USEC_PER_SEC * 9 / 10);
-        g_assert_cmpint(g_get_monotonic_time() - begin, <, (REVOKE_TIMEOUT_SEC + 5) * G_USEC_PER_SEC);
-}
-
-static void test_hang(Scene *scene, const void *unused) {
-        (void) unused;
-        for (unsigned round = 0; round < 2; round++) {
-                User *guest = user_new("root");
-                Reply reply = take(guest, MIB, "name=scratch", 1);
-
-                if (!can_hang(guest, reply.slot)) {
-                        free_now(scene->root, &reply);
-                        user_free(guest);
-                        return;
-                }
-                assert_busy(scene->root, &reply);
-                assert_revoking(scene, &reply);
-                assert_others_go_on(scene->alice);
-                reply_assert(user_release(scene->root, reply.object), "Busy"); /* the second who asks is told as well */
-
-                /* it stays charged, and nobody gets it */
-                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
-                footprint_assert_sums(scene->root);
-                reply_assert(user_open(scene->root, "scratch", NULL), "NoSuchAllocation");
-                reply_assert(user_allocate(scene->alice, 256 * MIB, 1, NULL), "NoSpace");
-                reply_assert(user_allocate(scene->alice, MIB, 1, "name=scratch"), "NameExists");
-
-                /* the end comes by itself */
-                if (round == 0)
-                        user_call(guest, do_let_go, NULL, 0, NULL, 0);
-                else
-                        user_kill(guest);
-                g_assert_true(allocation_wait_gone(scene->root, reply.object));
-                if (round == 0)
-                        g_assert_cmpint(user_peek(guest, reply.slot, 0), ==, -EFAULT);
-                footprint_assert_back(scene->broker, &scene->before);
-                user_free(guest);
-        }
-}
-
-static void test_hang_many(Scene *scene, const void *unused) {
-        User *guest = user_new("root"), *asking[8];
-        Reply replies[G_N_ELEMENTS(asking)], reply;
-
-        (void) unused;
-        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
-                asking[i] = user_new("root");
-                replies[i] = take(guest, MIB, NULL, 1);
-        }
-        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++)
-                if (!can_hang(guest, replies[i].slot)) {
-                        for (size_t k = 0; k < G_N_ELEMENTS(asking); k++)
-                                user_free(asking[k]);
-                        user_free(guest);
-                        return;
-                }
-
-        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++)
-                user_begin_release(asking[i], replies[i].object);
-        assert_others_go_on(scene->alice);
-        assert_others_go_on(scene->bob);
-        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
-                reply_assert(user_end_reply(asking[i]), "Busy");
-                assert_revoking(scene, &replies[i]);
-        }
-        assert_others_go_on(scene->carol);
-        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 8 * MIB);
-        footprint_assert_sums(scene->root);
-
-        user_call(guest, do_let_go, NULL, 0, NULL, 0);
-        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
-                g_assert_true(allocation_wait_gone(scene->root, replies[i].object));
-                user_free(asking[i]);
-        }
-        reply = user_get(guest, MIB, NULL);
-        free_now(guest, &reply);
-        user_free(guest);
-}
-
-/* A broker that is told to stop meanwhile leaves the bus. What was to end has not come back to life with the next one. */
-static void test_hang_stop(Scene *scene, const void *unused) {
-        User *guest = user_new("root");
-        Reply reply = take(guest, MIB, "name=scratch", 1);
-        pid_t pid = scene->broker->pid;
-        bool exited;
-        int status;
-
-        (void) unused;
-        if (!can_hang(guest, reply.slot)) {
-                free_now(scene->root, &reply);
-                user_free(guest);
-                return;
-        }
-
-        assert_busy(scene->root, &reply);
-        g_assert_cmpint(kill(pid, SIGTERM), ==, 0);
-        g_assert_true(bus_wait_name(DAXBROKER_BUS_NAME, false, 20));
-
-        /* some kernels let a thread that waits for a file's lock die, others have the whole process wait for it */
-        exited = wait_until(5, waitpid(pid, &status, WNOHANG) == pid);
-        if (exited) {
-                scene->broker->pid = 0;
-                broker_start(scene->broker);
-                assert_revoking(scene, &reply);
-                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
-                assert_others_go_on(scene->alice);
-                user_call(guest, do_let_go, NULL, 0, NULL, 0);
-        } else {
-                user_call(guest, do_let_go, NULL, 0, NULL, 0);
-                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
-                scene->broker->pid = 0;
-                broker_start(scene->broker);
-        }
-        g_assert_true(WIFEXITED(status));
-        g_assert_true(allocation_wait_gone(scene->root, reply.object));
-        g_assert_cmpint(user_peek(guest, reply.slot, 0), ==, -EFAULT);
-        user_free(guest);
 }
 
 /* ---- On the bus --------------------------------------------------------------------------------------------------- */
@@ -421,7 +226,8 @@ static void assert_refused(sd_bus_message *message, const char *how) {
                                     SD_BUS_ERROR_UNKNOWN_INTERFACE, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                     SD_BUS_ERROR_UNKNOWN_PROPERTY, SD_BUS_ERROR_PROPERTY_READ_ONLY,
                                     SD_BUS_ERROR_ACCESS_DENIED, DAXBROKER_BUS_NAME ".Error.BadOption",
-                                    DAXBROKER_BUS_NAME ".Error.BadName", DAXBROKER_BUS_NAME ".Error.NoSuchRegion",
+                                    DAXBROKER_BUS_NAME ".Error.BadName",
+                                    DAXBROKER_BUS_NAME ".Error.NoSuchRegion",
                                     DAXBROKER_BUS_NAME ".Error.NoSuchAllocation"))
                 g_error("%s: %s (%s)", how, error.name, error.message);
         sd_bus_error_free(&error);
@@ -431,7 +237,8 @@ static void assert_refused(sd_bus_message *message, const char *how) {
 static sd_bus_message *new_call(const char *path, const char *interface, const char *member) {
         sd_bus_message *message = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, path, interface, member),
+        g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, path,
+                                                       interface, member),
                         >=, 0);
         return message;
 }
@@ -441,9 +248,11 @@ static sd_bus_message *new_manager_call(const char *member) {
 }
 
 static int64_t do_send_nonsense(UserCall *call) {
-        static const char *const members[] = { "Allocate", "Open", "Check", "GetAllocation", "Allocate2", "" };
+        static const char *const members[] = { "Allocate", "Open", "Check", "GetAllocation", "Allocate2",
+                                               "" };
         g_autofree char *deep = g_strdup_printf("%s/%0*d", DAXBROKER_ALLOCATION_PATH, 4000, 0);
-        const char *const paths[] = { DAXBROKER_ROOT_PATH, DAXBROKER_REGION_PATH "/dram", DAXBROKER_ALLOCATION_PATH, "/", deep,
+        const char *const paths[] = { DAXBROKER_ROOT_PATH, DAXBROKER_REGION_PATH "/dram",
+                                      DAXBROKER_ALLOCATION_PATH, "/", deep,
                                       DAXBROKER_ALLOCATION_PATH "/0123456789abcdef" };
         sd_bus_message *message;
 
@@ -451,26 +260,26 @@ static int64_t do_send_nonsense(UserCall *call) {
         for (size_t i = 0; members[i][0] != '\0'; i++) {
                 assert_refused(new_manager_call(members[i]), members[i]);
                 message = new_manager_call(members[i]);
-                g_assert_cmpint(sd_bus_message_append(message, "ssss", "a", "b", "c", "d"), >=, 0);
+                append(message, "ssss", "a", "b", "c", "d");
                 assert_refused(message, members[i]);
                 message = new_manager_call(members[i]);
-                g_assert_cmpint(sd_bus_message_append(message, "a{sv}", 0), >=, 0);
+                append(message, "a{sv}", 0);
                 assert_refused(message, members[i]);
                 message = new_manager_call(members[i]);
-                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}t", UINT64_C(1), UINT64_C(1), 0, UINT64_C(1)), >=, 0);
+                append(message, "tta{sv}t", UINT64_C(1), UINT64_C(1), 0, UINT64_C(1));
                 assert_refused(message, members[i]);
                 message = new_manager_call(members[i]);
-                g_assert_cmpint(sd_bus_message_append(message, "(ta(tv))", UINT64_C(1), 1, UINT64_C(1), "av", 0), >=, 0);
+                append(message, "(ta(tv))", UINT64_C(1), 1, UINT64_C(1), "av", 0);
                 assert_refused(message, members[i]);
         }
         for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
                 assert_refused(new_call(paths[i], DAXBROKER_ALLOCATION_INTERFACE, "Free"), paths[i]);
                 assert_refused(new_call(paths[i], "org.daxbroker1.Nothing", "Nothing"), paths[i]);
                 message = new_call(paths[i], "org.freedesktop.DBus.Properties", "Set");
-                g_assert_cmpint(sd_bus_message_append(message, "ssv", DAXBROKER_REGION_INTERFACE, "Size", "t", UINT64_MAX), >=, 0);
+                append(message, "ssv", DAXBROKER_REGION_INTERFACE, "Size", "t", UINT64_MAX);
                 assert_refused(message, paths[i]);
                 message = new_call(paths[i], "org.freedesktop.DBus.Properties", "Get");
-                g_assert_cmpint(sd_bus_message_append(message, "ss", DAXBROKER_ALLOCATION_INTERFACE, "Owner"), >=, 0);
+                append(message, "ss", DAXBROKER_ALLOCATION_INTERFACE, "Owner");
                 assert_refused(message, paths[i]);
         }
         return 0;
@@ -484,8 +293,8 @@ static int64_t do_send_large(UserCall *call) {
         (void) call;
         for (unsigned i = 0; i < 4; i++) {
                 message = new_manager_call("Allocate");
-                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(1), UINT64_C(1), 1,
-                                                      i == 0 ? "name" : i == 1 ? "region" : name, "s", name), >=, 0);
+                append(message, "tta{sv}", UINT64_C(1), UINT64_C(1), 1,
+                       i == 0 ? "name" : i == 1 ? "region" : name, "s", name);
                 assert_refused(message, "a long name");
                 message = new_manager_call(i % 2 == 0 ? "Open" : "GetAllocation");
                 g_assert_cmpint(i % 2 == 0 ? sd_bus_message_append(message, "sa{sv}", name, 0)
@@ -494,27 +303,26 @@ static int64_t do_send_large(UserCall *call) {
         }
 
         message = new_manager_call("Allocate");
-        g_assert_cmpint(sd_bus_message_append(message, "tt", UINT64_C(1), UINT64_C(1)), >=, 0);
+        append(message, "tt", UINT64_C(1), UINT64_C(1));
         g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
         for (unsigned i = 0; i < 200000; i++)
-                g_assert_cmpint(sd_bus_message_append(message, "{sv}", i == 0 ? "prefault" : "an option", "b", 1), >=, 0);
+                append(message, "{sv}", i == 0 ? "prefault" : "an option", "b", 1);
         g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
         assert_refused(message, "many options");
 
         for (unsigned i = 0; i < 3; i++) {
                 message = new_manager_call("Allocate");
-                g_assert_cmpint(sd_bus_message_append(message, "tt", UINT64_C(1), UINT64_C(1)), >=, 0);
+                append(message, "tt", UINT64_C(1), UINT64_C(1));
                 g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
                 for (unsigned k = 0; k < 200; k++)
                         if (i == 0) /* the same again and again */
-                                g_assert_cmpint(sd_bus_message_append(message, "{sv}", "name", "s", "scratch"), >=, 0);
+                                append(message, "{sv}", "name", "s", "scratch");
                         else if (i == 1) /* of a type that contains others */
-                                g_assert_cmpint(sd_bus_message_append(message, "{sv}", "mode", "v", "v", "v", "au", 3, 1, 2, 3),
-                                                >=, 0);
+                                append(message, "{sv}", "mode", "v", "v", "v", "au", 3, 1, 2, 3);
                         else {
                                 g_autofree char *key = g_strdup_printf("option-%u", k);
 
-                                g_assert_cmpint(sd_bus_message_append(message, "{sv}", key, "t", UINT64_MAX), >=, 0);
+                                append(message, "{sv}", key, "t", UINT64_MAX);
                         }
                 g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
                 assert_refused(message, "200 options");
@@ -531,11 +339,11 @@ static int64_t do_send_fds(UserCall *call) {
         for (unsigned i = 0; i < 100; i++) {
                 sd_bus_message *message = new_manager_call("Allocate");
 
-                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(1), UINT64_C(1), 2, "name", "h", pair[0],
-                                                      "fd", "ah", 2, pair[0], pair[1]), >=, 0);
+                append(message, "tta{sv}", UINT64_C(1), UINT64_C(1), 2, "name", "h", pair[0], "fd", "ah", 2,
+                       pair[0], pair[1]);
                 assert_refused(message, "descriptors as options");
                 message = new_manager_call("ListRegions");
-                g_assert_cmpint(sd_bus_message_append(message, "hh", pair[0], pair[1]), >=, 0);
+                append(message, "hh", pair[0], pair[1]);
                 assert_refused(message, "descriptors as arguments");
         }
         close(pair[0]);
@@ -561,9 +369,10 @@ static int64_t do_send_forgeries(UserCall *call) {
         sd_bus *bus = user_bus();
 
         for (unsigned i = 0; i < 50; i++) {
-                g_assert_cmpint(sd_bus_message_new_signal(bus, &message, "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                g_assert_cmpint(sd_bus_message_new_signal(bus, &message, "/org/freedesktop/DBus",
+                                                          "org.freedesktop.DBus",
                                                           "NameOwnerChanged"), >=, 0);
-                g_assert_cmpint(sd_bus_message_append(message, "sss", victim, victim, ""), >=, 0);
+                append(message, "sss", victim, victim, "");
                 g_assert_cmpint(sd_bus_message_set_destination(message, DAXBROKER_BUS_NAME), >=, 0);
                 g_assert_cmpint(sd_bus_send(bus, message, NULL), >=, 0);
                 message = sd_bus_message_unref(message);
@@ -606,7 +415,7 @@ static int64_t do_flood(UserCall *call) {
         for (unsigned i = 0; i < n; i++) {
                 sd_bus_message *message = new_manager_call("Allocate");
 
-                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(4096), UINT64_C(1), 0), >=, 0);
+                append(message, "tta{sv}", UINT64_C(4096), UINT64_C(1), 0);
                 g_assert_cmpint(sd_bus_message_set_expect_reply(message, false), >=, 0);
                 g_assert_cmpint(sd_bus_send(bus, message, NULL), >=, 0);
                 sd_bus_message_unref(message);
@@ -625,7 +434,8 @@ static void test_flood(Scene *scene, const void *unused) {
         (void) unused;
         polkit_freeze();
         user_call(guest, do_flood, &n, sizeof(n), NULL, 0);
-        reply_assert(user_allocate(scene->bob, MIB, 1, NULL), "TooManyRequests"); /* the uid counts, not the connection */
+        /* the uid counts, not the connection */
+        reply_assert(user_allocate(scene->bob, MIB, 1, NULL), "TooManyRequests");
         user_begin_allocate(scene->alice, MIB, 1, NULL);
         g_usleep(50000);
         g_assert_false(user_is_done(scene->alice));
@@ -674,8 +484,9 @@ static int64_t do_queue(UserCall *call) {
         for (unsigned i = 0; i < numbers[0]; i++) {
                 sd_bus_message *message = new_manager_call("Allocate");
 
-                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(4096), UINT64_C(1), 0), >=, 0);
-                g_assert_cmpint(sd_bus_call_async(bus, NULL, message, on_queued, &queue, 60 * G_USEC_PER_SEC), >=, 0);
+                append(message, "tta{sv}", UINT64_C(4096), UINT64_C(1), 0);
+                g_assert_cmpint(sd_bus_call_async(bus, NULL, message, on_queued, &queue,
+                                                  60 * G_USEC_PER_SEC), >=, 0);
                 sd_bus_message_unref(message);
         }
         while (queue.granted + queue.refused + queue.other < numbers[1])
@@ -725,15 +536,15 @@ static int64_t do_ask_only(UserCall *call) {
                 g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
                 /* what the kernel takes between the bus and him, and some more */
                 for (unsigned i = 0; i < 100; i++)
-                        g_assert_cmpint(sd_bus_call_method_async(bus, NULL, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
-                                                                 "org.freedesktop.DBus.Introspectable", "Introspect",
-                                                                 on_never, NULL, ""), >=, 0);
+                        (void) sd_bus_call_method_async(bus, NULL, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                                        "org.freedesktop.DBus.Introspectable", "Introspect",
+                                                        on_never, NULL, "");
         }
         for (unsigned i = 0; i < PENDING_MAX; i++) {
                 sd_bus_message *message = NULL;
 
                 g_assert_cmpint(sd_bus_message_new_method_call(bus, &message, MANAGER, "Allocate"), >=, 0);
-                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", UINT64_C(65536), UINT64_C(1), 0), >=, 0);
+                append(message, "tta{sv}", UINT64_C(65536), UINT64_C(1), 0);
                 g_assert_cmpint(sd_bus_call_async(bus, NULL, message, on_never, NULL, 0), >=, 0);
                 sd_bus_message_unref(message);
         }
@@ -757,7 +568,8 @@ static void start_again_if_ended(Broker *broker) {
  * that out and comes back on a new one; nobody loses anything by it. */
 static void test_deaf(Scene *scene, const void *unused) {
         User *guests[] = { user_new("bob"), user_new("bob"), user_new("carol") };
-        Reply unnamed = take(scene->alice, MIB, NULL, 1), named = take(scene->alice, MIB, "name=scratch", 2), reply;
+        Reply unnamed = take(scene->alice, MIB, NULL, 1), reply;
+        Reply named = take(scene->alice, MIB, "name=scratch", 2);
         gint64 begin;
 
         (void) unused;
@@ -791,7 +603,8 @@ static void test_deaf(Scene *scene, const void *unused) {
         }
         start_again_if_ended(scene->broker);
         assert_others_go_on(scene->bob);
-        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
+        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==,
+                         scene->before.available);
         broker_restart(scene->broker); /* whatever it was in the middle of finding out */
 }
 
@@ -808,9 +621,6 @@ int main(int argc, char **argv) {
                 { "/hostile/holder", test_holder },
                 { "/hostile/holder-restart", test_holder_restart },
                 { "/hostile/reader", test_reader },
-                { "/hostile/hang", test_hang },
-                { "/hostile/hang-many", test_hang_many },
-                { "/hostile/hang-stop", test_hang_stop },
                 { "/hostile/nonsense", test_nonsense },
                 { "/hostile/forgeries", test_forgeries },
                 { "/hostile/flood", test_flood },

@@ -115,7 +115,8 @@ static void piece_take(Piece *piece, sd_bus_message *reply) {
         int memory, lease;
         void *address;
 
-        g_assert_cmpint(sd_bus_message_read(reply, "ohhtt", &object, &memory, &lease, &offset, &piece->length), >, 0);
+        g_assert_cmpint(sd_bus_message_read(reply, "ohhtt", &object, &memory, &lease, &offset,
+                                            &piece->length), >, 0);
         g_strlcpy(piece->object, object, sizeof(piece->object));
         address = mmap(NULL, piece->length, PROT_READ | PROT_WRITE, MAP_SHARED, memory, (off_t) offset);
         g_assert_true(address != MAP_FAILED);
@@ -126,7 +127,8 @@ static void piece_take(Piece *piece, sd_bus_message *reply) {
 
 static int call(const char *object, const char *interface, const char *member, sd_bus_error *error,
                 sd_bus_message **reply, const char *types, const char *name) {
-        return sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, object, interface, member, error, reply, types, name, 0);
+        return sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, object, interface, member, error, reply,
+                                  types, name, 0);
 }
 
 static void act_allocate(bool named) {
@@ -142,9 +144,10 @@ static void act_allocate(bool named) {
         if (named)
                 (void) snprintf(piece.name, sizeof(piece.name), "actor-%u-%u", actor, n_named++);
 
-        r = sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE,
-                               "Allocate", &error, &reply, "tta{sv}", size, UINT64_C(1), named ? 2 : 1, "prefault", "b",
-                               (int) (pick(4) == 0), "name", "s", piece.name);
+        r = sd_bus_call_method(user_bus(), DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                               DAXBROKER_MANAGER_INTERFACE, "Allocate", &error, &reply, "tta{sv}", size,
+                               UINT64_C(1), named ? 2 : 1, "prefault", "b", (int) (pick(4) == 0), "name",
+                               "s", piece.name);
         if (r >= 0) {
                 piece_take(&piece, reply);
                 for (uint64_t i = 0; i < piece.length / sizeof(uint64_t); i++)
@@ -168,7 +171,8 @@ static void act_open(Piece *piece) {
 
         if (piece->words || piece->unsure || piece->ending)
                 return;
-        if (call(DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, "Open", &error, &reply, "sa{sv}", piece->name) >= 0) {
+        if (call(DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, "Open", &error, &reply, "sa{sv}",
+                 piece->name) >= 0) {
                 piece_take(piece, reply);
                 piece_verify(piece);
         } else if (!is_outage(&error))
@@ -366,8 +370,9 @@ static uint64_t sum_allocations(sd_bus *bus, unsigned *ret_n) {
         uint64_t sum = 0, length;
         unsigned n = 0;
 
-        g_assert_cmpint(sd_bus_call_method(bus, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE,
-                                           "ListAllocations", NULL, &reply, NULL), >=, 0);
+        g_assert_cmpint(sd_bus_call_method(bus, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                           DAXBROKER_MANAGER_INTERFACE, "ListAllocations", NULL, &reply,
+                                           NULL), >=, 0);
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(soa{sv})"), >, 0);
         while (sd_bus_message_enter_container(reply, 'r', "soa{sv}") > 0) {
                 const char *key;
@@ -430,8 +435,9 @@ static void look(Play *play, Scene *scene, sd_bus *bus, Tally *total) {
                 uint64_t sum = sum_allocations(bus, &n_ignored);
 
                 broker_print_log(scene->broker);
-                g_error("%" G_GUINT64_FORMAT " bytes free + %" G_GUINT64_FORMAT " in %u allocations of %" G_GUINT64_FORMAT
-                        ", %u allocations expected", region_get("dram", "Available"), sum, n_ignored, size, n);
+                g_error("%" G_GUINT64_FORMAT " bytes free + %" G_GUINT64_FORMAT " in %u allocations of "
+                        "%" G_GUINT64_FORMAT ", %u allocations expected",
+                        region_get("dram", "Available"), sum, n_ignored, size, n);
         }
 }
 
@@ -479,8 +485,8 @@ static void test_kill(Scene *scene, const void *unused) {
                 look(&play, scene, bus, &total);
         }
 
-        g_test_message("%u rounds, %u acts, %u of them met no broker, %u allocations at the end", rounds, total.acts,
-                       total.outages, total.pieces);
+        g_test_message("%u rounds, %u acts, %u of them met no broker, %u allocations at the end", rounds,
+                       total.acts, total.outages, total.pieces);
         g_assert_cmpuint(total.acts, >=, rounds);
         play_end(&play, scene);
         sd_bus_flush_close_unref(bus);

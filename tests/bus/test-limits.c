@@ -32,7 +32,8 @@ static Reply take(User *user, const char *options, uint8_t value) {
 
 /* Several at once: whatever runs out can do so at different points. */
 static void assert_refused(Scene *scene) {
-        static const char *const options[] = { NULL, "name=one-more", "prefault=1", "name=one-more mode=0644" };
+        static const char *const options[] = { NULL, "name=one-more", "prefault=1",
+                                               "name=one-more mode=0644" };
         Footprint before = footprint_take(scene->broker);
 
         for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
@@ -140,15 +141,18 @@ static bool is_missing(User *user, const char *name) {
 /* A limit that comes as a surprise, at each descriptor that it could hit. */
 static void test_sudden_fds(Scene *scene, const void *unused) {
         Reply named = take(scene->alice, "name=limits", 1), unnamed = take(scene->alice, NULL, 2), reply;
-        unsigned n = broker_count_fds(scene->broker), n_refused = 0;
+        unsigned n = broker_count_fds(scene->broker), n_refused = 0, n_granted = 0, more;
 
         (void) unused;
-        for (unsigned more = 0; more < 12; more++) {
+        /* until it was enough several times; the numbers of descriptors have gaps */
+        for (more = 0; n_granted < 9 && more < 64; more++) {
                 limit_fds(scene, n + more);
                 for (unsigned i = 0; i < 3; i++) {
                         reply = i == 0 ? user_open(scene->alice, "limits", NULL)
-                                       : user_allocate(scene->alice, MIB, 1, i == 1 ? NULL : "name=one-more");
+                                       : user_allocate(scene->alice, MIB, 1,
+                                                       i == 1 ? NULL : "name=one-more");
                         if (g_str_equal(reply.error, "")) {
+                                n_granted++;
                                 g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
                                 g_assert_cmpint(user_is_filled(scene->alice, reply.slot, i == 0), ==, 1);
                                 if (i != 0)
@@ -166,9 +170,9 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
                 g_assert_true(wait_until(20, is_missing(scene->alice, "one-more")));
                 footprint_assert_sums(scene->root);
         }
-        g_test_message("%u of 36 were refused", n_refused);
+        g_test_message("%u of %u were refused", n_refused, 3 * more);
         g_assert_cmpuint(n_refused, >, 0);
-        g_assert_cmpuint(n_refused, <, 36);
+        g_assert_cmpuint(n_granted, >=, 9);
 
         /* giving back takes none */
         limit_fds(scene, n);
@@ -180,6 +184,7 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
         limit_fds(scene, 4096);
         reply = take(scene->bob, NULL, 1);
         free_now(scene->bob, &reply);
+        g_assert_true(wait_until(20, broker_count_fds(scene->broker) <= scene->before.fds));
         broker_restart(scene->broker);
 }
 
@@ -300,7 +305,8 @@ static void test_filled(Scene *scene, const void *unused) {
 }
 
 static void remount(Scene *scene, unsigned long flags) {
-        g_assert_cmpint(mount(NULL, scene->broker->runtime, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, NULL), ==, 0);
+        g_assert_cmpint(mount(NULL, scene->broker->runtime, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | flags,
+                              NULL), ==, 0);
 }
 
 static void test_read_only(Scene *scene, const void *unused) {
@@ -339,7 +345,8 @@ static void test_read_only(Scene *scene, const void *unused) {
 
 static void test_no_runtime(Scene *scene, const void *unused) {
         static char empty[] = "RUNTIME_DIRECTORY=", relative[] = "RUNTIME_DIRECTORY=tmp",
-                    missing[] = "RUNTIME_DIRECTORY=/nowhere/at/all", file[] = "RUNTIME_DIRECTORY=/etc/passwd",
+                    missing[] = "RUNTIME_DIRECTORY=/nowhere/at/all",
+                    file[] = "RUNTIME_DIRECTORY=/etc/passwd",
                     foreign[] = "RUNTIME_DIRECTORY=/etc";
         char *const variables[] = { empty, relative, missing, file, foreign };
 
@@ -351,7 +358,8 @@ static void test_no_runtime(Scene *scene, const void *unused) {
 
                 scene->broker->environment = environment;
                 g_assert_cmpint(broker_start_failing(scene->broker), ==, 1);
-                g_assert_cmpuint(broker_count_log(scene->broker, mark, i < 2 ? "RUNTIME_DIRECTORY is not set" : "below /"), ==, 1);
+                g_assert_cmpuint(broker_count_log(scene->broker, mark, i < 2 ? "is not set" : "below /"),
+                                 ==, 1);
         }
         scene->broker->environment = NULL;
         broker_start(scene->broker);

@@ -45,7 +45,8 @@ static void start_without_quarantine(Scene *scene) {
         /* as scene_set_up() does, for the new one */
         reply = user_get(scene->alice, 1, NULL);
         user_drop(scene->alice, reply.slot);
-        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
+        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==,
+                         scene->before.available);
         scene->before = footprint_take(scene->broker);
 }
 
@@ -53,7 +54,8 @@ static void assert_rss_back(Scene *scene, uint64_t before, uint64_t tolerance) {
         uint64_t now = 0;
 
         g_assert_true(wait_until(30, (now = broker_get_rss(scene->broker)) <= before + tolerance));
-        g_test_message("the broker has %" G_GUINT64_FORMAT " KiB, and had %" G_GUINT64_FORMAT, now / KIB, before / KIB);
+        g_test_message("the broker has %" G_GUINT64_FORMAT " KiB, and had %" G_GUINT64_FORMAT, now / KIB,
+                       before / KIB);
 }
 
 static void all_at_once(Scene *scene) {
@@ -144,7 +146,8 @@ static int64_t do_come_and_go(UserCall *call) {
                 sd_bus *bus = NULL;
 
                 g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
-                g_assert_cmpint(sd_bus_call_method(bus, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE,
+                g_assert_cmpint(sd_bus_call_method(bus, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                                   DAXBROKER_MANAGER_INTERFACE,
                                                    "ListRegions", NULL, NULL, ""), >=, 0);
                 sd_bus_flush_close_unref(bus);
         }
@@ -177,7 +180,8 @@ static void set_up(Scene *scene, const void *configuration) {
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         g_test_add("/many/clients", Scene, CONFIGURATION, set_up, test_clients, scene_tear_down);
-        g_test_add("/many/killed-waiting", Scene, CONFIGURATION, set_up, test_killed_waiting, scene_tear_down);
+        g_test_add("/many/killed-waiting", Scene, CONFIGURATION, set_up, test_killed_waiting,
+                   scene_tear_down);
         g_test_add("/many/connections", Scene, CONFIGURATION, set_up, test_connections, scene_tear_down);
         return g_test_run();
 }

@@ -94,7 +94,8 @@ static void test_absent(Scene *scene, const void *unused) {
         polkit_kill();
         for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
                 reply_assert(user_allocate(users[i], MIB, 1, NULL), "AuthorityUnavailable");
-                reply_assert(user_allocate(users[i], MIB, 1, "name=scratch prefault=1"), "AuthorityUnavailable");
+                reply_assert(user_allocate(users[i], MIB, 1, "name=scratch prefault=1"),
+                             "AuthorityUnavailable");
                 reply_assert(user_check(users[i], MIB, 1, NULL), "AuthorityUnavailable");
                 reply_assert(user_reload(users[i]), "AuthorityUnavailable");
                 if (users[i] == scene->carol)
@@ -171,7 +172,8 @@ static void test_restarts(Scene *scene, const void *unused) {
 /* ---- There, and silent -------------------------------------------------------------------------------------------- */
 
 static void test_frozen(Scene *scene, const void *unused) {
-        Reply named = user_get(scene->carol, MIB, "name=carols"), other = user_get(scene->carol, MIB, NULL), reply;
+        Reply named = user_get(scene->carol, MIB, "name=carols"), other = user_get(scene->carol, MIB, NULL);
+        Reply reply;
         uint64_t available;
         gint64 begin, took;
 
@@ -327,13 +329,15 @@ static void test_deny(Scene *scene, const void *unused) {
 }
 
 static void test_challenge(Scene *scene, const void *unused) {
-        static const char *const results[] = { "AUTH_SELF", "AUTH_ADMIN", "AUTH_SELF_KEEP", "AUTH_ADMIN_KEEP" };
+        static const char *const results[] = { "AUTH_SELF", "AUTH_ADMIN", "AUTH_SELF_KEEP",
+                                               "AUTH_ADMIN_KEEP" };
         Reply reply;
 
         (void) unused;
         for (size_t i = 0; i < G_N_ELEMENTS(results); i++) {
                 g_autofree char *rules = g_strdup_printf(
-                                "polkit.addRule(function(action, subject) { return polkit.Result.%s; });\n", results[i]);
+                                "polkit.addRule(function(action, subject) { return polkit.Result.%s; });\n",
+                                results[i]);
 
                 scene_set_rules(scene, rules);
                 reply = user_allocate(scene->alice, MIB, 1, NULL);
@@ -355,7 +359,8 @@ typedef struct Detail {
 } Detail;
 
 /* Rules that say yes if all of it is so, and no otherwise; wrong is the number of one that is spoilt on purpose. */
-static void expect(Scene *scene, const char *action, const char *user, const Detail *details, size_t n, size_t wrong) {
+static void expect(Scene *scene, const char *action, const char *user, const Detail *details, size_t n,
+                   size_t wrong) {
         GString *text = g_string_new(NULL);
 
         g_string_append_printf(text, "polkit.addRule(function(action, subject) {\n"
@@ -398,7 +403,8 @@ static Reply ask_plain(Scene *scene, const char *unused) {
 
 static Reply ask_more(Scene *scene, const char *unused) {
         (void) unused;
-        return user_allocate(scene->bob, 3 * MIB - 1, 2 * MIB, "name=scratch region=dram mode=0600 numa-node=0");
+        return user_allocate(scene->bob, 3 * MIB - 1, 2 * MIB,
+                             "name=scratch region=dram mode=0600 numa-node=0");
 }
 
 static Reply ask_held(Scene *scene, const char *unused) {
@@ -426,17 +432,20 @@ static Reply ask_free(Scene *scene, const char *object) {
 static void test_details(Scene *scene, const void *unused) {
         static const Detail plain[] = {
                 { "region", "dram" }, { "provider", "memfd" }, { "size", "4096" }, { "size-mib", "1" },
-                { "alignment", "1" }, { "name", "" }, { "persistent", "false" }, { "numa-node", "any" }, { "held", "0" },
+                { "alignment", "1" }, { "name", "" }, { "persistent", "false" },
+                { "numa-node", "any" }, { "held", "0" },
                 { "held-mib", "0" }, { "held-count", "0" },
                 { "polkit.message", "Authentication is required to take 4 KiB of memory from region dram" },
         };
         static const Detail more[] = {
                 { "region", "dram" }, { "provider", "memfd" }, { "size", "4194304" }, { "size-mib", "4" },
-                { "alignment", "2097152" }, { "name", "scratch" }, { "persistent", "false" }, { "numa-node", "0" },
+                { "alignment", "2097152" }, { "name", "scratch" }, { "persistent", "false" },
+                { "numa-node", "0" },
                 { "held", "0" }, { "held-mib", "0" }, { "held-count", "0" },
         };
         static const Detail held[] = {
-                { "size", "1048576" }, { "size-mib", "1" }, { "alignment", "4096" }, { "name", "" }, { "held", "4194304" },
+                { "size", "1048576" }, { "size-mib", "1" }, { "alignment", "4096" }, { "name", "" },
+                { "held", "4194304" },
                 { "held-mib", "4" }, { "held-count", "1" },
         };
         g_autofree char *owner = g_strdup_printf("%u", world_get_uid("bob"));
@@ -445,7 +454,8 @@ static void test_details(Scene *scene, const void *unused) {
                 { "size-mib", "4" }, { "read-only", "true" },
         };
         const Detail open_object[] = {
-                { "region", "dram" }, { "name", "" }, { "owner", owner }, { "size", "1048576" }, { "size-mib", "1" },
+                { "region", "dram" }, { "name", "" }, { "owner", owner }, { "size", "1048576" },
+                { "size-mib", "1" },
                 { "read-only", "false" },
         };
         const Detail mode[] = {
@@ -456,7 +466,8 @@ static void test_details(Scene *scene, const void *unused) {
         Reply reply;
 
         (void) unused;
-        assert_details(scene, "org.daxbroker1.allocate", "alice", ask_plain, NULL, plain, G_N_ELEMENTS(plain));
+        assert_details(scene, "org.daxbroker1.allocate", "alice", ask_plain, NULL, plain,
+                       G_N_ELEMENTS(plain));
         assert_details(scene, "org.daxbroker1.allocate", "bob", ask_more, NULL, more, G_N_ELEMENTS(more));
         reply = user_get_allocation(scene->bob, "scratch");
         reply_assert(reply, "");
@@ -469,12 +480,14 @@ static void test_details(Scene *scene, const void *unused) {
         expect(scene, "org.daxbroker1.allocate", "bob", held, G_N_ELEMENTS(held), SIZE_MAX);
         reply_assert(ask_held(scene, NULL), "NotAuthorized"); /* he holds more by now */
 
-        assert_details(scene, "org.daxbroker1.open-other", "carol", ask_open, NULL, open, G_N_ELEMENTS(open));
+        assert_details(scene, "org.daxbroker1.open-other", "carol", ask_open, NULL, open,
+                       G_N_ELEMENTS(open));
         assert_details(scene, "org.daxbroker1.open-other", "carol", ask_open_object, bobs, open_object,
                        G_N_ELEMENTS(open_object));
         assert_details(scene, "org.daxbroker1.manage", "carol", ask_mode, scratch, mode, G_N_ELEMENTS(mode));
         /* what opening said, without the last */
-        assert_details(scene, "org.daxbroker1.free-other", "carol", ask_free, scratch, open, G_N_ELEMENTS(open) - 1);
+        assert_details(scene, "org.daxbroker1.free-other", "carol", ask_free, scratch, open,
+                       G_N_ELEMENTS(open) - 1);
 
         /* a region that forgets is no place for what shall be remembered: nobody is asked */
         scene_set_rules(scene, "polkit.addRule(function(action, subject) { return polkit.Result.YES; });\n");
@@ -528,7 +541,8 @@ static void test_changes(Scene *scene, const void *unused) {
         two = user_end_reply(scene->bob);
         reply_assert(g_str_equal(one.error, "") ? two : one, "NameExists");
         reply_assert(g_str_equal(one.error, "") ? one : two, "");
-        free_now(g_str_equal(one.error, "") ? scene->alice : scene->bob, g_str_equal(one.error, "") ? &one : &two);
+        free_now(g_str_equal(one.error, "") ? scene->alice : scene->bob,
+                 g_str_equal(one.error, "") ? &one : &two);
 
         polkit_freeze();
         user_begin_allocate(scene->alice, 160 * MIB, 1, NULL);
@@ -541,7 +555,8 @@ static void test_changes(Scene *scene, const void *unused) {
         reply_assert(g_str_equal(one.error, "") ? one : two, "");
         user_drop_all(scene->alice);
         user_drop_all(scene->bob);
-        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
+        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==,
+                         scene->before.available);
 
         polkit_freeze();
         user_begin_allocate(scene->alice, 160 * MIB, 1, NULL);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Whatever way a broker ends, and whatever it finds when it comes back: holders notice nothing, nothing is forgotten that
- * somebody has, and nothing is kept that nobody has. */
+/* Whatever way a broker ends: its holders notice nothing, and the next one goes on. test-recovery.c has what it may find
+ * that is not as it was left. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,14 +22,6 @@
         "Size=256M\n"
 
 /* ---- Small things ------------------------------------------------------------------------------------------------- */
-
-static const char *id_of(const Reply *reply) {
-        return strrchr(reply->object, '/') + 1;
-}
-
-static char *path_of(Scene *scene, const char *folder, const Reply *reply) {
-        return g_build_filename(scene->broker->runtime, folder, id_of(reply), NULL);
-}
 
 /* One MiB, mapped and filled. */
 static Reply take(User *user, const char *options, uint8_t value) {
@@ -59,8 +50,8 @@ static void free_now(User *user, const Reply *reply) {
 
 /* What a record says, as root sees it. */
 static char *describe(Scene *scene, const Reply *reply) {
-        static const char *const numbers[] = { "Owner", "Group", "Mode", "Offset", "Length", "Alignment", "PageSize",
-                                               "Persistent", "Created", "InUse" };
+        static const char *const numbers[] = { "Owner", "Group", "Mode", "Offset", "Length", "Alignment",
+                                               "PageSize", "Persistent", "Created", "InUse" };
         static const char *const texts[] = { "Name", "Region", "State", "Reason" };
         GString *text = g_string_new(NULL);
 
@@ -73,27 +64,6 @@ static char *describe(Scene *scene, const Reply *reply) {
                 g_string_append_printf(text, "%s=%s\n", texts[i], value);
         }
         return g_string_free(text, FALSE);
-}
-
-static void write_as_broker(const char *path, const char *text) {
-        uid_t uid = world_get_uid("daxbroker");
-
-        g_assert_true(g_file_set_contents(path, text, -1, NULL));
-        g_assert_cmpint(chown(path, uid, uid), ==, 0);
-        g_assert_cmpint(chmod(path, 0600), ==, 0);
-}
-
-/* Replaces a line of a record: "mode=999" for the one that begins with "mode=". */
-static void edit_record(Scene *scene, const Reply *reply, const char *new_line) {
-        g_autofree char *path = path_of(scene, "allocations", reply), *text = NULL, *key = NULL, *edited = NULL;
-        g_autoptr(GRegex) regex = NULL;
-
-        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-        key = g_strdup_printf("^%.*s=.*$", (int) strcspn(new_line, "="), new_line);
-        regex = g_regex_new(key, G_REGEX_MULTILINE, 0, NULL);
-        edited = g_regex_replace_literal(regex, text, -1, 0, new_line, 0, NULL);
-        g_assert_cmpstr(edited, !=, text);
-        write_as_broker(path, edited);
 }
 
 /* ---- Holders of all kinds ----------------------------------------------------------------------------------------- */
@@ -261,7 +231,7 @@ static void test_lapse_meanwhile(Scene *scene, const void *unused) {
         }
 }
 
-/* ---- What it finds is not what it left ---------------------------------------------------------------------------- */
+/* ---- Without a service manager ------------------------------------------------------------------------------------ */
 
 /* Detached: counted and listed, beyond revoking, and over with the last holder. */
 static void assert_detached(Scene *scene, User *user, const Reply *reply, uint8_t value) {
@@ -321,269 +291,6 @@ static void test_no_manager(Scene *scene, const void *unused) {
         broker_stop(scene->broker);
         scene->broker->has_manager = true;
         broker_start(scene->broker);
-}
-
-/* The service manager has not kept a descriptor. */
-static void test_record_without_fd(Scene *scene, const void *unused) {
-        Reply held = take(scene->alice, "name=held", 1), kept = take(scene->alice, "name=kept", 2), gone;
-        User *guest = user_new("bob");
-        size_t mark;
-
-        (void) unused;
-        user_drop(scene->alice, kept.slot);
-        gone = take(guest, NULL, 3);
-        broker_kill(scene->broker);
-        service_manager_drop_fds(scene->broker->manager, NULL);
-        user_kill(guest);
-        mark = broker_mark_log(scene->broker);
-        broker_start(scene->broker);
-
-        g_assert_true(broker_wait_log(scene->broker, mark, "'kept'.* is lost"));
-        g_assert_false(is_listed(scene, &kept));
-        g_assert_false(is_listed(scene, &gone));
-        assert_detached(scene, scene->alice, &held, 1);
-        user_close_lease(scene->alice, held.slot);
-        g_assert_true(allocation_wait_gone(scene->root, held.object));
-        user_free(guest);
-}
-
-/* It died between storing the descriptor and writing the record, or between removing both: nobody was ever told. */
-static void test_fd_without_record(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1);
-        g_autofree char *path = path_of(scene, "allocations", &reply);
-
-        (void) unused;
-        broker_kill(scene->broker);
-        g_assert_cmpint(g_unlink(path), ==, 0);
-        broker_start(scene->broker);
-        g_assert_false(is_listed(scene, &reply));
-        g_assert_true(wait_until(20, user_peek(scene->alice, reply.slot, 0) == -EFAULT));
-        g_assert_true(wait_until(20, service_manager_count_fds(scene->broker->manager, NULL) == 0));
-        footprint_assert_back(scene->broker, &scene->before);
-}
-
-/* Half a record, or a record that means nothing: what there is of it is kept from everybody, until somebody who may has
- * looked at it, however often the broker starts again. */
-static void test_unreadable_record(Scene *scene, const void *unused) {
-        static const char *const edits[] = {
-                "mode=999", "mode=8", "mode=-1", "mode=", "mode= 384", "owner=4294967296", "owner=alice", "length=0",
-                "length=18446744073709551615", "offset=9223372036854775807", "name=two words", "name=../../etc",
-                "alignment=3", "page-size=0", "persistent=maybe", "region=", "complete=no", "daxbroker-record=2",
-        };
-
-        (void) unused;
-        for (size_t i = 0; i < G_N_ELEMENTS(edits) + 3; i++) {
-                Reply reply = take(scene->alice, "name=scratch mode=0666", 1);
-                g_autofree char *path = path_of(scene, "allocations", &reply);
-
-                broker_kill(scene->broker);
-                if (i < G_N_ELEMENTS(edits))
-                        edit_record(scene, &reply, edits[i]);
-                else if (i == G_N_ELEMENTS(edits))
-                        g_assert_cmpint(truncate(path, 100), ==, 0);
-                else if (i == G_N_ELEMENTS(edits) + 1)
-                        g_assert_cmpint(truncate(path, 0), ==, 0);
-                else
-                        g_assert_cmpint(truncate(path, 1 << 20), ==, 0);
-
-                for (unsigned round = 0; round < 2; round++) {
-                        size_t mark = broker_mark_log(scene->broker);
-
-                        broker_start(scene->broker);
-                        g_assert_true(broker_wait_log(scene->broker, mark, id_of(&reply)));
-                        assert_state(scene, &reply, "quarantined");
-                        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
-                        footprint_assert_sums(scene->root);
-                        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-                        reply_assert(user_open(scene->alice, "scratch", NULL), "NoSuchAllocation");
-                        reply_assert(user_open_object(scene->root, reply.object, NULL), "Busy");
-                        reply_assert(user_release(scene->alice, reply.object), "AuthenticationRequired");
-                        if (round == 0)
-                                broker_stop(scene->broker);
-                }
-
-                free_now(scene->root, &reply);
-                g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
-                user_drop_all(scene->alice);
-                footprint_assert_back(scene->broker, &scene->before);
-        }
-}
-
-static void test_unreadable_without_fd(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1);
-        g_autofree char *path = path_of(scene, "allocations", &reply);
-
-        (void) unused;
-        broker_kill(scene->broker);
-        user_drop_all(scene->alice);
-        g_assert_cmpint(truncate(path, 100), ==, 0);
-        service_manager_drop_fds(scene->broker->manager, NULL);
-        broker_start(scene->broker);
-        g_assert_false(is_listed(scene, &reply));
-        footprint_assert_back(scene->broker, &scene->before);
-}
-
-/* Two of one name: one has it, the other one is kept from everybody. */
-static void test_name_twice(Scene *scene, const void *unused) {
-        Reply one = take(scene->alice, "name=one", 1), two = take(scene->alice, "name=two", 2), again;
-        bool first;
-
-        (void) unused;
-        broker_kill(scene->broker);
-        edit_record(scene, &two, "name=one");
-        broker_start(scene->broker);
-        footprint_assert_sums(scene->root);
-        g_assert_cmpint(user_is_filled(scene->alice, one.slot, 1), ==, 1);
-        g_assert_cmpint(user_is_filled(scene->alice, two.slot, 2), ==, 1);
-
-        again = user_open(scene->alice, "one", NULL);
-        reply_assert(again, "");
-        first = g_str_equal(again.object, one.object);
-        if (!first)
-                g_assert_cmpstr(again.object, ==, two.object);
-        assert_state(scene, first ? &one : &two, "live");
-        assert_state(scene, first ? &two : &one, "quarantined");
-        reply_assert(user_open(scene->alice, "two", NULL), "NoSuchAllocation");
-        free_now(scene->alice, &one);
-        free_now(scene->alice, &two);
-        g_assert_cmpint(user_peek(scene->alice, one.slot, 0), ==, -EFAULT);
-        g_assert_cmpint(user_peek(scene->alice, two.slot, 0), ==, -EFAULT);
-}
-
-static void test_unknown_region(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1), again;
-        g_autofree char *state = NULL;
-
-        (void) unused;
-        broker_kill(scene->broker);
-        edit_record(scene, &reply, "region=elsewhere");
-        broker_start(scene->broker);
-        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available);
-        state = region_get_string("elsewhere", "State");
-        g_assert_cmpstr(state, ==, "unusable");
-        reply_assert(user_allocate(scene->alice, 1, 1, "region=elsewhere"), "RegionUnusable");
-
-        again = user_open(scene->alice, "scratch", NULL);
-        reply_assert(again, "");
-        g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
-        g_assert_cmpint(user_is_filled(scene->alice, again.slot, 1), ==, 1);
-        free_now(scene->alice, &reply);
-}
-
-/* Made by a provider that this broker has not got: it knows nothing of it and lets it be. */
-static void test_unknown_provider(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1);
-        size_t mark;
-
-        (void) unused;
-        broker_kill(scene->broker);
-        edit_record(scene, &reply, "provider=elsewhere");
-        mark = broker_mark_log(scene->broker);
-        broker_start(scene->broker);
-        g_assert_true(broker_wait_log(scene->broker, mark, "left alone"));
-        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        g_assert_cmpuint(service_manager_count_fds(scene->broker->manager, NULL), ==, 1);
-
-        broker_stop(scene->broker);
-        edit_record(scene, &reply, "provider=memfd");
-        broker_start(scene->broker);
-        assert_state(scene, &reply, "live");
-        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        free_now(scene->alice, &reply);
-        g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
-}
-
-/* The lease is gone, or is none: without a name it ends, with one it gets a new lease. */
-static void test_lease_taken(Scene *scene, const void *unused) {
-        (void) unused;
-        for (unsigned i = 0; i < 4; i++) {
-                Reply named = take(scene->alice, "name=scratch", 1), unnamed = take(scene->alice, NULL, 2), again;
-                const Reply *both[] = { &named, &unnamed };
-
-                broker_kill(scene->broker);
-                for (size_t k = 0; k < G_N_ELEMENTS(both); k++) {
-                        g_autofree char *path = path_of(scene, "leases", both[k]);
-
-                        g_assert_cmpint(g_unlink(path), ==, 0);
-                        switch (i) {
-                        case 1:
-                                write_as_broker(path, "not a lease");
-                                break;
-                        case 2:
-                                g_assert_cmpint(symlink("/dev/null", path), ==, 0);
-                                break;
-                        case 3:
-                                g_assert_cmpint(mkdir(path, 0755), ==, 0);
-                                break;
-                        }
-                }
-                broker_start(scene->broker);
-
-                g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
-                g_assert_cmpint(user_peek(scene->alice, unnamed.slot, 0), ==, -EFAULT);
-                assert_state(scene, &named, "live");
-                g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
-                again = user_open(scene->alice, "scratch", NULL);
-                reply_assert(again, "");
-                g_assert_cmpuint(allocation_get(scene->alice, named.object, "InUse"), ==, 1);
-                user_drop(scene->alice, again.slot);
-                g_assert_true(wait_until(20, allocation_get(scene->alice, named.object, "InUse") == 0));
-                free_now(scene->alice, &named);
-                g_assert_cmpint(user_peek(scene->alice, named.slot, 0), ==, -EFAULT);
-                user_drop_all(scene->alice);
-                footprint_assert_back(scene->broker, &scene->before);
-        }
-}
-
-/* What nobody of us put there. */
-static void test_rubbish(Scene *scene, const void *unused) {
-        static const char *const names[] = {
-                "leases/0123456789abcdef", "leases/rubbish", "allocations/0123456789abcdef.tmp",
-        };
-        Reply reply = take(scene->alice, "name=scratch", 1);
-
-        (void) unused;
-        broker_kill(scene->broker);
-        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-                g_autofree char *path = g_build_filename(scene->broker->runtime, names[i], NULL);
-
-                write_as_broker(path, "rubbish");
-        }
-        broker_start(scene->broker);
-        assert_state(scene, &reply, "live");
-        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        free_now(scene->alice, &reply);
-        footprint_assert_back(scene->broker, &scene->before);
-}
-
-/* It keeps fewer descriptors than it is given. */
-static void test_small_store(Scene *scene, const void *unused) {
-        Reply replies[6];
-        unsigned n_live = 0;
-
-        (void) unused;
-        service_manager_set_fd_max(scene->broker->manager, 2);
-        for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
-                g_autofree char *options = g_strdup_printf("name=scratch-%u", i);
-
-                replies[i] = take(scene->alice, i % 2 == 0 ? options : NULL, (uint8_t) (i + 1));
-        }
-        broker_kill(scene->broker);
-        broker_start(scene->broker);
-
-        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 6 * MIB);
-        for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
-                g_autofree char *state = allocation_get_string(scene->root, replies[i].object, "State");
-
-                if (g_str_equal(state, "live")) {
-                        n_live++;
-                        free_now(scene->alice, &replies[i]);
-                } else
-                        assert_detached(scene, scene->alice, &replies[i], (uint8_t) (i + 1));
-        }
-        g_assert_cmpuint(n_live, ==, 2);
-        user_drop_all(scene->alice);
-        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
 }
 
 /* ---- Regions that change meanwhile -------------------------------------------------------------------------------- */
@@ -753,16 +460,6 @@ int main(int argc, char **argv) {
                 { "/restart/mode", test_mode },
                 { "/restart/lapse-meanwhile", test_lapse_meanwhile },
                 { "/restart/no-manager", test_no_manager },
-                { "/restart/record-without-fd", test_record_without_fd },
-                { "/restart/fd-without-record", test_fd_without_record },
-                { "/restart/unreadable-record", test_unreadable_record },
-                { "/restart/unreadable-without-fd", test_unreadable_without_fd },
-                { "/restart/name-twice", test_name_twice },
-                { "/restart/unknown-region", test_unknown_region },
-                { "/restart/unknown-provider", test_unknown_provider },
-                { "/restart/lease-taken", test_lease_taken },
-                { "/restart/rubbish", test_rubbish },
-                { "/restart/small-store", test_small_store },
                 { "/restart/shrunken", test_shrunken },
                 { "/restart/removed", test_removed },
                 { "/restart/stop-while-carving", test_stop_while_carving },

@@ -267,8 +267,9 @@ static void assert_dead(Scene *scene, const Holders *holders) {
                                           sizeof(holders->private_page), NULL, 0), ==, -EFAULT);
 
         /* opened again it is no better */
+        /* and nobody may write by that once one may only read */
         g_assert_cmpint(user_reopen(scene->bob, holders->bob, O_RDWR), ==,
-                        holders->carol >= 0 ? -EACCES : 0); /* nobody may write by opening again once one may only read */
+                        holders->carol >= 0 ? -EACCES : 0);
         on_slot(scene->bob, do_assert_useless, holders->bob);
 }
 
@@ -360,8 +361,13 @@ static void test_free_twice(Scene *scene, const void *configuration) {
                 reply_assert(reply, "");
                 g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
                 user_begin_release(scene->root, reply.object);
-                first = twin == scene->alice ? user_release(scene->alice, reply.object) : user_end_reply(scene->root);
-                second = twin == scene->alice ? user_end_reply(scene->root) : user_release(scene->alice, reply.object);
+                if (twin == scene->alice) {
+                        first = user_release(scene->alice, reply.object);
+                        second = user_end_reply(scene->root);
+                } else {
+                        first = user_end_reply(scene->root);
+                        second = user_release(scene->alice, reply.object);
+                }
                 g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
                 if (!g_str_equal(first.error, ""))
                         reply_assert(first, "NoSuchAllocation");
@@ -400,7 +406,8 @@ static void test_huge_pages(Scene *scene, const void *configuration) {
                 uint64_t before = huge_pages_count_free();
                 Holders holders = hold(scene, 16 * MIB, 2 * MIB, "page-size=2097152 name=shared mode=0644");
 
-                g_assert_cmpuint(allocation_get(scene->alice, holders.reply.object, "PageSize"), ==, 2 * MIB);
+                g_assert_cmpuint(allocation_get(scene->alice, holders.reply.object, "PageSize"), ==,
+                                 2 * MIB);
                 g_assert_cmpuint(huge_pages_count_free(), ==, before - 8);
                 reply_assert(user_release(scene->alice, holders.reply.object), "");
                 g_assert_cmpuint(huge_pages_count_free(), ==, before);

@@ -43,7 +43,8 @@ static void assert_status(Scene *scene, const char *key, const char *value) {
 
 /* Every kind of work once, so that a system call that is not allowed would be met. */
 static void work(Scene *scene) {
-        static const char *const options[] = { NULL, "prefault=1", "name=scratch mode=0644", "numa-node=0 prefault=1" };
+        static const char *const options[] = { NULL, "prefault=1", "name=scratch mode=0644",
+                                               "numa-node=0 prefault=1" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
                 Reply reply = user_allocate(scene->alice, 4 * MIB, i % 2 == 0 ? 1 : 2 * MIB, options[i]);
@@ -134,9 +135,11 @@ static void test_capabilities(Scene *scene, const void *unused) {
                 set_environment(scene);
                 g_assert_cmpint(prctl(PR_SET_KEEPCAPS, 1), ==, 0);
                 world_become("daxbroker");
-                sets[0] = (struct __user_cap_data_struct) { .effective = few, .permitted = few, .inheritable = few };
+                sets[0] = (struct __user_cap_data_struct) { .effective = few, .permitted = few,
+                                                            .inheritable = few };
                 g_assert_cmpint(syscall(SYS_capset, &header, sets), ==, 0);
-                g_assert_cmpint(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0), ==, 0);
+                g_assert_cmpint(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0), ==,
+                                0);
                 g_assert_cmpint(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_CHOWN, 0, 0), ==, 0);
                 g_assert_cmpint(prctl(PR_SET_PDEATHSIG, SIGKILL), ==, 0);
                 execl(g_getenv("DAXBROKERD"), "daxbrokerd", NULL);
@@ -162,8 +165,10 @@ static void set_up(Scene *scene, const void *configuration) {
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         g_test_add("/sandbox/kill", Scene, REGION, set_up, test_kill, scene_tear_down);
-        g_test_add("/sandbox/log", Scene, REGION "[Broker]\nSystemCallFilter=log\n", set_up, test_log, scene_tear_down);
-        g_test_add("/sandbox/off", Scene, REGION "[Broker]\nSystemCallFilter=off\n", set_up, test_off, scene_tear_down);
+        g_test_add("/sandbox/log", Scene, REGION "[Broker]\nSystemCallFilter=log\n", set_up, test_log,
+                   scene_tear_down);
+        g_test_add("/sandbox/off", Scene, REGION "[Broker]\nSystemCallFilter=off\n", set_up, test_off,
+                   scene_tear_down);
         g_test_add("/sandbox/root", Scene, REGION, set_up, test_root, scene_tear_down);
         g_test_add("/sandbox/capabilities", Scene, REGION, set_up, test_capabilities, scene_tear_down);
         return g_test_run();

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Holders who get the kernel to hang while it works on their memory: revoking it has to wait, and nobody else has to. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "names.h"
+#include "polkit.h"
+#include "scene.h"
+#include "world.h"
+
+#define REVOKE_TIMEOUT_SEC 1
+
+#define CONFIGURATION                                                                                                  \
+        "[Broker]\n"                                                                                                   \
+        "RevokeTimeoutSec=1\n"                                                                                         \
+        "[Region dram]\n"                                                                                              \
+        "Size=256M\n"
+
+static Reply take(User *user, uint64_t size, const char *options, uint8_t value) {
+        Reply reply = user_get(user, size, options);
+
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+static void free_now(User *user, const Reply *reply) {
+        reply_assert(user_release(user, reply->object), "");
+}
+
+static int64_t on_slot(User *user, UserFunction function, int slot) {
+        return user_call(user, function, &slot, sizeof(slot), NULL, 0);
+}
+
+/* Whatever somebody else is doing: memory comes and goes as it always does. */
+static void assert_others_go_on(User *user) {
+        gint64 begin = g_get_monotonic_time();
+
+        for (unsigned i = 0; i < 5; i++) {
+                Reply unnamed = take(user, MIB, NULL, 1);
+                Reply named = take(user, MIB, "name=others prefault=1", 2);
+
+                reply_assert(user_open(user, "others", NULL), "");
+                reply_assert(user_set_mode(user, named.object, 0644), "");
+                free_now(user, &named);
+                free_now(user, &unnamed);
+                g_assert_cmpint(user_peek(user, unnamed.slot, 0), ==, -EFAULT);
+                user_drop_all(user);
+        }
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 3 * G_USEC_PER_SEC);
+}
+
+/* A write to the memory hangs in the kernel, with the file locked, because the page it reads from is one that its owner is
+ * to provide and does not. In these tests it takes root to have such pages; in the world outside a file system in user
+ * space does as well. */
+typedef struct Hang {
+        int uffd, memory;
+        void *page;
+        pthread_t thread;
+} Hang;
+
+static Hang hangs[16];
+static unsigned n_hangs;
+
+static void *hang(void *userdata) {
+        const Hang *self = userdata;
+
+        /* not pwrite(): what a sanitizer wraps around it may look at the page first */
+        (void) syscall(SYS_pwrite64, self->memory, self->page, (size_t) 1, (off_t) 0);
+        return NULL;
+}
+
+static int64_t do_hang(UserCall *call) {
+        struct uffdio_api api = { .api = UFFD_API };
+        struct uffdio_register region = { .range.len = 4096, .mode = UFFDIO_REGISTER_MODE_MISSING };
+        Hang *self = &hangs[n_hangs];
+
+        g_assert_cmpuint(n_hangs, <, G_N_ELEMENTS(hangs));
+        self->uffd = (int) syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+        if (self->uffd < 0 || ioctl(self->uffd, UFFDIO_API, &api) < 0)
+                return -errno;
+        self->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        g_assert_true(self->page != MAP_FAILED);
+        region.range.start = (uintptr_t) self->page;
+        g_assert_cmpint(ioctl(self->uffd, UFFDIO_REGISTER, &region), ==, 0);
+
+        slot_borrow(*(const int *) call->data, &self->memory, NULL, NULL);
+        g_assert_cmpint(pthread_create(&self->thread, NULL, hang, self), ==, 0);
+        n_hangs++;
+        return 0;
+}
+
+static int64_t do_let_go(UserCall *call) {
+        (void) call;
+        while (n_hangs > 0) {
+                Hang *self = &hangs[--n_hangs];
+                struct uffdio_zeropage zero = { .range = { .start = (uintptr_t) self->page, .len = 4096 } };
+
+                g_assert_cmpint(ioctl(self->uffd, UFFDIO_ZEROPAGE, &zero), ==, 0);
+                g_assert_cmpint(pthread_join(self->thread, NULL), ==, 0);
+                close(self->uffd);
+                g_assert_cmpint(munmap(self->page, 4096), ==, 0);
+        }
+        return 0;
+}
+
+/* Whether it has come to hang: somebody who would have to wait says so. */
+static bool can_hang(User *user, int slot) {
+        if (on_slot(user, do_hang, slot) < 0) {
+                g_test_skip("there is no userfaultfd(2) here");
+                return false;
+        }
+        g_usleep(50000);
+        return true;
+}
+
+static void assert_revoking(Scene *scene, const Reply *reply) {
+        g_autofree char *state = allocation_get_string(scene->root, reply->object, "State");
+
+        g_assert_cmpstr(state, ==, "revoking");
+}
+
+/* Free is answered, and in time. */
+static void assert_busy(User *user, const Reply *reply) {
+        gint64 begin = g_get_monotonic_time();
+
+        reply_assert(user_release(user, reply->object), "Busy");
+        g_assert_cmpint(g_get_monotonic_time() - begin, >=, REVOKE_TIMEOUT_SEC * G_USEC_PER_SEC * 9 / 10);
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, (REVOKE_TIMEOUT_SEC + 5) * G_USEC_PER_SEC);
+}
+
+static void test_one(Scene *scene, const void *unused) {
+        (void) unused;
+        for (unsigned round = 0; round < 2; round++) {
+                User *guest = user_new("root");
+                Reply reply = take(guest, MIB, "name=scratch", 1);
+
+                if (!can_hang(guest, reply.slot)) {
+                        free_now(scene->root, &reply);
+                        user_free(guest);
+                        return;
+                }
+                assert_busy(scene->root, &reply);
+                assert_revoking(scene, &reply);
+                assert_others_go_on(scene->alice);
+                /* the second who asks is told as well */
+                reply_assert(user_release(scene->root, reply.object), "Busy");
+
+                /* it stays charged, and nobody gets it */
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+                footprint_assert_sums(scene->root);
+                reply_assert(user_open(scene->root, "scratch", NULL), "NoSuchAllocation");
+                reply_assert(user_allocate(scene->alice, 256 * MIB, 1, NULL), "NoSpace");
+                reply_assert(user_allocate(scene->alice, MIB, 1, "name=scratch"), "NameExists");
+
+                /* the end comes by itself */
+                if (round == 0)
+                        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+                else
+                        user_kill(guest);
+                g_assert_true(allocation_wait_gone(scene->root, reply.object));
+                if (round == 0)
+                        g_assert_cmpint(user_peek(guest, reply.slot, 0), ==, -EFAULT);
+                footprint_assert_back(scene->broker, &scene->before);
+                user_free(guest);
+        }
+}
+
+static void test_many(Scene *scene, const void *unused) {
+        User *guest = user_new("root"), *asking[8];
+        Reply replies[G_N_ELEMENTS(asking)], reply;
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
+                asking[i] = user_new("root");
+                replies[i] = take(guest, MIB, NULL, 1);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++)
+                if (!can_hang(guest, replies[i].slot)) {
+                        for (size_t k = 0; k < G_N_ELEMENTS(asking); k++)
+                                user_free(asking[k]);
+                        user_free(guest);
+                        return;
+                }
+
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++)
+                user_begin_release(asking[i], replies[i].object);
+        assert_others_go_on(scene->alice);
+        assert_others_go_on(scene->bob);
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
+                reply_assert(user_end_reply(asking[i]), "Busy");
+                assert_revoking(scene, &replies[i]);
+        }
+        assert_others_go_on(scene->carol);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 8 * MIB);
+        footprint_assert_sums(scene->root);
+
+        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        for (size_t i = 0; i < G_N_ELEMENTS(asking); i++) {
+                g_assert_true(allocation_wait_gone(scene->root, replies[i].object));
+                user_free(asking[i]);
+        }
+        reply = user_get(guest, MIB, NULL);
+        free_now(guest, &reply);
+        user_free(guest);
+}
+
+/* A broker that is told to stop meanwhile leaves the bus. What was to end has not come back to life with the next one. */
+static void test_stop(Scene *scene, const void *unused) {
+        User *guest = user_new("root");
+        Reply reply = take(guest, MIB, "name=scratch", 1);
+        pid_t pid = scene->broker->pid;
+        bool exited;
+        int status;
+
+        (void) unused;
+        if (!can_hang(guest, reply.slot)) {
+                free_now(scene->root, &reply);
+                user_free(guest);
+                return;
+        }
+
+        assert_busy(scene->root, &reply);
+        g_assert_cmpint(kill(pid, SIGTERM), ==, 0);
+        g_assert_true(bus_wait_name(DAXBROKER_BUS_NAME, false, 20));
+
+        /* some kernels let a thread that waits for a file's lock die, others have the whole process wait for it */
+        exited = wait_until(5, waitpid(pid, &status, WNOHANG) == pid);
+        if (exited) {
+                scene->broker->pid = 0;
+                broker_start(scene->broker);
+                assert_revoking(scene, &reply);
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+                assert_others_go_on(scene->alice);
+                user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        } else {
+                user_call(guest, do_let_go, NULL, 0, NULL, 0);
+                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+                scene->broker->pid = 0;
+                broker_start(scene->broker);
+        }
+        g_assert_true(WIFEXITED(status));
+        g_assert_true(allocation_wait_gone(scene->root, reply.object));
+        g_assert_cmpint(user_peek(guest, reply.slot, 0), ==, -EFAULT);
+        user_free(guest);
+}
+
+static void set_up(Scene *scene, const void *configuration) {
+        scene_set_up(scene, configuration);
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+}
+
+int main(int argc, char **argv) {
+        world_init(&argc, &argv);
+        g_test_add("/hang/one", Scene, CONFIGURATION, set_up, test_one, scene_tear_down);
+        g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
+        g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
+        return g_test_run();
+}
