@@ -220,13 +220,15 @@ static int do_free(Call *call, Failure *failure) {
 
         if (allocation->state == ALLOCATION_DETACHED)
                 return failure_set(failure, REFUSAL_Busy,
-                                   "the broker has no descriptor of it any more and cannot revoke it; it ends when its last holder lets go");
+                                   "the broker has no descriptor of it any more and cannot revoke it; it ends when its last "
+                                   "holder lets go");
 
         r = allocation_end(allocation, "it was freed", &ender, reply_empty, sd_bus_message_ref(call->message));
         if (r < 0) {
                 sd_bus_message_unref(call->message);
                 return r == -EBUSY ? failure_set(failure, REFUSAL_Busy,
-                                                 "it is ending already, and is charged until its holders let the kernel revoke it")
+                                                 "it is ending already, and is charged until its holders let the kernel "
+                                                 "revoke it")
                                    : r;
         }
 

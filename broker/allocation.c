@@ -204,7 +204,8 @@ static int completion_add(Completion **list, AllocationHandler handler, void *us
 }
 
 /* Tells everybody on the list; descriptors can go to one only. */
-static void completions_run(Completion **list, Allocation *allocation, int r, const Failure *failure, int memory, int lease) {
+static void completions_run(Completion **list, Allocation *allocation, int r, const Failure *failure, int memory,
+                            int lease) {
         Completion *completion, *next, *taken = *list;
 
         *list = NULL;
@@ -604,7 +605,8 @@ static void allocation_revoke(Allocation *allocation) {
         operation_start(allocation, revoke_work, revoke_done);
 }
 
-int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler, void *userdata) {
+int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler,
+                   void *userdata) {
         const Completion *completion;
         unsigned n;
         int r;

@@ -195,12 +195,13 @@ static int read_answer(Question *question, sd_bus_message *m) {
                 return 0;
         if (challenge)
                 return failure_set(&question->failure, REFUSAL_AuthenticationRequired,
-                                   question->interactive ? "polkit wants a password for %s, and there is nobody to ask for it"
-                                                         : "polkit wants a password for %s; allow interactive authorization",
+                                   question->interactive
+                                                   ? "polkit wants a password for %s, and there is nobody to ask for it"
+                                                   : "polkit wants a password for %s; allow interactive authorization",
                                    question->action);
         return failure_set(&question->failure, REFUSAL_NotAuthorized,
-                           "polkit does not allow %s to user %" PRIu32 "; an administrator can, with a rule", question->action,
-                           (uint32_t) question->call->caller->user->uid);
+                           "polkit does not allow %s to user %" PRIu32 "; an administrator can, with a rule",
+                           question->action, (uint32_t) question->call->caller->user->uid);
 }
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -239,7 +240,8 @@ static int question_put(Question *question, Inquiry *inquiry) {
         sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");
+        r = sd_bus_message_new_method_call(server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                           "CheckAuthorization");
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s", question->call->caller->name,
                                           question->action);
@@ -346,10 +348,11 @@ static int question_new(Call *call, const char *action, const Details *details, 
         question->interactive = interactive;
         question->id = authority->next_id++;
         (void) snprintf(question->cancel_id, sizeof(question->cancel_id), "daxbroker-%" PRIu64, question->id);
-        r = question->action ? sd_event_add_time_relative(server->manager->event, &question->deadline, CLOCK_MONOTONIC,
-                                                          interactive ? DIALOG_USEC : server->manager->config->polkit_timeout,
-                                                          0, on_deadline, question)
-                             : -ENOMEM;
+        r = question->action
+                            ? sd_event_add_time_relative(server->manager->event, &question->deadline, CLOCK_MONOTONIC,
+                                                         interactive ? DIALOG_USEC : server->manager->config->polkit_timeout,
+                                                         0, on_deadline, question)
+                            : -ENOMEM;
         if (r < 0) {
                 free(question->action);
                 free(question);

@@ -17,7 +17,8 @@ typedef struct Question Question;
 
 /* What polkit rules see of the request. */
 typedef struct Details {
-        uint64_t wanted_bytes, wanted_count; /* what a yes would be used for; later questions of this user count it as held */
+        /* what a yes would be used for; later questions of this user count it as held */
+        uint64_t wanted_bytes, wanted_count;
         unsigned n;
         struct Detail {
                 const char *key; /* static */

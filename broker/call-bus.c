@@ -79,7 +79,8 @@ int call_count(Call *call, Failure *failure) {
                 return 0;
         if (user->n_pending >= max)
                 return failure_set(failure, REFUSAL_TooManyRequests,
-                                   "user %" PRIu32 " has %" PRIu64 " requests waiting already, which is the limit (MaxPendingPerUser=)",
+                                   "user %" PRIu32 " has %" PRIu64
+                                   " requests waiting already, which is the limit (MaxPendingPerUser=)",
                                    (uint32_t) user->uid, user->n_pending);
 
         user->n_pending++;

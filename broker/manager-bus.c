@@ -37,8 +37,8 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         name = wish.request.region ? wish.request.region : manager->config->default_region;
         wish.region = manager_find_region(manager, name);
         if (!wish.region)
-                return failure_set(failure, REFUSAL_NoSuchRegion, "there is no region '%.64s'; ListRegions has those there are",
-                                   name);
+                return failure_set(failure, REFUSAL_NoSuchRegion,
+                                   "there is no region '%.64s'; ListRegions has those there are", name);
         call->about.region = wish.region->name;
         if (wish.region->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", wish.region->name,
@@ -113,12 +113,14 @@ static int do_allocate(Call *call, Failure *failure) {
         if (r <= 0)
                 return r;
 
-        origin.decision = wish.request.persistent ? "org.daxbroker1.allocate-persistent: yes" : "org.daxbroker1.allocate: yes";
+        origin.decision = "org.daxbroker1.allocate: yes";
+        if (wish.request.persistent)
+                origin.decision = "org.daxbroker1.allocate-persistent: yes";
         reply = memory_reply_new(call, true);
         if (!reply)
                 return -ENOMEM;
-        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, &origin, reply_with_memory, reply,
-                              failure);
+        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, &origin, reply_with_memory,
+                              reply, failure);
         if (r < 0) {
                 memory_reply_free(reply);
                 return r;
@@ -323,7 +325,8 @@ static int do_reload(Call *call, Failure *failure) {
         Reload *reload;
         int r;
 
-        details_add(&details, "polkit.message", "Authentication is required to reload the configuration of the memory broker");
+        details_add(&details, "polkit.message",
+                    "Authentication is required to reload the configuration of the memory broker");
         r = authorize(call, "org.daxbroker1.manage", &details, true, failure);
         if (r <= 0)
                 return r;

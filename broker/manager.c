@@ -78,7 +78,8 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
 
         if (manager->n_allocations >= manager->max_allocations)
                 return failure_set(failure, REFUSAL_NoResources,
-                                   "the broker keeps %" PRIu64 " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)",
+                                   "the broker keeps %" PRIu64
+                                   " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)",
                                    manager->n_allocations);
         return 0;
 }
@@ -287,7 +288,8 @@ static void raise_limits(Manager *manager) {
         if (getenv("NOTIFY_SOCKET") && manager->max_allocations > FD_STORE_MAX)
                 manager->max_allocations = FD_STORE_MAX;
         if (manager->max_allocations < 1000)
-                log_warning("the limit of %" PRIu64 " descriptors is good for %" PRIu64 " allocations; LimitNOFILE= raises it",
+                log_warning("the limit of %" PRIu64 " descriptors is good for %" PRIu64
+                            " allocations; LimitNOFILE= raises it",
                             (uint64_t) limit.rlim_cur, manager->max_allocations);
 }
 

@@ -81,7 +81,8 @@ static int recover_orphans(Recovery *recovery) {
                 }
 
                 if (faccessat(recovery->manager->records_dir, stored->name, F_OK, 0) >= 0) {
-                        log_warning("the descriptor of allocation %s stays with the service manager, its record could not be used",
+                        log_warning("the descriptor of allocation %s stays with the service manager, its record could not "
+                                    "be used",
                                     stored->name);
                         continue;
                 }
@@ -93,7 +94,8 @@ static int recover_orphans(Recovery *recovery) {
                 orphan->job = (Job){ .work = orphan_work, .done = orphan_done };
                 (void) snprintf(orphan->id, sizeof(orphan->id), "%s", stored->name);
                 /* a lane for each, for nobody knows whose it was, and one may hang */
-                worker_pool_submit(recovery->manager->pool, &orphan->job, (uid_t) (UINT32_C(0x80000000) + recovery->n_orphans));
+                worker_pool_submit(recovery->manager->pool, &orphan->job,
+                                   (uid_t) (UINT32_C(0x80000000) + recovery->n_orphans));
                 recovery->n_orphans++;
         }
 

@@ -34,7 +34,8 @@ int mode_validate(uint32_t mode, uint32_t group, Failure *failure) {
                                    "mode 0%" PRIo32 " allows writing without reading, which memory cannot do", mode);
         if ((mode >> 3 & 06 & ~mode) && group == DAXBROKER_NO_GROUP)
                 return failure_set(failure, REFUSAL_BadMode,
-                                   "mode 0%" PRIo32 " lets a group do what others may not, but there is no group; say which with the option group",
+                                   "mode 0%" PRIo32 " lets a group do what others may not, but there is no group; say which "
+                                                    "with the option group",
                                    mode);
         return 0;
 }

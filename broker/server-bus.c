@@ -108,26 +108,26 @@ void server_doubt(Server *server) {
         (void) sd_event_source_set_enabled(server->doubt, SD_EVENT_ONESHOT);
 }
 
-static void on_allocation_added(Allocation *allocation, void *userdata) {
-        Server *server = userdata;
+/* Tells everybody that an object has come or gone: what types says, the path and the name of the interface in it. */
+static void server_tell_object(Server *server, const char *member, const char *types, const Allocation *allocation) {
         char path[ALLOCATION_PATH_MAX];
         sd_bus_message *m = NULL;
+        int r;
 
-        if (sd_bus_message_new_signal(server->bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, "InterfacesAdded") >= 0 &&
-            sd_bus_message_append(m, "oa{sa{sv}}", allocation_path(allocation, path), 1, DAXBROKER_ALLOCATION_INTERFACE, 0) >= 0)
+        r = sd_bus_message_new_signal(server->bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, member);
+        if (r >= 0) /* the last argument is the number of properties, where there is such a thing */
+                r = sd_bus_message_append(m, types, allocation_path(allocation, path), 1, DAXBROKER_ALLOCATION_INTERFACE, 0);
+        if (r >= 0)
                 (void) sd_bus_send(NULL, m, NULL);
         sd_bus_message_unref(m);
 }
 
-static void on_allocation_removed(Allocation *allocation, void *userdata) {
-        Server *server = userdata;
-        char path[ALLOCATION_PATH_MAX];
-        sd_bus_message *m = NULL;
+static void on_allocation_added(Allocation *allocation, void *userdata) {
+        server_tell_object(userdata, "InterfacesAdded", "oa{sa{sv}}", allocation);
+}
 
-        if (sd_bus_message_new_signal(server->bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, "InterfacesRemoved") >= 0 &&
-            sd_bus_message_append(m, "oas", allocation_path(allocation, path), 1, DAXBROKER_ALLOCATION_INTERFACE) >= 0)
-                (void) sd_bus_send(NULL, m, NULL);
-        sd_bus_message_unref(m);
+static void on_allocation_removed(Allocation *allocation, void *userdata) {
+        server_tell_object(userdata, "InterfacesRemoved", "oas", allocation);
 }
 
 static void on_allocation_changed(Allocation *allocation, const char *property, void *userdata) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /* The order of things at start: privileges, log, configuration, regions, the name on the bus, what an earlier broker handed
- * out, the system call filter, and only then "ready". At the end the reverse; nothing is revoked by it, the next broker goes on. */
+ * out, the system call filter, and only then "ready". At the end the reverse; nothing is revoked by it, the next broker goes
+ * on. */
 
 #include <errno.h>
 #include <signal.h>

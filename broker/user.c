@@ -90,15 +90,16 @@ int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, s
 
         if (of_count && user->count >= of_count->max_count)
                 return failure_set(failure, REFUSAL_QuotaExceeded,
-                                   "user %" PRIu32 " may hold %" PRIu64 " allocations ([Quota%s%s] MaxAllocations), holds %" PRIu64
-                                   ", none is left",
-                                   (uint32_t) user->uid, of_count->max_count, of_count->name[0] ? " " : "",
-                                   of_count->name, user->count);
+                                   "user %" PRIu32 " may hold %" PRIu64
+                                   " allocations ([Quota%s%s] MaxAllocations), holds %" PRIu64 ", none is left",
+                                   (uint32_t) user->uid, of_count->max_count, of_count->name[0] ? " " : "", of_count->name,
+                                   user->count);
 
         if (of_bytes && of_bytes->max_bytes != SIZE_INFINITE &&
             (user->bytes > of_bytes->max_bytes || bytes > of_bytes->max_bytes - user->bytes))
                 return failure_set(failure, REFUSAL_QuotaExceeded,
-                                   "user %" PRIu32 " may hold %s ([Quota%s%s] MaxBytes), holds %s, %s are left, %s were asked for",
+                                   "user %" PRIu32
+                                   " may hold %s ([Quota%s%s] MaxBytes), holds %s, %s are left, %s were asked for",
                                    (uint32_t) user->uid, SIZE_TEXT(of_bytes->max_bytes), of_bytes->name[0] ? " " : "",
                                    of_bytes->name, SIZE_TEXT(user->bytes),
                                    SIZE_TEXT(user->bytes < of_bytes->max_bytes ? of_bytes->max_bytes - user->bytes : 0),

@@ -86,7 +86,8 @@ static void input_remove(size_t at, size_t size) {
 }
 
 static void mutate(void) {
-        static const uint8_t interesting[] = { 0, 1, '\n', ' ', '=', '[', ']', ';', '%', '0', '9', '-', 0x7f, 0x80, 0xc3, 0xff };
+        static const uint8_t interesting[] = {0,   1,   '\n', ' ', '=',  '[',  ']',  ';',
+                                              '%', '0', '9',  '-', 0x7f, 0x80, 0xc3, 0xff};
         uint8_t chunk[64];
         size_t at = random_below(input_size + 1), size = 1 + random_below(sizeof(chunk));
         const Seed *other = &seeds[random_below(n_seeds)];

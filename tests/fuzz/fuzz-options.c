@@ -129,7 +129,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         memset(&request, 0xa5, sizeof(request));
         check(sd_bus_message_new_method_call(bus(), &m, "org.daxbroker1", "/org/daxbroker1", "org.daxbroker1.Manager",
                                              allocate ? "Allocate" : "Open") >= 0);
-        if (append_arguments(m, &input, allocate, &wanted_size, &wanted_alignment) >= 0 && sd_bus_message_seal(m, 1, 0) >= 0) {
+        if (append_arguments(m, &input, allocate, &wanted_size, &wanted_alignment) >= 0 &&
+            sd_bus_message_seal(m, 1, 0) >= 0) {
                 if (allocate)
                         r = request_read(m, &request, &failure);
                 else

@@ -249,7 +249,7 @@ static void test_bools(void) {
 }
 
 static void test_sections(void) {
-        static const char *const bad[] = { "", "broker", "Broker ", "Quotas", "Region", "Regions", "Broker x", "quota uid:1" };
+        static const char *const bad[] = {"", "broker", "Broker ", "Quotas", "Region", "Regions", "Broker x", "quota uid:1"};
         Config *c = config();
 
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
@@ -508,7 +508,8 @@ static void test_nul_bytes(void) {
 static void test_long_lines(void) {
         g_autofree char *fits = g_strnfill(197, 'v'), *too_long = g_strnfill(198, 'v'), *huge = g_strnfill(100000, 'v');
         g_autofree char *key = g_strnfill(49, 'k'), *long_key = g_strnfill(50, 'k');
-        g_autofree char *text = g_strdup_printf("[S]\nk=%s\nk=%s\nk=%s\n%s=1\n%s=2\nl=w\n", fits, too_long, huge, key, long_key);
+        g_autofree char *text =
+                        g_strdup_printf("[S]\nk=%s\nk=%s\nk=%s\n%s=1\n%s=2\nl=w\n", fits, too_long, huge, key, long_key);
         g_autofree char *expected = g_strdup_printf("S|k|%s\nS|%s|1\nS|l|w\n", fits, key);
         Tree tree;
 

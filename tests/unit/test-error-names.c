@@ -106,8 +106,9 @@ static void test_failure_length(void) {
 
 /* The bus takes nothing but UTF-8, and a refusal may quote what a client said, cut anywhere. */
 static void test_failure_quotes(void) {
-        static const char *const said[] = { "\xc3\xa4\xc3\xb6", "\xe2\x82\xac\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xff\xfe", "\x80",
-                                            "a\nb\x1b[31m\x7f" };
+        static const char *const said[] = {
+                        "\xc3\xa4\xc3\xb6", "\xe2\x82\xac\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xff\xfe", "\x80",
+                        "a\nb\x1b[31m\x7f"};
         Failure failure = { 0 };
 
         for (size_t i = 0; i < G_N_ELEMENTS(said); i++)

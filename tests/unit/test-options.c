@@ -95,7 +95,8 @@ static void test_all(void) {
 
 /* Saying no is the same as saying nothing; saying 0 is not. */
 static void test_zeros(void) {
-        sd_bus_message *m = allocate(4, "persistent", "b", 0, "prefault", "b", 0, "mode", "u", 0, "page-size", "t", UINT64_C(0));
+        sd_bus_message *m =
+                        allocate(4, "persistent", "b", 0, "prefault", "b", 0, "mode", "u", 0, "page-size", "t", UINT64_C(0));
         Request request = request_of(m);
 
         g_assert_false(request.persistent || request.prefault);

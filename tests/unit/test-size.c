@@ -123,8 +123,9 @@ static void test_fractions(void) {
 
 static void test_nonsense(void) {
         static const char *const texts[] = {
-                "", " ", "K", "B", "-1", "+1", " 1", "1K ", "1KK", "1Ki", "1KiBB", "1BB", "1BiB", "1iB", "1k", "1g", "1X",
-                "1Z", "0x10", "1e3", "1,5K", "1_000", "one", "Infinity", "infinity ", "infinityK", "%", "1%1", "\xff", "1\xff",
+                        "",      " ",     "K",    "B",        "-1",        "+1",        " 1", "1K ", "1KK",  "1Ki",
+                        "1KiBB", "1BB",   "1BiB", "1iB",      "1k",        "1g",        "1X", "1Z",  "0x10", "1e3",
+                        "1,5K",  "1_000", "one",  "Infinity", "infinity ", "infinityK", "%",  "1%1", "\xff", "1\xff",
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
