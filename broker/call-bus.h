@@ -21,7 +21,6 @@ struct Call {
         bool counted;            /* among its user's pending ones */
         Question *question;      /* owned: what polkit was asked for it */
         Waiter waiter;
-        bool waiting;
         sd_event_source *patience; /* runs while it waits for space */
         bool impatient;            /* it has waited long enough */
         LogFields about;           /* for the log: what it is about, as far as that is known; borrowed */
