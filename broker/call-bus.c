@@ -18,8 +18,9 @@
 #include "authorize.h"
 #include "server-bus.h"
 
-/* Calls of one connection that may wait for the bus to say whose they are. */
-#define CALLS_UNKNOWN_MAX 64U
+/* Calls of one connection that may wait for the bus to say whose they are: more than anybody sends at once who means well,
+ * for that takes the bus no time unless something is wrong with it. */
+#define CALLS_UNKNOWN_MAX 4096U
 
 #define REFUSALS_LOGGED 100U
 #define REFUSAL_WINDOW_USEC (10 * UINT64_C(1000000))
