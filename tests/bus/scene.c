@@ -75,3 +75,28 @@ void assert_says_at(const char *message, const char *text, const char *file, int
         if (!strstr(message, text))
                 g_error("%s:%d: \"%s\" does not say \"%s\"", file, line, message, text);
 }
+
+static Reply take_filled(User *user, const char *options, uint8_t value) {
+        Reply reply = user_get(user, UINT64_C(1) << 20, options);
+
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+void assert_others_go_on(User *user) {
+        gint64 begin = g_get_monotonic_time();
+
+        for (unsigned i = 0; i < 5; i++) {
+                Reply unnamed = take_filled(user, NULL, 1);
+                Reply named = take_filled(user, "name=others prefault=1", 2);
+
+                reply_assert(user_open(user, "others", NULL), "");
+                reply_assert(user_set_mode(user, named.object, 0644), "");
+                reply_assert(user_release(user, named.object), "");
+                reply_assert(user_release(user, unnamed.object), "");
+                g_assert_cmpint(user_peek(user, unnamed.slot, 0), ==, -EFAULT);
+                user_drop_all(user);
+        }
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 3 * G_USEC_PER_SEC);
+}

@@ -42,3 +42,6 @@ Reply user_get(User *user, uint64_t size, const char *options);
 /* Fails the test unless the text is part of the message. */
 #define assert_says(message, text) assert_says_at(message, text, __FILE__, __LINE__)
 void assert_says_at(const char *message, const char *text, const char *file, int line);
+
+/* Whatever somebody else is doing: memory comes and goes for this user as it always does. */
+void assert_others_go_on(User *user);

@@ -45,24 +45,6 @@ static int64_t on_slot(User *user, UserFunction function, int slot) {
         return user_call(user, function, &slot, sizeof(slot), NULL, 0);
 }
 
-/* Whatever somebody else is doing: memory comes and goes as it always does. */
-static void assert_others_go_on(User *user) {
-        gint64 begin = g_get_monotonic_time();
-
-        for (unsigned i = 0; i < 5; i++) {
-                Reply unnamed = take(user, MIB, NULL, 1);
-                Reply named = take(user, MIB, "name=others prefault=1", 2);
-
-                reply_assert(user_open(user, "others", NULL), "");
-                reply_assert(user_set_mode(user, named.object, 0644), "");
-                free_now(user, &named);
-                free_now(user, &unnamed);
-                g_assert_cmpint(user_peek(user, unnamed.slot, 0), ==, -EFAULT);
-                user_drop_all(user);
-        }
-        g_assert_cmpint(g_get_monotonic_time() - begin, <, 3 * G_USEC_PER_SEC);
-}
-
 /* A write to the memory hangs in the kernel, with the file locked, because the page it reads from is one that its owner is
  * to provide and does not. In these tests it takes root to have such pages; in the world outside a file system in user
  * space does as well. */
