@@ -29,7 +29,7 @@ static void free_now(User *user, const Reply *reply) {
 }
 
 /* Calls that need no decision, by somebody who holds two things of his own: none may take longer than it always does. */
-static void assert_others_go_on(Scene *scene, const Reply *named, unsigned rounds) {
+static void assert_nobody_waits(Scene *scene, const Reply *named, unsigned rounds) {
         gint64 begin, longest = 0;
 
         for (unsigned i = 0; i < rounds; i++) {
@@ -107,7 +107,7 @@ static void test_absent(Scene *scene, const void *unused) {
         }
 
         /* what needs no yes needs no polkit */
-        assert_others_go_on(scene, &named, 3);
+        assert_nobody_waits(scene, &named, 3);
         assert_free_goes_on(scene->carol, &other);
         list = user_list(scene->carol);
         g_assert_nonnull(strstr(list, named.object));
@@ -183,7 +183,7 @@ static void test_frozen(Scene *scene, const void *unused) {
         begin = g_get_monotonic_time();
         user_begin_allocate(scene->alice, MIB, 1, "name=scratch");
         user_begin_allocate(scene->bob, 64 * MIB, 1, "prefault=1");
-        assert_others_go_on(scene, &named, 20);
+        assert_nobody_waits(scene, &named, 20);
         assert_free_goes_on(scene->carol, &other);
         g_assert_false(user_is_done(scene->alice));
 
@@ -282,7 +282,7 @@ static void test_slow(Scene *scene, const void *unused) {
                 user_begin_allocate(scene->alice, MIB, 1, "name=slow");
                 g_usleep(50000);
                 user_begin_allocate(scene->bob, MIB, 1, "name=quick");
-                assert_others_go_on(scene, &named, 10);
+                assert_nobody_waits(scene, &named, 10);
                 assert_free_goes_on(scene->carol, &other);
                 g_assert_false(user_is_done(scene->alice));
 
