@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Dynamic dax regions as the kernel shows them under /sys, and the few writes that make and unmake devices in them.
+ *
+ * Every function may block and is for worker threads, or for before the event loop runs. None of them believes that a
+ * write did what it was meant to: each reads again what the kernel made of it. Errors are negative errno; what is not
+ * as it was expected is -EUCLEAN. Nothing here is for devices of anybody else: callers name only devices they made. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "range.h"
+
+#define DAX_NAME_MAX 32   /* "dax4294967295.4294967295" and its end */
+#define DAX_RANGES_MAX 16 /* that one device of ours may consist of */
+
+/* Physical memory is hot-plugged, and its page structures are made, in pieces of this. */
+#define DAX_GRANULARITY (UINT64_C(2) << 20)
+
+typedef enum DaxDriver {
+        DAX_DRIVER_NONE,
+        DAX_DRIVER_DEVICE, /* device_dax: it can be opened and mapped */
+        DAX_DRIVER_OTHER,  /* kmem: it is ordinary memory; or one unknown here */
+} DaxDriver;
+
+/* One daxX.Y as it is now. */
+typedef struct DaxDevice {
+        char name[DAX_NAME_MAX];
+        uint64_t size, alignment;
+        DaxDriver driver;
+        dev_t node; /* of /dev/daxX.Y */
+        unsigned n_ranges;
+        bool ranges_known; /* false: there are several, or one, and we may not read where */
+        Range ranges[DAX_RANGES_MAX];
+} DaxDevice;
+
+/* What the kernel publishes about the path from the nearest processors, from the best access class; 0 if nothing. */
+typedef struct DaxPerformance {
+        uint64_t read_bandwidth, write_bandwidth; /* MiB/s */
+        uint64_t read_latency, write_latency;     /* ns */
+} DaxPerformance;
+
+/* One region as it is now. */
+typedef struct DaxRegion {
+        char *name;       /* of the device it belongs to, such as "hmem.0": the same after each boot */
+        char *path;       /* that device's folder below /sys */
+        char *reason;     /* why nothing can be carved from it and what to do about it; NULL if it can be */
+        unsigned id;      /* the X of its devices daxX.Y */
+        Range range;      /* of physical addresses */
+        uint64_t alignment; /* the region's own, 0 if unknown */
+        int numa_node, target_node; /* -1 if there is none */
+        DaxPerformance performance;
+        DaxDevice *devices;
+        size_t n_devices;
+        struct DaxRegion *prev, *next;
+} DaxRegion;
+
+/* All regions there are, usable or not; a utlist. Errors of one region become its reason. */
+int dax_scan(DaxRegion **ret);
+DaxRegion *dax_region_free(DaxRegion *region);
+void dax_regions_free(DaxRegion *list);
+
+/* One device. -ENOENT: there is none of this name. path is the region's. */
+int dax_inspect(const char *path, const char *name, DaxDevice *ret);
+
+/* Makes a device of size 0 and says its name. -ENOSPC: the region is full. */
+int dax_create(const char *path, char ret_name[static DAX_NAME_MAX]);
+
+/* Waits until udev has handed the attributes of a new device over to us; by event. -ETIMEDOUT, -ENODEV if it vanished. */
+int dax_await_rights(const char *path, const char *name, uint64_t usec);
+
+/* Claims a device for the device_dax driver, so that no other driver takes it; before it has a size. */
+int dax_claim(const char *name);
+/* Forgets the claim. Also when there is none. */
+int dax_unclaim(const char *name);
+
+/* Sets the alignment of a device of size 0: 4 KiB, 2 MiB or 1 GiB. */
+int dax_align(const char *path, const char *name, uint64_t alignment);
+
+/* Gives a device that is not bound one more range of physical addresses. -EADDRINUSE: (part of) it is taken;
+ * -EBUSY: it is bound. */
+int dax_add_range(const char *path, const char *name, Range range);
+
+/* Binds to device_dax, for the first and only time. Afterwards the driver is that, and the size is size. */
+int dax_bind(const char *path, const char *name, uint64_t size);
+
+/* Opens the node of a bound device; makes sure that it is still that device that is bound afterwards. */
+int dax_open(const char *path, const char *name, bool read_only, int *ret_fd);
+
+/* The end, step by step; each succeeds if it is already done. dax_delete(): -EBUSY as long as it is bound or has a
+ * size. */
+int dax_unbind(const char *path, const char *name);
+int dax_shrink(const char *path, const char *name);
+int dax_delete(const char *path, const char *name);
+
+/* Where /sys and /dev are; for tests with folders of their own. */
+void dax_set_roots(const char *sys, const char *dev);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What there is to make regions of, at the start and whenever the kernel adds or removes some. */
+
+#include <systemd/sd-event.h>
+
+#include "dax.h"
+#include "worker.h"
+
+typedef struct Discovery Discovery;
+
+/* Called in the event loop with all that is there now, after each change; the list becomes the handler's. */
+typedef void (*DiscoveryHandler)(DaxRegion *regions, void *userdata);
+
+/* Listens for uevents of the dax bus, and of its drivers, from now on. Scans in worker threads; changes that come while a
+ * scan runs cause another one after it. Where uevents cannot be had that is logged, and only discovery_scan() sees
+ * changes. */
+int discovery_new(sd_event *event, WorkerPool *pool, DiscoveryHandler handler, void *userdata, Discovery **ret);
+Discovery *discovery_free(Discovery *discovery);
+
+/* Scans again soon. */
+void discovery_scan(Discovery *discovery);

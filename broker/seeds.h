@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Devices of size 0, made ahead: created, handed over by udev and claimed for device_dax, so that a request costs only
+ * the writes that give one its ranges and bind it. One pool for each dax region. All functions may be called from several
+ * worker threads at once. Which devices are ours is written down before and after each is made, so that the next broker
+ * finds those that this one left, and no others. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dax.h"
+
+typedef struct SeedPool SeedPool;
+
+/* notes_dir and note: the file that says which idle devices of this region are ours. Does not touch the kernel. */
+int seed_pool_new(const char *path, int notes_dir, const char *note, SeedPool **ret);
+
+/* Forgets it, and leaves the devices for seed_pool_recover() of the next broker. */
+SeedPool *seed_pool_free(SeedPool *pool);
+
+/* Takes over, or deletes, what the note says an earlier broker left. Devices that are not idle, or that are not in the
+ * note, are left alone. */
+int seed_pool_recover(SeedPool *pool);
+
+/* A device of size 0 with all rights on it, now the caller's: he has written its name down elsewhere before he returns it
+ * to the kernel's hands, see seed_pool_taken(). Makes one if none is ready. */
+int seed_pool_take(SeedPool *pool, char ret_name[static DAX_NAME_MAX]);
+
+/* The caller has recorded that the device is his: it leaves the note. */
+int seed_pool_taken(SeedPool *pool, const char *name);
+
+/* It was not used, and still is as seed_pool_take() gave it. */
+void seed_pool_return(SeedPool *pool, const char *name);
+
+/* Whether fewer are ready than should be; seed_pool_fill() makes them. */
+bool seed_pool_is_low(SeedPool *pool);
+int seed_pool_fill(SeedPool *pool);
+
+/* Deletes those that are ready: the region goes, or the broker is stopped. */
+void seed_pool_drain(SeedPool *pool);
