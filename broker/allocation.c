@@ -41,6 +41,7 @@
 const char *allocation_state_to_string(AllocationState state) {
         static const char *const names[] = {
                 [ALLOCATION_CARVING] = "carving",   [ALLOCATION_LIVE] = "live",
+                [ALLOCATION_DRAINING] = "draining", [ALLOCATION_CLEANING] = "cleaning",
                 [ALLOCATION_REVOKING] = "revoking", [ALLOCATION_DETACHED] = "detached",
                 [ALLOCATION_QUARANTINED] = "quarantined",
         };

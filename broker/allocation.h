@@ -23,6 +23,8 @@ typedef struct Allocation Allocation;
 typedef enum AllocationState {
         ALLOCATION_CARVING,     /* reserved; nobody has seen it yet */
         ALLOCATION_LIVE,
+        ALLOCATION_DRAINING,    /* ending; somebody may still have a descriptor or a mapping of it */
+        ALLOCATION_CLEANING,    /* ending; nobody has it, it is being zeroed */
         ALLOCATION_REVOKING,    /* ending; its memory is not free before that is over */
         ALLOCATION_DETACHED,    /* its holders have it and we have no descriptor: only they can end it */
         ALLOCATION_QUARANTINED, /* nobody may have it; an admin may end it */

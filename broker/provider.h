@@ -12,9 +12,12 @@
 
 #include "config.h"
 #include "failure.h"
+#include "range.h"
 #include "request.h"
 
 typedef struct Region Region;
+
+#define PIECE_RANGES_MAX 16
 
 /* The provider's side of an allocation. */
 typedef struct Piece {
@@ -23,6 +26,11 @@ typedef struct Piece {
         int numa_node;            /* -1 for anywhere */
         bool page_size_demanded;  /* page_size or nothing */
         bool prefault;
+        bool contiguous;          /* one range or nothing */
+        bool clean;               /* known to hold nothing but zeros */
+        Range ranges[PIECE_RANGES_MAX]; /* of the region, as offsets in it; where the provider places pieces itself */
+        unsigned n_ranges;
+        _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
         int fd;       /* the broker's own way to the memory; never handed out itself */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
 } Piece;

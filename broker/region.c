@@ -17,7 +17,7 @@ Region *region_free(Region *region) {
         if (!region)
                 return NULL;
 
-        assert(region->used == 0 && region->ending == 0 && region->n_reservations == 0);
+        assert(region->used == 0 && region->quarantined == 0 && region->ending == 0 && region->n_reservations == 0);
         free(region->name);
         free(region->reason);
         free(region);
@@ -77,7 +77,7 @@ static Region *region_new_empty(const char *name) {
         if (!region)
                 return NULL;
 
-        region->numa_node = -1;
+        region->numa_node = region->target_node = -1;
         region->name = strdup(name);
         return region->name ? region : region_free(region);
 }
@@ -114,7 +114,9 @@ int region_new_unconfigured(const char *name, const Provider *provider, Region *
 }
 
 uint64_t region_available(const Region *region) {
-        return !region->reason && region->size > region->used ? region->size - region->used : 0;
+        uint64_t taken = region->used + region->foreign;
+
+        return !region->reason && region->size > taken ? region->size - taken : 0;
 }
 
 int region_admit(const Region *region, uint64_t bytes, Failure *failure) {
@@ -154,6 +156,18 @@ void reservation_set_ending(Reservation *reservation, bool ending) {
                 reservation->region->ending -= reservation->bytes;
 }
 
+void reservation_set_quarantined(Reservation *reservation, bool quarantined) {
+        if (!reservation->region || reservation->quarantined == quarantined)
+                return;
+
+        reservation->quarantined = quarantined;
+        reservation->region->changed = true;
+        if (quarantined)
+                reservation->region->quarantined += reservation->bytes;
+        else
+                reservation->region->quarantined -= reservation->bytes;
+}
+
 void reservation_release(Reservation *reservation) {
         Region *region = reservation->region;
 
@@ -164,6 +178,8 @@ void reservation_release(Reservation *reservation) {
         region->used -= reservation->bytes;
         if (reservation->ending)
                 region->ending -= reservation->bytes;
+        if (reservation->quarantined)
+                region->quarantined -= reservation->bytes;
         region->n_reservations--;
         region->changed = true;
         *reservation = (Reservation){ 0 };

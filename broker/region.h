@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "dax.h"
 #include "failure.h"
 #include "provider.h"
 
@@ -18,12 +19,18 @@ struct Region {
         const Provider *provider;
         uint64_t size;
         uint64_t used;   /* of which */
-        uint64_t ending; /* being revoked: still used, soon to be free */
+        uint64_t ending;      /* being revoked: still used, soon to be free */
+        uint64_t quarantined; /* held back: freed by its holders, and not to be given to everybody */
+        uint64_t foreign;     /* beside used: what others than the broker have carved from it */
         unsigned n_reservations;
         uint64_t granularity;
         uint64_t alignments[REGION_ALIGNMENTS_MAX];
         unsigned n_alignments;
-        int numa_node;
+        int numa_node;              /* of its memory, or the nearest; -1 if there is none */
+        int target_node;            /* its memory would be this node as ordinary memory; -1 if none */
+        DaxPerformance performance; /* as the kernel publishes it; 0 where it says nothing */
+        DaxRegion *dax;             /* what discovery found of this name, or NULL */
+        void *state;                /* the provider's */
         bool changed; /* Available and what follows from it, since the last signal */
         struct Region *prev, *next;
 };
@@ -32,7 +39,7 @@ struct Region {
 typedef struct Reservation {
         Region *region;
         uint64_t bytes;
-        bool ending;
+        bool ending, quarantined;
 } Reservation;
 
 /* Makes a region of a configuration, and probes it. Always succeeds but for -ENOMEM: what cannot be used is an unusable
@@ -58,4 +65,5 @@ int region_admit(const Region *region, uint64_t bytes, Failure *failure);
 /* Takes them, whether there is room or not: what a record or an admitted request says is used, is used. */
 void reservation_take(Reservation *reservation, Region *region, uint64_t bytes);
 void reservation_set_ending(Reservation *reservation, bool ending);
+void reservation_set_quarantined(Reservation *reservation, bool quarantined);
 void reservation_release(Reservation *reservation);

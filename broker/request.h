@@ -9,13 +9,22 @@
 
 #include "failure.h"
 
+/* Which region to take where the request names none. */
+typedef enum Preference {
+        PREFER_NOTHING, /* the default region */
+        PREFER_BANDWIDTH,
+        PREFER_LATENCY,
+        PREFER_CAPACITY,
+} Preference;
+
 typedef struct Request {
         uint64_t size, alignment;
         uint64_t page_size;
         const char *region, *name; /* NULL if not said; borrowed from whatever the request was read from */
         uint32_t mode, group, numa_node;
         bool mode_set, group_set, numa_node_set, page_size_set;
-        bool persistent, prefault;
+        Preference prefer;
+        bool persistent, prefault, contiguous;
 } Request;
 
 #define REQUEST_MODE_DEFAULT 0600
