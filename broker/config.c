@@ -29,6 +29,7 @@ static RegionConfig *region_config_free(RegionConfig *region) {
         free(region->name);
         free(region->provider);
         free(region->size);
+        free(region->source);
         free(region);
         return NULL;
 }
@@ -82,6 +83,9 @@ static RegionConfig *config_region(Config *config, const char *name) {
                 return NULL;
         region->numa_node = -1;
         region->enabled = true;
+        region->clean = CLEAN_ON_FREE;
+        region->recycle = RECYCLE_DEFAULT;
+        region->drain_timeout = 30 * UINT64_C(1000000);
         region->name = strdup(name);
         if (!region->name)
                 return region_config_free(region);
@@ -154,6 +158,60 @@ static const char *parse_seconds(const char *value, uint64_t *ret_usec) {
         return problem;
 }
 
+/* A value that is one of n words: which. */
+static const char *parse_word(const char *value, const char *const *words, unsigned n, const char *problem, unsigned *ret) {
+        for (unsigned i = 0; i < n; i++)
+                if (strcmp(value, words[i]) == 0) {
+                        *ret = i;
+                        return NULL;
+                }
+
+        return problem;
+}
+
+static const char *parse_filter(const char *value, FilterMode *ret) {
+        static const char *const words[] = { "kill", "log", "off" };
+        const char *problem;
+        unsigned i;
+
+        problem = parse_word(value, words, 3, "not kill, log or off", &i);
+        if (!problem)
+                *ret = (FilterMode) i;
+        return problem;
+}
+
+static const char *parse_clean(const char *value, CleanPolicy *ret) {
+        static const char *const words[] = { "on-free", "on-alloc", "both" };
+        const char *problem;
+        unsigned i;
+
+        problem = parse_word(value, words, 3, "not on-free, on-alloc or both", &i);
+        if (!problem)
+                *ret = (CleanPolicy) (i + 1);
+        return problem;
+}
+
+static const char *parse_recycle(const char *value, RecyclePolicy *ret) {
+        static const char *const words[] = { "auto", "owner", "witnessed", "any" };
+        const char *problem;
+        unsigned i;
+
+        problem = parse_word(value, words, 4, "not auto, owner, witnessed or any", &i);
+        if (!problem)
+                *ret = (RecyclePolicy) i;
+        return problem;
+}
+
+static const char *parse_bandwidth(const char *value, uint64_t *ret) {
+        uint64_t bandwidth;
+
+        if (size_parse(value, &bandwidth) < 0 || bandwidth < MIB)
+                return "not a size from 1M up, nor infinity";
+
+        *ret = bandwidth == SIZE_INFINITE ? 0 : bandwidth;
+        return NULL;
+}
+
 static const char *apply_broker(Config *config, const char *key, const char *value) {
         if (strcmp(key, "DefaultRegion") == 0) {
                 if (!name_is_valid(value))
@@ -166,16 +224,10 @@ static const char *apply_broker(Config *config, const char *key, const char *val
                 return parse_seconds(value, &config->revoke_timeout);
         if (strcmp(key, "MaxPendingPerUser") == 0)
                 return parse_number(value, 1, 1000000, &config->max_pending_per_user);
-        if (strcmp(key, "SystemCallFilter") == 0) {
-                static const char *const modes[] = { "kill", "log", "off" };
-
-                for (unsigned i = 0; i < 3; i++)
-                        if (strcmp(value, modes[i]) == 0) {
-                                config->filter = (FilterMode) i;
-                                return NULL;
-                        }
-                return "not kill, log or off";
-        }
+        if (strcmp(key, "SystemCallFilter") == 0)
+                return parse_filter(value, &config->filter);
+        if (strcmp(key, "DiscoverDax") == 0)
+                return parse_bool(value, &config->discover_dax);
 
         return "no such key in this section";
 }
@@ -281,6 +333,19 @@ static const char *apply_region(Config *config, const char *name, const char *ke
                         region->numa_node = (int) number;
                 return problem;
         }
+        if (strcmp(key, "Source") == 0) {
+                if (value[0] == '\0' || strchr(value, '/') || strcmp(value, ".") == 0 || strcmp(value, "..") == 0)
+                        return "not the name of a device";
+                return string_replace(&region->source, value) < 0 ? "out of memory" : NULL;
+        }
+        if (strcmp(key, "Clean") == 0)
+                return parse_clean(value, &region->clean);
+        if (strcmp(key, "CleanBandwidth") == 0)
+                return parse_bandwidth(value, &region->clean_bandwidth);
+        if (strcmp(key, "Recycle") == 0)
+                return parse_recycle(value, &region->recycle);
+        if (strcmp(key, "DrainSec") == 0)
+                return parse_seconds(value, &region->drain_timeout);
 
         return "no such key in this section";
 }
@@ -315,6 +380,7 @@ int config_new(Config **ret) {
         config->revoke_timeout = 10 * UINT64_C(1000000);
         config->max_pending_per_user = 1024;
         config->filter = FILTER_KILL;
+        config->discover_dax = true;
 
         dram = config_region(config, "dram");
         everybody = config_quota(config, QUOTA_EVERYBODY, 0, "");

@@ -18,6 +18,21 @@ typedef enum FilterMode {
         FILTER_OFF,
 } FilterMode;
 
+/* When memory that keeps its contents is zeroed; bits. */
+typedef enum CleanPolicy {
+        CLEAN_ON_FREE = 1,
+        CLEAN_ON_ALLOC = 2,
+        CLEAN_BOTH = CLEAN_ON_FREE | CLEAN_ON_ALLOC,
+} CleanPolicy;
+
+/* Who may have memory again that was freed, and that somebody may still refer to. */
+typedef enum RecyclePolicy {
+        RECYCLE_DEFAULT, /* witnessed where there is a witness, else owner */
+        RECYCLE_OWNER,
+        RECYCLE_WITNESSED,
+        RECYCLE_ANY,
+} RecyclePolicy;
+
 typedef enum QuotaScope {
         QUOTA_EVERYBODY,
         QUOTA_GROUP,
@@ -39,8 +54,13 @@ typedef struct RegionConfig {
         char *name;
         char *provider;
         char *size; /* as written; its meaning can depend on the machine */
+        char *source; /* the name of what the kernel has it as; NULL if it is that of the region */
         int numa_node; /* -1 if not said */
         bool enabled;
+        CleanPolicy clean;
+        uint64_t clean_bandwidth; /* bytes per second, 0 for no limit */
+        RecyclePolicy recycle;
+        uint64_t drain_timeout; /* microseconds */
         struct RegionConfig *prev, *next;
 } RegionConfig;
 
@@ -50,6 +70,7 @@ typedef struct Config {
         uint64_t revoke_timeout; /* microseconds */
         uint64_t max_pending_per_user;
         FilterMode filter;
+        bool discover_dax; /* dax regions that no section names become regions, too */
         QuotaRule *quotas; /* utlist; the first is everybody's */
         RegionConfig *regions;
 } Config;

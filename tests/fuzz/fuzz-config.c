@@ -15,6 +15,7 @@
 #include "file.h"
 #include "log.h"
 #include "name.h"
+#include "size.h"
 
 /* A memory file of ours, so that no disk is worn out: "fd/N", below /proc/self. */
 static char name[32];
@@ -52,6 +53,10 @@ static void check_config(const Config *config) {
         DL_FOREACH(config->regions, region) {
                 check(name_is_valid(region->name) && strlen(region->name) <= REGION_NAME_MAX);
                 check(region->numa_node >= -1 && region->numa_node <= 1023);
+                check(region->clean >= CLEAN_ON_FREE && region->clean <= CLEAN_BOTH && region->recycle <= RECYCLE_ANY);
+                check(region->clean_bandwidth == 0 || region->clean_bandwidth >= MIB);
+                check(region->drain_timeout >= 1000000 && region->drain_timeout <= UINT64_C(3600000000));
+                check(!region->source || (region->source[0] != '\0' && !strchr(region->source, '/')));
         }
 }
 

@@ -72,11 +72,17 @@ static void test_defaults(void) {
         g_assert_cmpuint(c->revoke_timeout, ==, 10000000);
         g_assert_cmpuint(c->max_pending_per_user, ==, 1024);
         g_assert_cmpint(c->filter, ==, FILTER_KILL);
+        g_assert_true(c->discover_dax);
         g_assert_nonnull(dram);
         g_assert_cmpstr(dram->provider, ==, "memfd");
         g_assert_cmpstr(dram->size, ==, "25%");
         g_assert_cmpint(dram->numa_node, ==, -1);
         g_assert_true(dram->enabled);
+        g_assert_cmpstr(dram->source, ==, NULL);
+        g_assert_cmpint(dram->clean, ==, CLEAN_ON_FREE);
+        g_assert_cmpuint(dram->clean_bandwidth, ==, 0);
+        g_assert_cmpint(dram->recycle, ==, RECYCLE_DEFAULT);
+        g_assert_cmpuint(dram->drain_timeout, ==, 30000000);
         g_assert_null(dram->next);
         g_assert_cmpint(c->quotas->scope, ==, QUOTA_EVERYBODY);
         g_assert_cmpuint(c->quotas->max_bytes, ==, SIZE_INFINITE);
@@ -110,6 +116,11 @@ static void test_broker(void) {
         assert_refuses(c, "Broker", "SystemCallFilter", "Off", "not kill, log or off");
         assert_refuses(c, "Broker", "SystemCallFilter", "", "not kill, log or off");
         g_assert_cmpint(c->filter, ==, FILTER_KILL);
+
+        assert_takes(c, "Broker", "DiscoverDax", "no");
+        g_assert_false(c->discover_dax);
+        assert_refuses(c, "Broker", "DiscoverDax", "never", "not yes or no");
+        g_assert_false(c->discover_dax);
         config_free(c);
 }
 
@@ -229,6 +240,56 @@ static void test_regions(void) {
         assert_refuses(c, bad, "Size", "1G", "1 to 40 characters");
         assert_refuses(c, "Region ", "Size", "1G", "1 to 40 characters");
         assert_refuses(c, "Region a b", "Size", "1G", "1 to 40 characters");
+        config_free(c);
+}
+
+/* What matters where memory keeps its contents. */
+static void test_dax_regions(void) {
+        static const char *const bad_sources[] = { "", ".", "..", "../hmem.0", "/sys/devices/platform/hmem.0" };
+        static const char *const bad_bandwidths[] = { "", "0", "1", "1048575", "25%", "4GB/s", "-1" };
+        const RegionConfig *fast;
+        Config *c = config();
+
+        assert_takes(c, "Region fast", "Provider", "devdax");
+        fast = get_region(c, "fast");
+        g_assert_cmpint(fast->clean, ==, CLEAN_ON_FREE);
+        assert_takes(c, "Region fast", "Source", "hmem.0");
+        for (size_t i = 0; i < G_N_ELEMENTS(bad_sources); i++)
+                assert_refuses(c, "Region fast", "Source", bad_sources[i], "not the name of a device");
+        g_assert_cmpstr(fast->source, ==, "hmem.0");
+
+        assert_takes(c, "Region fast", "Clean", "both");
+        g_assert_cmpint(fast->clean, ==, CLEAN_ON_FREE | CLEAN_ON_ALLOC);
+        assert_takes(c, "Region fast", "Clean", "on-free");
+        g_assert_cmpint(fast->clean, ==, CLEAN_ON_FREE);
+        assert_takes(c, "Region fast", "Clean", "on-alloc");
+        assert_refuses(c, "Region fast", "Clean", "never", "not on-free, on-alloc or both");
+        assert_refuses(c, "Region fast", "Clean", "", "not on-free, on-alloc or both");
+        g_assert_cmpint(fast->clean, ==, CLEAN_ON_ALLOC);
+
+        assert_takes(c, "Region fast", "CleanBandwidth", "1M");
+        assert_takes(c, "Region fast", "CleanBandwidth", "1.5G");
+        for (size_t i = 0; i < G_N_ELEMENTS(bad_bandwidths); i++)
+                assert_refuses(c, "Region fast", "CleanBandwidth", bad_bandwidths[i], "not a size from 1M up");
+        g_assert_cmpuint(fast->clean_bandwidth, ==, GIB + GIB / 2);
+        assert_takes(c, "Region fast", "CleanBandwidth", "infinity");
+        g_assert_cmpuint(fast->clean_bandwidth, ==, 0);
+
+        assert_takes(c, "Region fast", "Recycle", "owner");
+        g_assert_cmpint(fast->recycle, ==, RECYCLE_OWNER);
+        assert_takes(c, "Region fast", "Recycle", "any");
+        g_assert_cmpint(fast->recycle, ==, RECYCLE_ANY);
+        assert_takes(c, "Region fast", "Recycle", "auto");
+        g_assert_cmpint(fast->recycle, ==, RECYCLE_DEFAULT);
+        assert_takes(c, "Region fast", "Recycle", "witnessed");
+        assert_refuses(c, "Region fast", "Recycle", "anybody", "not auto, owner, witnessed or any");
+        g_assert_cmpint(fast->recycle, ==, RECYCLE_WITNESSED);
+
+        assert_takes(c, "Region fast", "DrainSec", "1");
+        g_assert_cmpuint(fast->drain_timeout, ==, 1000000);
+        assert_refuses(c, "Region fast", "DrainSec", "0", "1 to 3600");
+        assert_refuses(c, "Region fast", "DrainSec", "infinity", "1 to 3600");
+        g_assert_cmpuint(fast->drain_timeout, ==, 1000000);
         config_free(c);
 }
 
@@ -600,6 +661,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/config/quota", test_quota);
         g_test_add_func("/config/quota-scopes", test_quota_scopes);
         g_test_add_func("/config/regions", test_regions);
+        g_test_add_func("/config/dax-regions", test_dax_regions);
         g_test_add_func("/config/bools", test_bools);
         g_test_add_func("/config/sections", test_sections);
         g_test_add_func("/config/files/none", test_no_files);
