@@ -12,6 +12,7 @@ set -euo pipefail
 build=(
     gcc libc6-dev dpkg-dev meson ninja-build pkgconf scdoc
     libsystemd-dev libseccomp-dev libpmem2-dev libnuma-dev libinih-dev libjansson-dev uthash-dev
+    libbpf-dev
 )
 run=(
     dbus polkitd systemd util-linux python3-dbus
