@@ -33,7 +33,7 @@ typedef struct DaxDevice {
         DaxDriver driver;
         dev_t node; /* of /dev/daxX.Y */
         unsigned n_ranges;
-        bool ranges_known; /* false: there are several, or one, and we may not read where */
+        bool ranges_known; /* false: we may not read where, there are too many, or they are just being changed */
         Range ranges[DAX_RANGES_MAX];
 } DaxDevice;
 
@@ -45,11 +45,13 @@ typedef struct DaxPerformance {
 
 /* One region as it is now. */
 typedef struct DaxRegion {
-        char *name;       /* of the device it belongs to, such as "hmem.0": the same after each boot */
-        char *path;       /* that device's folder below /sys */
+        char *name;       /* of the device it belongs to, such as "hmem.0": the same after each boot; unique in a list */
+        char *path;       /* that device's folder below /sys, with no links in it */
         char *reason;     /* why nothing can be carved from it and what to do about it; NULL if it can be */
         unsigned id;      /* the X of its devices daxX.Y */
-        Range range;      /* of physical addresses */
+        bool start_known; /* else nothing tells where it begins until a device of size 0 is made: then scan again */
+        Range range;      /* of physical addresses; the length is 0 if it could not be read */
+        uint64_t available; /* bytes that no device has, whoever made them */
         uint64_t alignment; /* the region's own, 0 if unknown */
         int numa_node, target_node; /* -1 if there is none */
         DaxPerformance performance;
@@ -58,7 +60,8 @@ typedef struct DaxRegion {
         struct DaxRegion *prev, *next;
 } DaxRegion;
 
-/* All regions there are, usable or not; a utlist. Errors of one region become its reason. */
+/* All regions there are, usable or not; a utlist. Errors of one region become its reason. A region that is full has a
+ * reason only if nothing of it can be ours: the rest is for those to say who know which devices are. */
 int dax_scan(DaxRegion **ret);
 DaxRegion *dax_region_free(DaxRegion *region);
 void dax_regions_free(DaxRegion *list);
@@ -66,25 +69,33 @@ void dax_regions_free(DaxRegion *list);
 /* One device. -ENOENT: there is none of this name. path is the region's. */
 int dax_inspect(const char *path, const char *name, DaxDevice *ret);
 
-/* Makes a device of size 0 and says its name. -ENOSPC: the region is full. */
+/* Makes a device of size 0 and says its name. -ENOSPC: the region is full. -EUCLEAN: there may be one of which we do not
+ * know the name. */
 int dax_create(const char *path, char ret_name[static DAX_NAME_MAX]);
 
-/* Waits until udev has handed the attributes of a new device over to us; by event. -ETIMEDOUT, -ENODEV if it vanished. */
+/* Waits until udev has handed the attributes and the node of a new device over to us; by event. -ETIMEDOUT, -ENODEV if it
+ * vanished, -EACCES if udev gave us only a part. */
 int dax_await_rights(const char *path, const char *name, uint64_t usec);
 
 /* Claims a device for the device_dax driver, so that no other driver takes it; before it has a size. */
 int dax_claim(const char *name);
-/* Forgets the claim. Also when there is none. */
+/* Forgets the claim. Also when there is none. Before dax_delete(): after that the name may be another device's. */
 int dax_unclaim(const char *name);
 
 /* Sets the alignment of a device of size 0: 4 KiB, 2 MiB or 1 GiB. */
 int dax_align(const char *path, const char *name, uint64_t alignment);
 
-/* Gives a device that is not bound one more range of physical addresses. -EADDRINUSE: (part of) it is taken;
- * -EBUSY: it is bound. */
+/* Gives a device that is not bound one more range of physical addresses, whose start and length are multiples of
+ * DAX_GRANULARITY and of its alignment, else -EINVAL. -EADDRINUSE: (part of) it is taken; -EBUSY: it is bound, because
+ * somebody's claim made the driver take all that has a size: it can only be unmade then. -ENODEV: the region goes. After
+ * other errors the device may have the range or not. */
 int dax_add_range(const char *path, const char *name, Range range);
 
-/* Binds to device_dax, for the first and only time. Afterwards the driver is that, and the size is size. */
+/* The same with several, in this order; no dax_claim() of ours comes between them and has the driver bind a part. */
+int dax_add_ranges(const char *path, const char *name, const Range *ranges, size_t n_ranges);
+
+/* Binds to device_dax, for the first and only time. Afterwards the driver is that, and the size is size; -EUCLEAN: one of
+ * them is not, and the device may be bound. -ENODEV: device_dax does not want it, or is not loaded. */
 int dax_bind(const char *path, const char *name, uint64_t size);
 
 /* Opens the node of a bound device; makes sure that it is still that device that is bound afterwards. */

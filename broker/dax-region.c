@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Finds the regions that there are, and says of each whether something can be carved from it and if not, why.
+ *
+ * There is no list of regions, but every one always has a device: so the devices of the bus are grouped by the device they
+ * belong to. What vanishes while it is read is left out. What makes no sense makes its region unusable, and no other.
+ *
+ * Where a region begins is told by any device of it that has no size. If none is there that we may read, it is only known
+ * if the devices fill the region; otherwise there is room for one more device, and whoever wants to know makes one. */
+
+#include "dax.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "cleanup.h"
+#include "dax-attribute.h"
+#include "name.h"
+#include "size.h"
+
+/* Leaves room for what makes a name unique. */
+#define REGION_NAME_MAX 40
+
+/* ---- Construction ---- */
+
+DaxRegion *dax_region_free(DaxRegion *region) {
+        if (!region)
+                return NULL;
+
+        free(region->name);
+        free(region->path);
+        free(region->reason);
+        free(region->devices);
+        free(region);
+        return NULL;
+}
+
+void dax_regions_free(DaxRegion *list) {
+        DaxRegion *region, *next;
+
+        DL_FOREACH_SAFE(list, region, next)
+                dax_region_free(region);
+}
+
+static void free_regions_p(DaxRegion **list) {
+        dax_regions_free(*list);
+}
+
+/* Errors that say nothing about a region: without memory or descriptors nothing can be said about any. */
+static bool error_is_ours(int r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+}
+
+/* The first reason stays. */
+__attribute__((format(printf, 2, 3))) static int region_refuse(DaxRegion *region, const char *format, ...) {
+        va_list arguments;
+        int n;
+
+        if (region->reason)
+                return 0;
+
+        va_start(arguments, format);
+        n = vasprintf(&region->reason, format, arguments);
+        va_end(arguments);
+        if (n < 0) {
+                region->reason = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+/* For an error when reading something below the region's path. */
+static int region_refuse_error(DaxRegion *region, const char *what, int r) {
+        if (error_is_ours(r))
+                return r;
+        if (r == -EUCLEAN)
+                return region_refuse(region, "what the kernel says in %s/%s makes no sense here", region->path, what);
+
+        return region_refuse(region, "cannot read %s/%s: %s", region->path, what, strerror(-r));
+}
+
+/* ---- Enumeration ---- */
+
+static int region_find_or_add(DaxRegion **list, const char *path, DaxRegion **ret) {
+        DaxRegion *region;
+
+        DL_FOREACH(*list, region)
+                if (strcmp(region->path, path) == 0) {
+                        *ret = region;
+                        return 0;
+                }
+
+        region = calloc(1, sizeof(*region));
+        if (!region)
+                return -ENOMEM;
+        region->numa_node = region->target_node = -1;
+        region->path = strdup(path);
+        if (!region->path) {
+                dax_region_free(region);
+                return -ENOMEM;
+        }
+
+        DL_APPEND(*list, region);
+        *ret = region;
+        return 0;
+}
+
+static int region_add_device(DaxRegion *region, const char *name) {
+        size_t n = region->n_devices, size = strlen(name) + 1;
+
+        if (size > sizeof(region->devices[n].name))
+                return -EINVAL;
+        if ((n & (n - 1)) == 0) { /* full at each power of two */
+                DaxDevice *devices = reallocarray(region->devices, n > 0 ? 2 * n : 1, sizeof(*devices));
+
+                if (!devices)
+                        return -ENOMEM;
+                region->devices = devices;
+        }
+
+        region->devices[n] = (DaxDevice){ 0 };
+        memcpy(region->devices[n].name, name, size);
+        region->n_devices++;
+        return 0;
+}
+
+/* The folder that a device's is in, with no links in it. -ENOENT: it went, or is nothing that belongs there. */
+static int find_parent(const char *root, const char *device, char **ret) {
+        _cleanup_free_ char *link = NULL, *path = NULL;
+        char *slash;
+        size_t n = strlen(root);
+
+        if (asprintf(&link, "%s/bus/dax/devices/%s", root, device) < 0) {
+                link = NULL;
+                return -ENOMEM;
+        }
+        path = realpath(link, NULL);
+        if (!path)
+                return error_is_ours(-errno) ? -errno : -ENOENT;
+
+        slash = strrchr(path, '/');
+        if (strncmp(path, root, n) != 0 || path[n] != '/' || slash <= path + n || strcmp(slash + 1, device) != 0)
+                return -ENOENT;
+
+        *slash = '\0';
+        *ret = TAKE_PTR(path);
+        return 0;
+}
+
+static int enumerate_one(const char *root, const char *device, DaxRegion **list) {
+        _cleanup_free_ char *path = NULL;
+        DaxRegion *region;
+        unsigned id, number;
+        int r;
+
+        if (dax_name_parse(device, &id, &number) < 0)
+                return 0;
+        r = find_parent(root, device, &path);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return r;
+        r = region_find_or_add(list, path, &region);
+        if (r < 0)
+                return r;
+
+        return region_add_device(region, device);
+}
+
+static int enumerate(const char *root, DaxRegion **list) {
+        _cleanup_closedir_ DIR *devices = NULL;
+        _cleanup_free_ char *path = NULL;
+
+        if (asprintf(&path, "%s/bus/dax/devices", root) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        devices = opendir(path);
+        if (!devices)
+                return errno == ENOENT ? 0 : -errno; /* no such bus */
+
+        for (;;) {
+                const struct dirent *entry;
+                int r;
+
+                errno = 0;
+                entry = readdir(devices);
+                if (!entry)
+                        return -errno;
+                r = enumerate_one(root, entry->d_name, list);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* ---- What a region says of itself ---- */
+
+/* Devices that are gone are left out. */
+static int region_read_devices(DaxRegion *region) {
+        size_t n = 0;
+        int r;
+
+        for (size_t i = 0; i < region->n_devices; i++) {
+                DaxDevice device = region->devices[i];
+
+                r = dax_inspect(region->path, device.name, &device);
+                if (r == -ENOENT)
+                        continue;
+                if (r < 0) {
+                        r = region_refuse_error(region, device.name, r);
+                        if (r < 0)
+                                return r;
+                }
+                region->devices[n++] = device;
+        }
+
+        region->n_devices = n;
+        return 0;
+}
+
+/* The region's own numbers. -ENOENT: it is gone. */
+static int region_read_own(DaxRegion *region) {
+        _cleanup_close_ int folder = -EBADF;
+        uint64_t id;
+        int r;
+
+        r = dax_open_folder(region->path, "dax_region", &folder);
+        if (r == -ENOENT)
+                return r;
+        if (r < 0)
+                return region_refuse_error(region, "dax_region", r);
+
+        r = dax_read_number(folder, "id", &id);
+        if (r >= 0 && id > INT_MAX)
+                r = -EUCLEAN;
+        if (r < 0)
+                return region_refuse_error(region, "dax_region/id", r);
+        region->id = (unsigned) id;
+
+        r = dax_read_number(folder, "size", &region->range.length);
+        if (r < 0)
+                return region_refuse_error(region, "dax_region/size", r);
+
+        /* root's alone unless it was handed over; good to know, but nothing depends on it */
+        r = dax_read_number(folder, "align", &region->alignment);
+        if (r < 0 && r != -EACCES)
+                return region_refuse_error(region, "dax_region/align", r);
+
+        if (faccessat(folder, "create", F_OK, 0) < 0 && errno == ENOENT)
+                return region_refuse(region, "it is static: the kernel cannot divide it (persistent memory is divided into "
+                                             "namespaces, with ndctl)");
+
+        r = dax_read_number(folder, "available_size", &region->available);
+        if (r < 0)
+                return region_refuse_error(region, "dax_region/available_size", r);
+        return 0;
+}
+
+static int region_read_nodes(DaxRegion *region) {
+        _cleanup_close_ int folder = -EBADF;
+        int r;
+
+        r = dax_open_folder(region->path, region->devices[0].name, &folder);
+        if (r >= 0)
+                r = dax_read_node(folder, "numa_node", &region->numa_node);
+        if (r >= 0)
+                r = dax_read_node(folder, "target_node", &region->target_node);
+        if (r < 0 && r != -ENOENT)
+                return region_refuse_error(region, region->devices[0].name, r);
+        return 0;
+}
+
+/* Only hints: what cannot be read is not known. */
+static int region_read_performance(DaxRegion *region) {
+        int node = region->target_node >= 0 ? region->target_node : region->numa_node;
+        _cleanup_close_ int folder = -EBADF;
+        _cleanup_free_ char *path = NULL;
+
+        if (node < 0)
+                return 0;
+        if (asprintf(&path, "%s/devices/system/node/node%d/access0/initiators", dax_sys_root(), node) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        if (dax_open_folder(path, NULL, &folder) < 0)
+                return 0;
+
+        (void) dax_read_number(folder, "read_bandwidth", &region->performance.read_bandwidth);
+        (void) dax_read_number(folder, "write_bandwidth", &region->performance.write_bandwidth);
+        (void) dax_read_number(folder, "read_latency", &region->performance.read_latency);
+        (void) dax_read_number(folder, "write_latency", &region->performance.write_latency);
+        return 0;
+}
+
+/* A device of no size says where its region begins. */
+static int region_ask_start(DaxRegion *region) {
+        for (size_t i = 0; i < region->n_devices && !region->start_known; i++) {
+                _cleanup_close_ int folder = -EBADF;
+                int r;
+
+                if (region->devices[i].size != 0)
+                        continue;
+                r = dax_open_folder(region->path, region->devices[i].name, &folder);
+                if (r >= 0)
+                        r = dax_read_number(folder, "resource", &region->range.start);
+                if (r == -EUCLEAN || error_is_ours(r))
+                        return region_refuse_error(region, region->devices[i].name, r);
+                region->start_known = r >= 0;
+        }
+
+        return 0;
+}
+
+/* If the devices fill the region, it begins where the first of them does. */
+static void region_deduce_start(DaxRegion *region) {
+        uint64_t first = UINT64_MAX, sum = 0;
+
+        for (size_t i = 0; i < region->n_devices; i++) {
+                const DaxDevice *device = &region->devices[i];
+
+                if (!device->ranges_known)
+                        return;
+                for (unsigned j = 0; j < device->n_ranges; j++) {
+                        if (device->ranges[j].start < first)
+                                first = device->ranges[j].start;
+                        if (__builtin_add_overflow(sum, device->ranges[j].length, &sum))
+                                return;
+                }
+        }
+        if (sum != region->range.length)
+                return;
+
+        region->range.start = first;
+        region->start_known = true;
+}
+
+static int region_find_start(DaxRegion *region) {
+        uint64_t end;
+        int r;
+
+        r = region_ask_start(region);
+        if (r < 0)
+                return r;
+        if (!region->start_known)
+                region_deduce_start(region);
+        if (!region->start_known)
+                return 0;
+
+        if (__builtin_add_overflow(region->range.start, region->range.length, &end))
+                return region_refuse_error(region, "dax_region/size", -EUCLEAN);
+        for (size_t i = 0; i < region->n_devices; i++)
+                for (unsigned j = 0; region->devices[i].ranges_known && j < region->devices[i].n_ranges; j++) {
+                        Range range = region->devices[i].ranges[j];
+
+                        if (range.start < region->range.start || range.length > end - range.start)
+                                return region_refuse_error(region, region->devices[i].name, -EUCLEAN);
+                }
+
+        return 0;
+}
+
+/* ---- Why it cannot be used ---- */
+
+static int region_check_alignment(DaxRegion *region) {
+        if (region->range.length == 0 || region->range.length % DAX_GRANULARITY != 0 ||
+            (region->start_known && region->range.start % DAX_GRANULARITY != 0))
+                return region_refuse(region, "it begins at 0x%" PRIx64 " and is 0x%" PRIx64 " long, which are no multiples "
+                                             "of 2 MiB: reserve the memory on such boundaries",
+                                     region->range.start, region->range.length);
+        return 0;
+}
+
+/* The first device of a region is never ours, nor is what another driver has. */
+static int region_check_held(DaxRegion *region) {
+        const char *prevention = strncmp(region->name, "hmem.", 5) == 0 ? "\"options dax_hmem region_idle=1\" in modprobe.d"
+                                                                        : "a machine that does not load kmem";
+        const DaxDevice *holder = NULL, *device;
+        uint64_t held = 0;
+
+        for (size_t i = 0; i < region->n_devices; i++) {
+                unsigned id, number;
+
+                device = &region->devices[i];
+                if (device->size == 0 || dax_name_parse(device->name, &id, &number) < 0)
+                        continue;
+                if (number != 0 && device->driver != DAX_DRIVER_OTHER)
+                        continue;
+                if (!holder || device->driver == DAX_DRIVER_OTHER)
+                        holder = device;
+                if (__builtin_add_overflow(held, device->size, &held))
+                        held = UINT64_MAX;
+        }
+        if (!holder || (held < region->range.length && region->range.length - held >= DAX_GRANULARITY))
+                return 0;
+
+        if (holder->driver == DAX_DRIVER_OTHER)
+                return region_refuse(region, "all of it is the system's memory, through %s and the driver kmem: %s "
+                                             "keeps it free from the next boot on; now, do "
+                                             "\"daxctl reconfigure-device -f -m devdax %s\", \"daxctl disable-device %s\" "
+                                             "and write 0 to %s/%s/size",
+                                     holder->name, prevention, holder->name, holder->name, region->path, holder->name);
+        return region_refuse(region, "%s has all of it: %s keeps it free from the next boot on; now, do "
+                                     "\"daxctl disable-device %s\" and write 0 to %s/%s/size",
+                             holder->name, prevention, holder->name, region->path, holder->name);
+}
+
+static int region_check_file(DaxRegion *region, int folder, const char *path, const char *file) {
+        if (faccessat(folder, file, W_OK, AT_EACCESS) >= 0)
+                return 0;
+
+        if (errno != EACCES)
+                return region_refuse(region, "cannot write %s/%s: %s", path, file, strerror(errno));
+        return region_refuse(region, "no right to write %s/%s: the broker's udev rule is missing, or was not run "
+                                     "(\"systemctl restart systemd-udev-trigger\" does that)",
+                             path, file);
+}
+
+static int region_check_rights(DaxRegion *region) {
+        static const char *const own[] = { "dax_region/create", "dax_region/delete" };
+        static const char *const drivers[] = { "new_id", "remove_id", "bind", "unbind" };
+        _cleanup_close_ int driver = -EBADF, folder = -EBADF;
+        int r;
+
+        r = dax_open_driver(&driver);
+        if (error_is_ours(r))
+                return r;
+        if (r < 0)
+                return region_refuse(region, "the driver device_dax is not loaded: \"modprobe device_dax\"");
+        r = dax_open_folder(region->path, NULL, &folder);
+        if (r < 0)
+                return region_refuse_error(region, "dax_region", r);
+
+        for (size_t i = 0; r >= 0 && i < sizeof(own) / sizeof(own[0]); i++)
+                r = region_check_file(region, folder, region->path, own[i]);
+        for (size_t i = 0; r >= 0 && i < sizeof(drivers) / sizeof(drivers[0]); i++)
+                r = region_check_file(region, driver, "/sys/bus/dax/drivers/device_dax", drivers[i]);
+        return r;
+}
+
+/* ---- All of it ---- */
+
+static bool name_is_fit(const char *name) {
+        return strlen(name) <= REGION_NAME_MAX && name_is_valid(name);
+}
+
+static int region_choose_name(DaxRegion *region, const DaxRegion *list) {
+        const char *name = strrchr(region->path, '/') + 1;
+        const DaxRegion *other;
+        bool taken = false;
+
+        for (other = list; other != region; other = other->next)
+                if (strcmp(strrchr(other->path, '/') + 1, name) == 0)
+                        taken = true;
+
+        if (name_is_fit(name) && !taken) {
+                region->name = strdup(name);
+                return region->name ? 0 : -ENOMEM;
+        }
+
+        /* listed, so that it is seen */
+        if (asprintf(&region->name, "%s-%.18s", taken ? "second" : "unnamed", region->devices[0].name) < 0) {
+                region->name = NULL;
+                return -ENOMEM;
+        }
+        return taken ? region_refuse(region, "its name is that of another one, so nobody can ask for it (%s)", region->path)
+                     : region_refuse(region, "its name is not 1 to %d characters A-Z a-z 0-9 . _ - (%s)", REGION_NAME_MAX,
+                                     region->path);
+}
+
+/* -ENOENT: it is gone. */
+static int region_read(DaxRegion *region, const DaxRegion *list) {
+        int r;
+
+        r = region_read_devices(region);
+        if (r < 0)
+                return r;
+        if (region->n_devices == 0)
+                return -ENOENT;
+
+        r = region_choose_name(region, list);
+        if (r >= 0)
+                r = region_read_own(region);
+        if (r >= 0)
+                r = region_read_nodes(region);
+        if (r >= 0)
+                r = region_read_performance(region);
+        if (r >= 0 && !region->reason)
+                r = region_find_start(region);
+        if (r >= 0 && !region->reason)
+                r = region_check_alignment(region);
+        if (r >= 0 && !region->reason)
+                r = region_check_held(region);
+        if (r >= 0 && !region->reason)
+                r = region_check_rights(region);
+        return r;
+}
+
+int dax_scan(DaxRegion **ret) {
+        _cleanup_(free_regions_p) DaxRegion *list = NULL;
+        _cleanup_free_ char *root = NULL;
+        DaxRegion *region, *next;
+        int r;
+
+        root = realpath(dax_sys_root(), NULL);
+        if (!root)
+                return -errno;
+        r = enumerate(root, &list);
+        if (r < 0)
+                return r;
+
+        DL_FOREACH_SAFE(list, region, next) {
+                r = region_read(region, list);
+                if (r == -ENOENT) {
+                        DL_DELETE(list, region);
+                        dax_region_free(region);
+                } else if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(list);
+        return 0;
+}
