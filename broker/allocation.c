@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The life of an allocation:
+/* The life of an allocation up to its end, which is in ending.c:
  *
- *      allocation_create() → carving → live → revoking → gone
+ *      allocation_create() → carving → live → …
  *
  * What may block is done in a worker thread, as an Operation, of which an allocation has one at a time: carving, opening,
- * changing its record, revoking. While one runs, its thread may use the piece and the lease's directory entry, and the
- * event loop leaves them alone. Everything else belongs to the event loop.
+ * changing its record, and the steps of its end. While one runs, its thread may use the piece and the lease's directory
+ * entry, and the event loop leaves them alone. Everything else belongs to the event loop.
  *
- * The bytes stay reserved and charged from before the carving until after the revoking, so that nobody else can be given
- * memory that somebody still reaches. If carving fails, what it did is undone in reverse order. If revoking fails, the
- * allocation is quarantined: it stays, charged and visible.
+ * The bytes stay reserved and charged from before the carving until after the end, so that nobody else can be given memory
+ * that somebody still reaches. If carving fails, what it did is undone in reverse order.
  *
- * The record is written when the allocation is complete, and removed when it is over. A memfd leaves nothing behind when
- * the broker dies before that: it vanishes with the process, or is found in the service manager's store without a record
- * and revoked. */
+ * The record is written when the allocation is complete, and before anything is made that would outlive the broker; it is
+ * removed when it is over. A memfd leaves nothing behind when the broker dies before that: it vanishes with the process, or
+ * is found in the service manager's store without a record and revoked. */
 
 #include "allocation.h"
 
@@ -78,8 +77,9 @@ Allocation *allocation_new(Manager *manager, const char *id) {
         (void) snprintf(allocation->id, sizeof(allocation->id), "%s", id);
         allocation->group = DAXBROKER_NO_GROUP;
         allocation->mode = REQUEST_MODE_DEFAULT;
-        allocation->piece.fd = -EBADF;
+        allocation->piece.fd = allocation->piece.fd_read_only = -EBADF;
         allocation->piece.numa_node = -1;
+        allocation->node.wd = -1;
         allocation->lease.reader = -EBADF;
         allocation->operation.memory = allocation->operation.lease = -EBADF;
         return allocation;
@@ -93,15 +93,24 @@ void allocation_link(Allocation *allocation) {
         if (allocation->name)
                 HASH_ADD_KEYPTR(by_name, manager->by_name, allocation->name, strlen(allocation->name), allocation);
         manager->n_allocations++;
+        manager->n_stored += allocation->provider->drains ? 2 : 1;
 }
 
-static void allocation_unlink(Allocation *allocation) {
+void allocation_unlink(Allocation *allocation) {
         Manager *manager = allocation->manager;
 
         HASH_DELETE(by_id, manager->by_id, allocation);
         if (allocation->name)
                 HASH_DELETE(by_name, manager->by_name, allocation);
         manager->n_allocations--;
+        manager->n_stored -= allocation->provider->drains ? 2 : 1;
+}
+
+void allocation_release(Allocation *allocation) {
+        if (allocation->piece.state)
+                allocation->provider->release(&allocation->piece);
+        reservation_release(&allocation->reservation);
+        charge_release(&allocation->charge);
 }
 
 /* Forgets it and gives its shares back. What is on disk, in the service manager's store and in its holders' hands stays as
@@ -113,8 +122,8 @@ Allocation *allocation_free(Allocation *allocation) {
         assert(!allocation->operation.running && !allocation->ending);
         lease_close(&allocation->lease);
         sd_event_source_disable_unref(allocation->end_timer);
-        reservation_release(&allocation->reservation);
-        charge_release(&allocation->charge);
+        node_watch_remove(allocation->manager->nodes, &allocation->node);
+        allocation_release(allocation);
         waiters_wake(&allocation->waiters);
         piece_done(&allocation->piece);
         free(allocation->name);
@@ -124,7 +133,7 @@ Allocation *allocation_free(Allocation *allocation) {
         return NULL;
 }
 
-static void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit,
+void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit,
                            const char *decision, const char *message) {
         LogFields fields = {
                 .event = event,
@@ -163,75 +172,26 @@ void allocation_log_unusable(const Allocation *allocation) {
                    allocation_state_to_string(allocation->state), allocation->reason ? allocation->reason : "");
 }
 
-static void allocation_log_end(const Allocation *allocation) {
-        char message[128];
-
-        if (allocation->end_decision)
-                (void) snprintf(message, sizeof(message), "%s by user %u", allocation->end_cause,
-                                (unsigned) allocation->end_uid);
-        else
-                (void) snprintf(message, sizeof(message), "%s", allocation->end_cause);
-        allocation_log(allocation, "end", allocation->owner, allocation->unit, allocation->end_decision, message);
-}
-
-static void allocation_notify(Allocation *allocation, const char *property) {
+void allocation_notify(Allocation *allocation, const char *property) {
         const Observer *observer = allocation->manager->observer;
 
         if (observer)
                 observer->allocation_changed(allocation, property, observer->userdata);
 }
 
-static void allocation_set_state(Allocation *allocation, AllocationState state) {
+static void allocation_notify_added(Allocation *allocation) {
+        const Observer *observer = allocation->manager->observer;
+
+        if (observer)
+                observer->allocation_added(allocation, observer->userdata);
+}
+
+void allocation_set_state(Allocation *allocation, AllocationState state) {
         allocation->state = state;
         allocation_notify(allocation, "State");
 }
 
 /* ---- Operations ---- */
-
-static int completion_add(Completion **list, AllocationHandler handler, void *userdata) {
-        Completion *completion;
-
-        if (!handler)
-                return 0;
-
-        completion = calloc(1, sizeof(*completion));
-        if (!completion)
-                return -ENOMEM;
-
-        completion->handler = handler;
-        completion->userdata = userdata;
-        LL_PREPEND(*list, completion);
-        return 0;
-}
-
-/* Tells everybody on the list; descriptors can go to one only. */
-static void completions_run(Completion **list, Allocation *allocation, int r, const Failure *failure, int memory,
-                            int lease) {
-        Completion *completion, *next, *taken = *list;
-
-        *list = NULL;
-        LL_FOREACH_SAFE(taken, completion, next) {
-                completion->handler(allocation, r, failure, memory, lease, completion->userdata);
-                free(completion);
-        }
-}
-
-static void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int)) {
-        Operation *operation = &allocation->operation;
-
-        assert(!operation->running);
-        operation->running = true;
-        operation->failure = (Failure){ 0 };
-        operation->memory = operation->lease = -EBADF;
-        operation->job = (Job){ .work = work, .done = done };
-        worker_pool_submit(allocation->manager->pool, &operation->job, allocation->owner);
-}
-
-static Allocation *operation_allocation(Job *job) {
-        return (Allocation *) (void *) ((char *) job - offsetof(Allocation, operation.job));
-}
-
-static void allocation_revoke(Allocation *allocation);
 
 /* Ends an operation: the results go to whom they are for, then to whoever waited for his turn. */
 static void operation_finish(Allocation *allocation, int r) {
@@ -248,13 +208,13 @@ static void operation_finish(Allocation *allocation, int r) {
 
         operation->running = false;
         if (allocation->end_cause)
-                allocation_revoke(allocation);
+                allocation_end_now(allocation);
         else
                 (void) allocation_watch(allocation); /* a lapse meanwhile was not looked at */
         waiters_wake(&allocation->waiters);
 }
 
-static int allocation_write_record(const Allocation *allocation, uint32_t mode) {
+int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordStage stage) {
         Record record = {
                 .name = allocation->name,
                 .region = allocation->reservation.region->name,
@@ -271,13 +231,99 @@ static int allocation_write_record(const Allocation *allocation, uint32_t mode) 
                 .page_size = allocation->piece.page_size,
                 .created = allocation->created,
                 .persistent = allocation->persistent,
-                .ending = allocation->end_late,
+                .stage = stage,
         };
 
         return record_write(allocation->manager->records_dir, allocation->id, &record);
 }
 
+/* ---- The service manager's copies ---- */
+
+static int allocation_store_fds(const Allocation *allocation) {
+        const Piece *piece = &allocation->piece;
+        char name[32];
+        int r;
+
+        if (!allocation->provider->stores_fd)
+                return 0;
+
+        r = fd_store_push(allocation->id, piece->fd);
+        if (r < 0 || piece->fd_read_only < 0)
+                return r;
+
+        (void) snprintf(name, sizeof(name), "%s" FD_STORE_READ_ONLY, allocation->id);
+        r = fd_store_push(name, piece->fd_read_only);
+        if (r < 0)
+                (void) fd_store_remove(allocation->id);
+        return r;
+}
+
+void allocation_unstore_fds(const Allocation *allocation) {
+        char name[32];
+
+        if (!allocation->provider->stores_fd)
+                return;
+
+        if (fd_store_remove(allocation->id) < 0)
+                log_warning("cannot tell the service manager to drop the descriptor of %s", allocation->id);
+        if (allocation->provider->drains) {
+                (void) snprintf(name, sizeof(name), "%s" FD_STORE_READ_ONLY, allocation->id);
+                (void) fd_store_remove(name);
+        }
+}
+
 /* ---- Carving ---- */
+
+/* Makes the piece, with a record of what is being made before anything is that would outlive us. */
+static int create_piece(Allocation *allocation, Failure *failure) {
+        const Provider *provider = allocation->provider;
+        int r;
+
+        if (provider->prepare) {
+                r = provider->prepare(&allocation->piece, failure);
+                if (r < 0)
+                        return r;
+                r = allocation_write_record(allocation, allocation->mode, RECORD_CARVING);
+                provider->prepared(&allocation->piece, r >= 0);
+                if (r < 0)
+                        return failure_set_errno(failure, r, "cannot write the record");
+        }
+
+        r = provider->carve(&allocation->piece, allocation->id, failure);
+        if (r < 0 && provider->prepare && !allocation->piece.stuck)
+                (void) record_remove(allocation->manager->records_dir, allocation->id);
+        return r;
+}
+
+/* Takes the piece and the record of what this user had before. */
+static int reuse_piece(Allocation *allocation, Failure *failure) {
+        int dir = allocation->manager->records_dir;
+        int r;
+
+        if (renameat(dir, allocation->operation.reused, dir, allocation->id) < 0)
+                return failure_set_errno(failure, -errno, "cannot rename the record");
+
+        r = allocation->provider->reuse(&allocation->piece, failure);
+        if (r < 0)
+                piece_close(&allocation->piece);
+        return r;
+}
+
+static int create_stored(Allocation *allocation, Failure *failure) {
+        int r;
+
+        r = allocation_store_fds(allocation);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot give the descriptor to the service manager");
+
+        r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
+        if (r < 0) {
+                allocation_unstore_fds(allocation);
+                return failure_set_errno(failure, r, "cannot write the record");
+        }
+
+        return 0;
+}
 
 static int create_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
@@ -290,77 +336,87 @@ static int create_work(Job *job) {
         if (r < 0)
                 return failure_set_errno(&operation->failure, r, "cannot make a lease");
 
-        r = provider->carve(&allocation->piece, allocation->id, &operation->failure);
+        r = operation->reuse ? reuse_piece(allocation, &operation->failure) : create_piece(allocation, &operation->failure);
         if (r < 0)
                 goto undo_lease;
 
         r = provider->open(&allocation->piece, false, &operation->memory, &operation->failure);
+        if (r >= 0)
+                r = create_stored(allocation, &operation->failure);
         if (r < 0)
                 goto undo_piece;
-
-        r = provider->stores_fd ? fd_store_push(allocation->id, allocation->piece.fd) : 0;
-        if (r < 0) {
-                (void) failure_set_errno(&operation->failure, r, "cannot give the descriptor to the service manager");
-                goto undo_piece;
-        }
-
-        r = allocation_write_record(allocation, allocation->mode);
-        if (r < 0) {
-                (void) failure_set_errno(&operation->failure, r, "cannot write the record");
-                if (provider->stores_fd)
-                        (void) fd_store_remove(allocation->id);
-                goto undo_piece;
-        }
 
         return 0;
 
 undo_piece:
         operation->memory = safe_close(operation->memory);
-        (void) provider->revoke(&allocation->piece, &undo);
+        if (operation->reuse)
+                piece_close(&allocation->piece);
+        else if (provider->revoke(&allocation->piece, &undo) < 0)
+                allocation->piece.stuck = provider->prepare != NULL;
+        else if (provider->prepare)
+                (void) record_remove(allocation->manager->records_dir, allocation->id);
 undo_lease:
         operation->lease = safe_close(operation->lease);
         lease_end(&allocation->lease);
         return r;
 }
 
-static void create_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
+/* Nobody has seen it, so nobody needs to be told but who asked. */
+static void create_failed(Allocation *allocation, int r) {
+        Operation *operation = &allocation->operation;
         Manager *manager = allocation->manager;
 
-        if (r >= 0)
-                r = allocation_watch(allocation);
-        if (r < 0) {
-                Operation *operation = &allocation->operation;
+        if (operation->failure.refusal == REFUSAL_NONE)
+                (void) failure_set_errno(&operation->failure, r, "cannot carve");
+        allocation_log_refusal(allocation, allocation->owner, allocation->unit);
+        operation->running = false;
+        completions_run(&operation->completion, allocation, r, &operation->failure, -EBADF, -EBADF);
+        completions_run(&allocation->ending, allocation, r, &operation->failure, -EBADF, -EBADF);
 
-                /* nobody has seen it, so nobody needs to be told but who asked */
-                if (operation->failure.refusal == REFUSAL_NONE)
-                        (void) failure_set_errno(&operation->failure, r, "cannot carve");
-                allocation_log_refusal(allocation, allocation->owner, allocation->unit);
-                operation->running = false;
-                completions_run(&operation->completion, allocation, r, &operation->failure, -EBADF, -EBADF);
-                completions_run(&allocation->ending, allocation, r, &operation->failure, -EBADF, -EBADF);
-                safe_close(operation->memory);
-                safe_close(operation->lease);
-                if (allocation->lease.reader >= 0) {
-                        /* it was complete, and cannot be watched: what create_work() did is over */
-                        (void) allocation->provider->revoke(&allocation->piece, &operation->failure);
-                        (void) fd_store_remove(allocation->id);
-                        (void) record_remove(manager->records_dir, allocation->id);
-                        lease_end(&allocation->lease);
-                }
-                allocation_unlink(allocation);
-                allocation_free(allocation);
-                manager_settle(manager);
+        if (operation->reuse || allocation->piece.stuck) {
+                /* what there is of it stays, as something that has ended */
+                allocation_notify_added(allocation);
+                (void) allocation_resume_end(allocation, RECORD_DRAINED);
                 return;
+        }
+        allocation_unlink(allocation);
+        allocation_free(allocation);
+        manager_settle(manager);
+}
+
+static void create_done(Job *job, int r) {
+        Allocation *allocation = operation_allocation(job);
+        Operation *operation = &allocation->operation;
+        Manager *manager = allocation->manager;
+
+        if (r < 0) {
+                create_failed(allocation, r);
+                return;
+        }
+
+        r = allocation_watch(allocation);
+        if (r >= 0)
+                r = allocation_watch_node(allocation, NULL);
+        if (r < 0) {
+                /* complete, and useless: nobody has got it, and it ends like any other */
+                (void) failure_set_errno(&operation->failure, r, "cannot watch what was carved");
+                operation->memory = safe_close(operation->memory);
+                operation->lease = safe_close(operation->lease);
+                allocation->end_cause = "it cannot be watched";
+                allocation->untouched = true;
         }
 
         allocation->state = ALLOCATION_LIVE;
         allocation->in_use = true;
-        allocation_log(allocation, "grant", allocation->owner, allocation->unit, allocation->decision, "granted");
-        if (manager->observer)
-                manager->observer->allocation_added(allocation, manager->observer->userdata);
+        if (r >= 0)
+                allocation_log(allocation, "grant", allocation->owner, allocation->unit, allocation->decision, "granted");
+        else
+                allocation_log_refusal(allocation, allocation->owner, allocation->unit);
+        allocation_notify_added(allocation);
         manager_settle(manager);
-        operation_finish(allocation, 0);
+        manager_replenish(manager, allocation->reservation.region);
+        operation_finish(allocation, r);
 }
 
 /* 64 random bits: an object path that was seen once never means another allocation later. */
@@ -383,8 +439,57 @@ static uint64_t now_realtime(void) {
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, const Origin *origin,
-                      AllocationHandler handler, void *userdata, Failure *failure) {
+/* One that was never known to anybody, and tells nobody. */
+static void allocation_forget(Allocation *allocation) {
+        free(allocation->operation.completion);
+        allocation_free(allocation);
+}
+
+/* The memory of a retained allocation goes to another one of the same owner; the old one is over. */
+static void allocation_hand_over(Allocation *from, Allocation *to) {
+        Manager *manager = from->manager;
+        Region *region = from->reservation.region;
+        User *user = from->charge.user;
+
+        from->end_timer = sd_event_source_disable_unref(from->end_timer);
+        to->operation.reuse = true;
+        (void) snprintf(to->operation.reused, sizeof(to->operation.reused), "%s", from->id);
+        to->piece = from->piece;
+        from->piece = (Piece){ .fd = -EBADF, .fd_read_only = -EBADF };
+        reservation_take(&to->reservation, region, to->piece.length);
+        charge_take(&to->charge, user, to->piece.length);
+        reservation_release(&from->reservation);
+        charge_release(&from->charge);
+
+        if (manager->observer)
+                manager->observer->allocation_removed(from, manager->observer->userdata);
+        allocation_unlink(from);
+        allocation_free(from);
+}
+
+/* Gives the new allocation what it is to be made of: the ranges of the plan, or all of what the owner has had before. */
+static int allocation_take_memory(Allocation *allocation, Region *region, const Piece *plan, Allocation *retained,
+                                  User *user, Failure *failure) {
+        int r;
+
+        if (retained) {
+                allocation_hand_over(retained, allocation);
+                return 0;
+        }
+
+        allocation->piece = *plan;
+        allocation->piece.fd = allocation->piece.fd_read_only = -EBADF;
+        r = region->provider->reserve ? region->provider->reserve(region, &allocation->piece, failure) : 0;
+        if (r < 0)
+                return r;
+
+        reservation_take(&allocation->reservation, region, plan->length);
+        charge_take(&allocation->charge, user, plan->length);
+        return 0;
+}
+
+int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, Allocation *retained,
+                      const Origin *origin, AllocationHandler handler, void *userdata, Failure *failure) {
         Allocation *allocation;
         char id[17];
         int r;
@@ -401,7 +506,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         allocation->unit = origin->unit ? strdup(origin->unit) : NULL;
         if ((request->name && !allocation->name) || (origin->unit && !allocation->unit) ||
             completion_add(&allocation->operation.completion, handler, userdata) < 0) {
-                allocation_free(allocation);
+                allocation_forget(allocation);
                 return failure_set_errno(failure, -ENOMEM, "cannot keep one more allocation");
         }
 
@@ -412,10 +517,11 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         allocation->mode = request->mode_set ? request->mode : REQUEST_MODE_DEFAULT;
         allocation->persistent = request->persistent;
         allocation->created = now_realtime();
-        allocation->piece = *plan;
-        allocation->piece.fd = -EBADF;
-        reservation_take(&allocation->reservation, region, plan->length);
-        charge_take(&allocation->charge, origin->user, plan->length);
+        r = allocation_take_memory(allocation, region, plan, retained, origin->user, failure);
+        if (r < 0) {
+                allocation_forget(allocation);
+                return r;
+        }
         allocation_link(allocation);
         allocation->decision = origin->decision;
         operation_start(allocation, create_work, create_done);
@@ -483,7 +589,7 @@ static int set_mode_work(Job *job) {
         Operation *operation = &allocation->operation;
         int r;
 
-        r = allocation_write_record(allocation, operation->mode);
+        r = allocation_write_record(allocation, operation->mode, RECORD_LIVE);
         return r < 0 ? failure_set_errno(&operation->failure, r, "cannot write the record") : 0;
 }
 
@@ -508,129 +614,7 @@ int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler
         return 0;
 }
 
-/* ---- The end ---- */
-
-static int revoke_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-        const Provider *provider = allocation->provider;
-        int r;
-
-        r = provider->revoke(&allocation->piece, &allocation->operation.failure);
-        if (r < 0)
-                return r;
-
-        /* The record first: should we die in between, a descriptor without a record is dropped by the next broker, while a
-         * record without its descriptor would be taken for memory that its holders still have. */
-        r = record_remove(allocation->manager->records_dir, allocation->id);
-        if (r < 0 && r != -ENOENT)
-                log_warning("cannot remove the record of %s: %s", allocation->id, strerror(-r));
-        if (provider->stores_fd && fd_store_remove(allocation->id) < 0)
-                log_warning("cannot tell the service manager to drop the descriptor of %s", allocation->id);
-        return 0;
-}
-
-static void allocation_quarantine(Allocation *allocation, const char *why) {
-        free(allocation->reason);
-        allocation->reason = strdup(why);
-        allocation->end_cause = NULL;
-        allocation->end_late = false;
-        reservation_set_ending(&allocation->reservation, false);
-        charge_set_ending(&allocation->charge, false);
-        allocation_notify(allocation, "Reason");
-        allocation_set_state(allocation, ALLOCATION_QUARANTINED);
-        allocation_log_unusable(allocation);
-}
-
-static void revoke_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Manager *manager = allocation->manager;
-        Failure failure = allocation->operation.failure;
-
-        allocation->operation.running = false;
-        allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
-
-        if (r < 0) {
-                if (failure.refusal == REFUSAL_NONE)
-                        (void) failure_set_errno(&failure, r, "cannot revoke it");
-                allocation_quarantine(allocation, failure.text);
-                completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
-                waiters_wake(&allocation->waiters);
-                return;
-        }
-
-        lease_end(&allocation->lease);
-        if (allocation->end_late) /* it may have been written when revoke_work() had removed it */
-                (void) record_remove(manager->records_dir, allocation->id);
-        allocation_log_end(allocation);
-        if (manager->observer)
-                manager->observer->allocation_removed(allocation, manager->observer->userdata);
-        allocation_unlink(allocation);
-        reservation_release(&allocation->reservation);
-        charge_release(&allocation->charge);
-        manager_settle(manager);
-        completions_run(&allocation->ending, allocation, 0, NULL, -EBADF, -EBADF);
-        allocation_free(allocation);
-}
-
-static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-        Allocation *allocation = userdata;
-        Failure failure;
-        int r;
-
-        (void) source;
-        (void) usec;
-        r = failure_set(&failure, REFUSAL_Busy,
-                        "a holder keeps the kernel from revoking %s; it ends, and is charged until then, when that is over",
-                        allocation->id);
-        log_warning("allocation %s: revoking it takes longer than RevokeTimeoutSec= allows, still trying", allocation->id);
-        /* nobody should wait for these bytes any more, and no later broker take it for alive */
-        allocation->end_late = true;
-        if (allocation_write_record(allocation, allocation->mode) < 0)
-                log_warning("cannot note that allocation %s is ending", allocation->id);
-        reservation_set_ending(&allocation->reservation, false);
-        charge_set_ending(&allocation->charge, false);
-        completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
-        return 0;
-}
-
-static void allocation_revoke(Allocation *allocation) {
-        Manager *manager = allocation->manager;
-
-        allocation->end_late = false;
-        reservation_set_ending(&allocation->reservation, true);
-        charge_set_ending(&allocation->charge, true);
-        allocation_set_state(allocation, ALLOCATION_REVOKING);
-        /* Without the timer those who wait just wait. */
-        (void) sd_event_add_time_relative(manager->event, &allocation->end_timer, CLOCK_MONOTONIC,
-                                          manager->config->revoke_timeout, 0, on_end_timeout, allocation);
-        operation_start(allocation, revoke_work, revoke_done);
-}
-
-int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler,
-                   void *userdata) {
-        const Completion *completion;
-        unsigned n;
-        int r;
-
-        LL_COUNT(allocation->ending, completion, n);
-        if (handler && (allocation->end_late || n >= ENDING_MAX))
-                return -EBUSY;
-
-        r = completion_add(&allocation->ending, handler, userdata);
-        if (r < 0)
-                return r;
-
-        if (allocation->state == ALLOCATION_REVOKING)
-                return 0;
-        if (!allocation->end_cause) {
-                allocation->end_cause = cause;
-                allocation->end_decision = ender ? ender->decision : NULL;
-                allocation->end_uid = ender ? ender->uid : 0;
-        }
-        if (!allocation->operation.running)
-                allocation_revoke(allocation);
-        return 0;
-}
+/* ---- The lease ---- */
 
 static void on_lapsed(Lease *lease) {
         Allocation *allocation = (Allocation *) (void *) ((char *) lease - offsetof(Allocation, lease));

@@ -10,7 +10,10 @@
 
 #include "failure.h"
 #include "lease.h"
+#include "node-watch.h"
+#include "operation.h"
 #include "provider.h"
+#include "record.h"
 #include "region.h"
 #include "request.h"
 #include "user.h"
@@ -18,7 +21,6 @@
 #include "worker.h"
 
 typedef struct Manager Manager;
-typedef struct Allocation Allocation;
 
 typedef enum AllocationState {
         ALLOCATION_CARVING,     /* reserved; nobody has seen it yet */
@@ -29,30 +31,6 @@ typedef enum AllocationState {
         ALLOCATION_DETACHED,    /* its holders have it and we have no descriptor: only they can end it */
         ALLOCATION_QUARANTINED, /* nobody may have it; an admin may end it */
 } AllocationState;
-
-/* What an allocation sees when it is done with something. r is 0, or a negative errno with failure saying why. The
- * descriptors are -EBADF where there are none, and belong to the callee. */
-typedef void (*AllocationHandler)(Allocation *allocation, int r, const Failure *failure, int memory, int lease,
-                                  void *userdata);
-
-typedef struct Completion {
-        AllocationHandler handler;
-        void *userdata;
-        struct Completion *next;
-} Completion;
-
-/* The one thing that is being done to an allocation in a worker thread. */
-typedef struct Operation {
-        Job job;
-        Failure failure;
-        bool running;
-        bool read_only;     /* of an open, as the next two */
-        uid_t opener;
-        const char *decision; /* how that was authorized; static */
-        uint32_t mode;      /* the new one */
-        int memory, lease;  /* results */
-        Completion *completion;
-} Operation;
 
 struct Allocation {
         Manager *manager;
@@ -72,14 +50,20 @@ struct Allocation {
         Reservation reservation;
         Charge charge;
         Lease lease;
+        Node node;             /* where the provider drains */
         Operation operation;
         const char *decision;  /* how it was authorized; static */
         const char *end_cause; /* it shall end as soon as the operation is over; static */
         const char *end_decision; /* why he could who ended it; NULL if nobody did; static */
         uid_t end_uid;
         bool end_late;         /* revoking takes longer than it should */
+        bool untouched;        /* nobody has ever got it */
+        bool drained;          /* nobody has a descriptor or a mapping any more */
+        bool referenced;       /* as far as it was judged */
+        char reason_kept[256]; /* why */
+        unsigned n_judged;     /* how often somebody was found to refer to it still */
         Completion *ending;    /* who wants to know when it has ended */
-        sd_event_source *end_timer;
+        sd_event_source *end_timer; /* of whatever its end waits for */
         Waiter *waiters; /* calls that wait for the operation to be over */
         UT_hash_handle by_id, by_name;
 };
@@ -92,10 +76,14 @@ typedef struct Origin {
         const char *decision; /* how it was authorized, for the log; static */
 } Origin;
 
-/* Reserves what plan says and starts to carve it. Everything was judged before; only limits of the broker itself can fail
+/* Reserves what plan says and starts to carve it; or takes the memory of retained, which the same user had and which
+ * nobody else may have, and is then over itself. Everything was judged before; only limits of the broker itself can fail
  * here. Otherwise the handler is called exactly once, later. */
-int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, const Origin *origin,
-                      AllocationHandler handler, void *userdata, Failure *failure);
+int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, Allocation *retained,
+                      const Origin *origin, AllocationHandler handler, void *userdata, Failure *failure);
+
+/* Whether it is retained: drained and kept for its owner. */
+bool allocation_is_retained(const Allocation *allocation);
 
 /* The following start something; not while allocation_is_busy(). -ENOMEM, or the handler is called later. */
 bool allocation_is_busy(const Allocation *allocation);
@@ -109,9 +97,12 @@ typedef struct Ender {
         const char *decision;
 } Ender;
 
-/* Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log, ender NULL
+/* The end is in ending.c.
+ *
+ * Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log, ender NULL
  * if nobody asked for it. The handler (may be NULL) hears when the memory is free again, or why that takes longer than
- * RevokeTimeoutSec=. -EBUSY if it takes that long already, or if too many want to hear. */
+ * RevokeTimeoutSec=; where memory is not taken from its holders, when nothing can stop the end any more. -EBUSY if it takes
+ * that long already, or if too many want to hear. */
 int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler, void *userdata);
 
 /* Whether a holder with this uid and these groups may read, or read and write, as the mode says. */
@@ -123,8 +114,37 @@ const char *allocation_state_to_string(AllocationState state);
 /* Into the log: what keeps it from being used, as state and reason say. */
 void allocation_log_unusable(const Allocation *allocation);
 
+/* Begins the end that end_cause asks for; when no operation runs. */
+void allocation_end_now(Allocation *allocation);
+
+/* Goes on with an end that an earlier broker has begun: nobody has seen what was being carved, or its holders may have it,
+ * or nobody has it any more. */
+int allocation_resume_end(Allocation *allocation, RecordStage stage);
+
+/* Takes what has ended, and that its holders do not let go, from them. Refused if something may refer to it still, unless
+ * despite_references. */
+int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
+                     void *userdata, Failure *failure);
+
+/* Gives its memory and its shares back; nobody has it, and nothing of it is left. */
+void allocation_release(Allocation *allocation);
+
+/* Watches its node; only ending.c wants to know. by_path is NULL where the descriptor is there. */
+int allocation_watch_node(Allocation *allocation, const char *by_path);
+
+/* Tells the service manager to drop its copies of the descriptors. May block. */
+void allocation_unstore_fds(const Allocation *allocation);
+
+/* For all who change it: the record as of now, at this stage; into the log; to whoever watches. */
+int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordStage stage);
+void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit, const char *decision,
+                    const char *message);
+void allocation_notify(Allocation *allocation, const char *property);
+void allocation_set_state(Allocation *allocation, AllocationState state);
+
 /* For recovery.c: an empty one, and what makes it known. */
 Allocation *allocation_new(Manager *manager, const char *id);
 Allocation *allocation_free(Allocation *allocation);
 void allocation_link(Allocation *allocation);
+void allocation_unlink(Allocation *allocation);
 int allocation_watch(Allocation *allocation);

@@ -71,6 +71,17 @@ static int string_replace(char **target, const char *value) {
         return 0;
 }
 
+RegionConfig config_region_default(const char *name) {
+        return (RegionConfig){
+                .name = (char *) (uintptr_t) name,
+                .numa_node = -1,
+                .enabled = true,
+                .clean = CLEAN_ON_FREE,
+                .recycle = RECYCLE_DEFAULT,
+                .drain_timeout = 30 * UINT64_C(1000000),
+        };
+}
+
 static RegionConfig *config_region(Config *config, const char *name) {
         RegionConfig *region;
 
@@ -81,11 +92,7 @@ static RegionConfig *config_region(Config *config, const char *name) {
         region = calloc(1, sizeof(*region));
         if (!region)
                 return NULL;
-        region->numa_node = -1;
-        region->enabled = true;
-        region->clean = CLEAN_ON_FREE;
-        region->recycle = RECYCLE_DEFAULT;
-        region->drain_timeout = 30 * UINT64_C(1000000);
+        *region = config_region_default(NULL);
         region->name = strdup(name);
         if (!region->name)
                 return region_config_free(region);

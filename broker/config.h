@@ -83,3 +83,6 @@ Config *config_free(Config *config);
 /* One line, for config_load() and tests. NULL, or what is wrong with it. */
 const char *config_apply(Config *config, const char *section, const char *key, const char *value);
 int config_new(Config **ret);
+
+/* What holds of a region that no section says anything about. The name is borrowed. */
+RegionConfig config_region_default(const char *name);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /* systemd's descriptor store: what is pushed with FDSTORE=1 comes back as an inherited descriptor of the next process,
- * whatever way this one ended. Each allocation's descriptor is stored under the allocation's id, and nothing else is stored.
+ * whatever way this one ended.
  * The names are short because all of them together come back in one environment variable, see FD_STORE_MAX. */
 
 #include "fd-store.h"
@@ -19,18 +19,18 @@
 #include "cleanup.h"
 #include "log.h"
 
-int fd_store_push(const char *id, int fd) {
+int fd_store_push(const char *name, int fd) {
         char state[128];
 
         /* FDPOLL=0: it must not drop one because of what poll says about it */
-        (void) snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", id);
+        (void) snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
         return sd_pid_notify_with_fds(0, false, state, &fd, 1);
 }
 
-int fd_store_remove(const char *id) {
+int fd_store_remove(const char *name) {
         char state[128];
 
-        (void) snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", id);
+        (void) snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", name);
         return sd_notify(false, state);
 }
 
@@ -109,10 +109,10 @@ int fd_store_take(StoredFd **ret) {
         return 0;
 }
 
-int fd_store_find(StoredFd *store, const char *id) {
+int fd_store_find(StoredFd *store, const char *name) {
         StoredFd *stored;
 
-        HASH_FIND_STR(store, id, stored);
+        HASH_FIND_STR(store, name, stored);
         return stored ? TAKE_FD(stored->fd) : -EBADF;
 }
 

@@ -18,17 +18,22 @@ typedef struct StoredFd {
         UT_hash_handle hh;
 } StoredFd;
 
+/* What the names mean: an allocation's id is its memory, the id and this its memory for reading only. */
+#define FD_STORE_READ_ONLY "-ro"
+/* The watch over device nodes. */
+#define FD_STORE_WATCH "watch"
+
 /* Gives it a descriptor under a name. 1 if it was told, 0 if there is no service manager. May block. */
-int fd_store_push(const char *id, int fd);
+int fd_store_push(const char *name, int fd);
 
 /* Tells it to drop the descriptor. Nothing else can be done about an error than to say so. May block. */
-int fd_store_remove(const char *id);
+int fd_store_remove(const char *name);
 
 /* What it kept for us; once per process. Entries that are not ours are closed. */
 int fd_store_take(StoredFd **ret);
 
-/* The descriptor kept for this id, now the caller's; -EBADF if there is none. */
-int fd_store_find(StoredFd *store, const char *id);
+/* The descriptor kept under this name, now the caller's; -EBADF if there is none. */
+int fd_store_find(StoredFd *store, const char *name);
 
 /* Closes what nobody took; the service manager keeps its own. Returns NULL. */
 StoredFd *fd_store_free(StoredFd *store);

@@ -19,6 +19,7 @@ typedef struct Wish {
         Request request;
         Region *region;
         Piece plan;
+        Allocation *retained; /* whose memory it gets, or NULL */
 } Wish;
 
 static int wish_read(Call *call, Wish *ret, Failure *failure) {
@@ -30,7 +31,7 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         r = request_read(call->message, &wish.request, failure);
         if (r < 0)
                 return r;
-        r = request_validate(&wish.request, call->caller->groups, call->caller->n_groups, failure);
+        r = request_validate(&wish.request, call->caller->groups, call->caller->n_groups, &wish.retained, failure);
         if (r < 0)
                 return r;
 
@@ -81,13 +82,13 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
                          &details, interactive, failure);
 }
 
-static int wish_admit(Call *call, const Wish *wish, Failure *failure) {
+static int wish_admit(Call *call, Wish *wish, Failure *failure) {
         const Manager *manager = call->server->manager;
         const Caller *caller = call->caller;
         int r;
 
         r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
-                          caller->n_groups, failure);
+                          caller->n_groups, &wish->retained, failure);
         if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, &wish->plan, caller->user, failure->refusal))
                 return call_wait_for_space(call, r, failure);
 
@@ -119,8 +120,8 @@ static int do_allocate(Call *call, Failure *failure) {
         reply = memory_reply_new(call, true);
         if (!reply)
                 return -ENOMEM;
-        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, &origin, reply_with_memory,
-                              reply, failure);
+        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, wish.retained, &origin,
+                              reply_with_memory, reply, failure);
         if (r < 0) {
                 memory_reply_free(reply);
                 return r;

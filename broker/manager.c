@@ -28,8 +28,9 @@
 /* How long changes of a region are gathered before they are told. */
 #define ANNOUNCE_USEC (50 * UINT64_C(1000))
 
-/* No user has this uid, so nobody's jobs are in its way. */
+/* No user has these uids, so nobody's jobs are in their way. */
 #define LANE_RELOAD ((uid_t) -1)
+#define LANE_REPLENISH ((uid_t) -2)
 
 /* Descriptors beside those of allocations: bus, log, timers, and what is in flight. */
 #define FDS_RESERVED 128
@@ -60,23 +61,56 @@ Allocation *manager_find_allocation_by_name(const Manager *manager, const char *
         return allocation;
 }
 
+/* The smallest that this user has had before, that is kept for him, and that will do for this; exactly as long as it, or
+ * longer. */
+static Allocation *manager_find_retained(const Manager *manager, const Region *region, const Piece *plan, uid_t uid,
+                                         bool exactly) {
+        Allocation *allocation, *next, *best = NULL;
+
+        if (region->reason || region->quarantined == 0)
+                return NULL;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next) {
+                const Piece *piece = &allocation->piece;
+
+                if (allocation->owner != uid || allocation->reservation.region != region ||
+                    !allocation_is_retained(allocation) || piece->page_size != plan->page_size ||
+                    piece->alignment < plan->alignment || (plan->contiguous && piece->n_ranges > 1) ||
+                    piece->length < plan->length || (exactly && piece->length != plan->length))
+                        continue;
+                if (!best || piece->length < best->piece.length)
+                        best = allocation;
+        }
+
+        return best;
+}
+
 int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
-                  const User *user, const gid_t *groups, size_t n_groups, Failure *failure) {
+                  const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained, Failure *failure) {
         int r;
 
+        *ret_retained = NULL;
         if (request->name && manager_find_allocation_by_name(manager, request->name))
                 return failure_set(failure, REFUSAL_NameExists,
                                    "there is an allocation named '%s'; choose another name, or open it", request->name);
 
+        *ret_retained = manager_find_retained(manager, region, plan, user->uid, true);
+        if (*ret_retained)
+                return 0;
+
         r = quota_admit(manager->config->quotas, user, groups, n_groups, plan->length, failure);
-        if (r < 0)
-                return r;
+        if (r >= 0)
+                r = region_admit(region, plan->length, failure);
+        if (r >= 0 && region->provider->fits)
+                r = region->provider->fits(region, plan, failure);
+        if (r < 0) {
+                if (failure->refusal == REFUSAL_NoSpace || failure->refusal == REFUSAL_QuotaExceeded)
+                        *ret_retained = manager_find_retained(manager, region, plan, user->uid, false);
+                return *ret_retained ? 0 : r;
+        }
 
-        r = region_admit(region, plan->length, failure);
-        if (r < 0)
-                return r;
-
-        if (manager->n_allocations >= manager->max_allocations)
+        if (manager->n_allocations >= manager->max_allocations ||
+            (getenv("NOTIFY_SOCKET") && manager->n_stored + 2 > FD_STORE_MAX))
                 return failure_set(failure, REFUSAL_NoResources,
                                    "the broker keeps %" PRIu64
                                    " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)",
@@ -138,41 +172,156 @@ void manager_settle(Manager *manager) {
 
 /* ---- Configuration ---- */
 
+static DaxRegion *manager_find_dax(const Manager *manager, const char *name) {
+        DaxRegion *dax;
+
+        DL_FOREACH(manager->dax, dax)
+                if (strcmp(dax->name, name) == 0)
+                        return dax;
+
+        return NULL;
+}
+
+static int manager_configure_region(Manager *manager, const RegionConfig *config) {
+        DaxRegion *dax = manager_find_dax(manager, config->source ? config->source : config->name);
+        Region *region = manager_find_region(manager, config->name);
+
+        if (region) {
+                region->dax = dax;
+                return region_configure(region, config);
+        }
+
+        if (region_new(config, dax, manager->devices_dir, &region) < 0)
+                return -ENOMEM;
+        DL_APPEND(manager->regions, region);
+        if (manager->observer)
+                manager->observer->region_added(region, manager->observer->userdata);
+        return 0;
+}
+
+static const RegionConfig *config_find_region(const Config *config, const char *name) {
+        const RegionConfig *region;
+
+        DL_FOREACH(config->regions, region)
+                if (strcmp(region->name, name) == 0)
+                        return region;
+
+        return NULL;
+}
+
+static bool config_uses_dax(const Config *config, const char *name) {
+        const RegionConfig *region;
+
+        DL_FOREACH(config->regions, region)
+                if (strcmp(region->source ? region->source : region->name, name) == 0)
+                        return true;
+
+        return false;
+}
+
+/* Those that no section is about, whether they are there or were, as they are by default. */
+static int manager_configure_discovered(Manager *manager, const Config *config) {
+        const DaxRegion *dax;
+        Region *region;
+        int r = 0;
+
+        DL_FOREACH(manager->dax, dax) {
+                RegionConfig by_default = config_region_default(dax->name);
+
+                by_default.provider = (char *) (uintptr_t) provider_devdax.name;
+                if (config->discover_dax && !config_uses_dax(config, dax->name) &&
+                    manager_configure_region(manager, &by_default) < 0)
+                        r = -ENOMEM;
+        }
+
+        DL_FOREACH(manager->regions, region) {
+                if (config_find_region(config, region->name))
+                        continue;
+                if (!config->discover_dax || region->provider != &provider_devdax ||
+                    config_uses_dax(config, region->name))
+                        region_disable(region, "it is no longer configured");
+                else if (!manager_find_dax(manager, region->name)) {
+                        region->dax = NULL;
+                        region_disable(region, "the kernel has no dax region of this name any more; it appears by itself "
+                                               "when the kernel shows it again");
+                }
+        }
+
+        return r;
+}
+
 static int manager_apply_config(Manager *manager, const Config *config) {
         const RegionConfig *region_config;
         Region *region;
         int r = 0;
 
-        DL_FOREACH(config->regions, region_config) {
-                region = manager_find_region(manager, region_config->name);
-                if (region) {
-                        if (region_configure(region, region_config) < 0)
-                                r = -ENOMEM;
-                        continue;
-                }
-                if (region_new(region_config, &region) < 0) {
+        DL_FOREACH(config->regions, region_config)
+                if (manager_configure_region(manager, region_config) < 0)
                         r = -ENOMEM;
-                        continue;
-                }
-                DL_APPEND(manager->regions, region);
-                if (manager->observer)
-                        manager->observer->region_added(region, manager->observer->userdata);
-        }
-
-        DL_FOREACH(manager->regions, region) {
-                bool configured = false;
-
-                DL_FOREACH(config->regions, region_config)
-                        if (strcmp(region_config->name, region->name) == 0)
-                                configured = true;
-                if (!configured)
-                        region_disable(region, "it is no longer configured");
-        }
+        if (manager_configure_discovered(manager, config) < 0)
+                r = -ENOMEM;
+        DL_FOREACH(manager->regions, region)
+                manager_replenish(manager, region);
 
         if (!manager_find_region(manager, config->default_region))
                 log_warning("DefaultRegion=%s: there is no such region; requests that name none will fail",
                             config->default_region);
         return r;
+}
+
+/* ---- What there is to make regions of ---- */
+
+static void on_discovered(DaxRegion *dax, void *userdata) {
+        Manager *manager = userdata;
+        const RegionConfig *region_config;
+        DaxRegion *before = manager->dax;
+        Region *region;
+
+        manager->dax = dax;
+        DL_FOREACH(manager->regions, region)
+                region->dax = NULL;
+        DL_FOREACH(manager->config->regions, region_config)
+                if (region_config->provider && strcmp(region_config->provider, provider_devdax.name) == 0)
+                        (void) manager_configure_region(manager, region_config);
+        (void) manager_configure_discovered(manager, manager->config);
+        dax_regions_free(before);
+
+        DL_FOREACH(manager->regions, region)
+                manager_replenish(manager, region);
+        manager_settle(manager);
+}
+
+static int replenish_work(Job *job) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
+
+        return region->provider->replenish(region, &region->replenish_failure);
+}
+
+static void replenish_done(Job *job, int r) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
+
+        region->replenishing = false;
+        if (r < 0)
+                region_disable(region, region->replenish_failure.text);
+}
+
+void manager_replenish(Manager *manager, Region *region) {
+        if (!manager->started || region->replenishing || region->reason || !region->provider->is_low ||
+            !region->provider->is_low(region))
+                return;
+
+        region->replenishing = true;
+        region->replenish_failure = (Failure){ 0 };
+        region->replenish = (Job){ .work = replenish_work, .done = replenish_done };
+        worker_pool_submit(manager->pool, &region->replenish, LANE_REPLENISH);
+}
+
+void manager_start(Manager *manager) {
+        Region *region;
+
+        manager->started = true;
+        DL_FOREACH(manager->regions, region)
+                manager_replenish(manager, region);
 }
 
 static int reload_work(Job *job) {
@@ -260,6 +409,8 @@ static int open_directories(Manager *manager) {
         r = runtime < 0 ? -errno : open_directory(runtime, "leases", &manager->leases_dir);
         if (r >= 0)
                 r = open_directory(runtime, "allocations", &manager->records_dir);
+        if (r >= 0)
+                r = open_directory(runtime, "devices", &manager->devices_dir);
         if (r < 0) {
                 log_error("cannot open the directories below %s: %s", path, strerror(-r));
                 return r;
@@ -301,7 +452,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         if (!manager)
                 return -ENOMEM;
 
-        manager->leases_dir = manager->records_dir = -EBADF;
+        manager->leases_dir = manager->records_dir = manager->devices_dir = -EBADF;
         manager->event = sd_event_ref(event);
         raise_limits(manager);
 
@@ -317,6 +468,12 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         r = open_directories(manager);
         if (r < 0)
                 goto fail;
+        /* It listens before the first look, so that nothing that comes in between is missed. */
+        r = discovery_new(event, manager->pool, on_discovered, manager, &manager->discovery);
+        if (r >= 0)
+                r = dax_scan(&manager->dax);
+        if (r < 0)
+                log_warning("cannot look for dax regions: %s", strerror(-r));
         r = manager_apply_config(manager, config);
         if (r < 0)
                 goto fail;
@@ -332,8 +489,14 @@ fail:
 }
 
 bool manager_drain(Manager *manager) {
-        if (worker_pool_drain(manager->pool, DRAIN_USEC))
+        Region *region;
+
+        if (worker_pool_drain(manager->pool, DRAIN_USEC)) {
+                DL_FOREACH(manager->regions, region)
+                        if (region->provider && region->provider->rest)
+                                region->provider->rest(region);
                 return true;
+        }
 
         log_warning("something is still being done that cannot be waited for; the next broker will finish it");
         /* a thread that hangs in the kernel keeps our descriptors, and would keep the next broker out */
@@ -357,12 +520,16 @@ Manager *manager_free(Manager *manager) {
         DL_FOREACH_SAFE(manager->regions, region, next_region)
                 region_free(region);
         assert(!manager->users.users);
+        discovery_free(manager->discovery);
+        dax_regions_free(manager->dax);
+        node_watch_free(manager->nodes);
 
         sd_event_source_disable_unref(manager->settle);
         sd_event_source_disable_unref(manager->announce);
         worker_pool_free(manager->pool);
         safe_close(manager->leases_dir);
         safe_close(manager->records_dir);
+        safe_close(manager->devices_dir);
         config_free(manager->config);
         config_free(manager->reloaded);
         sd_event_unref(manager->event);

@@ -7,6 +7,8 @@
 
 #include "allocation.h"
 #include "config.h"
+#include "discovery.h"
+#include "node-watch.h"
 #include "region.h"
 #include "user.h"
 #include "waiter.h"
@@ -28,11 +30,15 @@ struct Manager {
         WorkerPool *pool;
         Config *config;
         Region *regions; /* utlist */
+        DaxRegion *dax;  /* what discovery has found; regions point to it */
+        Discovery *discovery;
+        NodeWatch *nodes;
         UserTable users;
         Allocation *by_id, *by_name; /* uthash */
         uint64_t n_allocations;
+        uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */
-        int leases_dir, records_dir;
+        int leases_dir, records_dir, devices_dir;
         Waiter *waiting_for_space;
         sd_event_source *settle;   /* deferred: wakes who waits for space */
         sd_event_source *announce; /* a little later: tells of changed regions, so that a burst is told once */
@@ -42,10 +48,14 @@ struct Manager {
         Waiter *waiting_for_reload;    /* the running one */
         Waiter *waiting_for_next_reload;
         bool reloading, reload_again;
+        bool started; /* what an earlier broker left is known */
 };
 
 /* Takes the configuration over. Opens the directories below RUNTIME_DIRECTORY. */
 int manager_new(sd_event *event, Config *config, Manager **ret);
+
+/* To be called when what an earlier broker left is known: from now on regions are prepared ahead of requests. */
+void manager_start(Manager *manager);
 
 /* Waits a few seconds for what is being done. False if something is stuck: then nothing may be freed any more. */
 bool manager_drain(Manager *manager);
@@ -58,13 +68,17 @@ Allocation *manager_find_allocation(const Manager *manager, const char *id);
 Allocation *manager_find_allocation_by_name(const Manager *manager, const char *name);
 
 /* Judges whether a validated and planned request can be met now: its name is free, the quota allows it, there is room,
- * and the broker can keep one more. No side effects. */
+ * and the broker can keep one more. No side effects. *ret_retained is what this user has had before and nobody else may
+ * have, if that is to be taken, else NULL. */
 int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
-                  const User *user, const gid_t *groups, size_t n_groups, Failure *failure);
+                  const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained, Failure *failure);
 
 /* Whether something that manager_admit() refused might be admitted when endings in progress are over. */
 bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
                          const User *user, Refusal refusal);
+
+/* Starts to prepare for the region's next request, if there is need. */
+void manager_replenish(Manager *manager, Region *region);
 
 /* To be called after anything that changes a region's account; what follows from it happens later, once. */
 void manager_settle(Manager *manager);

@@ -113,6 +113,7 @@ static int memfd_plan(const Region *region, const Request *request, Piece *piece
                 .page_size = request->alignment >= HUGE_PAGE ? HUGE_PAGE : small_page(),
                 .prefault = request->prefault,
                 .fd = -EBADF,
+                .fd_read_only = -EBADF,
         };
 
         if (request->persistent)
@@ -348,7 +349,8 @@ static int memfd_revoke(Piece *piece, Failure *failure) {
         return 0;
 }
 
-static int memfd_recover(Piece *piece, int stored_fd, Failure *failure) {
+static int memfd_recover(Piece *piece, int stored_fds[static 2], Failure *failure) {
+        int stored_fd = stored_fds[0];
         struct stat st;
         int seals;
 
@@ -363,7 +365,7 @@ static int memfd_recover(Piece *piece, int stored_fd, Failure *failure) {
         if (st.st_size == 0)
                 return -ESTALE;
 
-        piece->fd = stored_fd;
+        piece->fd = TAKE_FD(stored_fds[0]);
         return 0;
 }
 

@@ -11,6 +11,7 @@
 
 static const Provider *const providers[] = {
         &provider_memfd,
+        &provider_devdax,
 };
 
 const Provider *provider_find(const char *name) {
@@ -21,8 +22,13 @@ const Provider *provider_find(const char *name) {
         return NULL;
 }
 
-void piece_done(Piece *piece) {
+void piece_close(Piece *piece) {
         piece->fd = safe_close(piece->fd);
+        piece->fd_read_only = safe_close(piece->fd_read_only);
+}
+
+void piece_done(Piece *piece) {
+        piece_close(piece);
         free(piece->handle);
         piece->handle = NULL;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What carves one kind of region. A provider is a table of plain functions and facts, one file each; nothing else in the
- * broker knows which kind it deals with.
+/* What carves one kind of region. A provider is a table of functions and facts, one file each; nothing else in the broker
+ * knows which kind it deals with.
  *
- * plan() judges a request and has no side effects; it runs in the event loop. carve(), open() and revoke() may block and
- * run in worker threads, one at a time for one piece; they touch the piece and nothing else. */
+ * Some functions run in the event loop, never block, and keep the account of a region's places. The others may block and
+ * run in worker threads, one at a time for one piece; of a region they touch only what the provider has made for several
+ * threads. Where a function is NULL, there is nothing to do. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,41 +32,95 @@ typedef struct Piece {
         Range ranges[PIECE_RANGES_MAX]; /* of the region, as offsets in it; where the provider places pieces itself */
         unsigned n_ranges;
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
-        int fd;       /* the broker's own way to the memory; never handed out itself */
+        int fd;           /* the broker's own way to the memory */
+        int fd_read_only; /* another one with which nobody can write, where that cannot be made of the first */
+        bool foreign;     /* carving found somebody else in its ranges */
+        bool stuck;       /* carving failed, and what there is of it could not be undone */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
+        void *state;  /* the provider's, of the region */
 } Piece;
 
 typedef struct Provider {
         const char *name;
         const char *isolation; /* what keeps allocations apart, for the property */
         bool persistent;       /* pieces survive a reboot where that is asked for */
-        bool stores_fd;        /* the descriptor is the piece: the service manager keeps it over a restart */
+        bool stores_fd;        /* the service manager keeps the descriptors over a restart */
+        bool drains;           /* memory is not taken from its holders: an end waits until they have let go */
+
+        /* ---- in the event loop ---- */
 
         /* Finds out what is there: size, granularity, alignments, node. A failure makes the region unusable, with the text
-         * as its reason. */
+         * as its reason, and leaves the account as it is. */
         int (*probe)(Region *region, const RegionConfig *config, Failure *failure);
 
-        /* What this request would become: fills all of piece but fd and handle. */
+        /* What this request would become: fills all of piece but descriptors, handle and ranges. No side effects. */
         int (*plan)(const Region *region, const Request *request, Piece *piece, Failure *failure);
 
-        /* Makes it. On failure nothing is left. id is for people who look at maps and device lists. */
+        /* Whether there is room for it the way it has to lie, beyond the count of bytes. */
+        int (*fits)(const Region *region, const Piece *plan, Failure *failure);
+
+        /* Takes its ranges; or those that a record says it has. -EADDRINUSE: they are not free. */
+        int (*reserve)(Region *region, Piece *piece, Failure *failure);
+        int (*claim)(Region *region, Piece *piece, Failure *failure);
+
+        /* Gives its ranges back: nothing is there any more, and clean says whether they hold nothing but zeros. */
+        void (*release)(Piece *piece);
+
+        /* Whether the region's next request would have to wait for what replenish() can do ahead. */
+        bool (*is_low)(const Region *region);
+
+        /* Forgets what it keeps of the region. */
+        void (*forget)(Region *region);
+
+        /* ---- in worker threads ---- */
+
+        /* Sets handle, and so names what carve() will make, for the record that is written in between. Where there is no such
+         * function, nothing that carve() makes outlives the broker. */
+        int (*prepare)(Piece *piece, Failure *failure);
+        /* The record is written (or will not be: recorded is false, and the piece is dropped). */
+        void (*prepared)(Piece *piece, bool recorded);
+
+        /* Makes it, full of zeros. On failure nothing is left. id is for people who look at maps and device lists. */
         int (*carve)(Piece *piece, const char *id, Failure *failure);
+
+        /* Makes a drained piece usable again, for the user who had it before, full of zeros. */
+        int (*reuse)(Piece *piece, Failure *failure);
 
         /* A new descriptor for a holder. With read_only, one with which writing is impossible, also by opening it again. */
         int (*open)(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
+
+        /* Whether anything may still refer to the memory of a drained piece: 0 if surely not, else -EBUSY, and failure
+         * says what is known. */
+        int (*judge)(Piece *piece, Failure *failure);
+
+        /* Zeroes the memory of a drained piece, if that is to be done now rather than when it is handed out again. */
+        int (*clean)(Piece *piece, Failure *failure);
 
         /* Ends it: afterwards no descriptor and no mapping anywhere reaches its memory, and the memory is free. Can be
          * repeated. */
         int (*revoke)(Piece *piece, Failure *failure);
 
-        /* After a restart: whether the kernel still has what the record says. stored_fd is what the service manager kept,
-         * or -EBADF; it is taken over on success. -ESTALE: it was already revoked. */
-        int (*recover)(Piece *piece, int stored_fd, Failure *failure);
+        /* The path of its device node; where it drains. Does not block. */
+        int (*node)(const Piece *piece, char *ret, size_t size);
+
+        /* After a restart: whether the kernel still has what the record says. stored_fds (read-write and read-only) are
+         * what the service manager kept, or -EBADF; they are taken over on success. -ESTALE: it was already revoked;
+         * -EUCLEAN: there is something else in its place. */
+        int (*recover)(Piece *piece, int stored_fds[static 2], Failure *failure);
+
+        /* Prepares for the next requests; at the start, also puts in order what an earlier broker has left. */
+        int (*replenish)(Region *region, Failure *failure);
+
+        /* The broker is being stopped: undoes what was prepared. */
+        void (*rest)(Region *region);
 } Provider;
 
 extern const Provider provider_memfd;
+extern const Provider provider_devdax;
 
 /* NULL if there is none of this name. */
 const Provider *provider_find(const char *name);
 
+/* Closes its descriptors; frees what it has. */
+void piece_close(Piece *piece);
 void piece_done(Piece *piece);

@@ -30,6 +30,7 @@ typedef enum FieldType {
         FIELD_U32,
         FIELD_U64,
         FIELD_BOOL,
+        FIELD_STAGE,
 } FieldType;
 
 static const struct Field {
@@ -53,7 +54,14 @@ static const struct Field {
         { "unit", FIELD_TEXT, offsetof(Record, unit), true },
         { "pid", FIELD_U32, offsetof(Record, pid), false },
         { "handle", FIELD_TEXT, offsetof(Record, handle), true },
-        { "ending", FIELD_BOOL, offsetof(Record, ending), false },
+        { "stage", FIELD_STAGE, offsetof(Record, stage), false },
+};
+
+static const char *const stages[N_RECORD_STAGES] = {
+        [RECORD_CARVING] = "carving",
+        [RECORD_LIVE] = "live",
+        [RECORD_ENDING] = "ending",
+        [RECORD_DRAINED] = "drained",
 };
 
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -95,6 +103,9 @@ static void field_print(FILE *file, const struct Field *field, const void *sourc
                 break;
         case FIELD_BOOL:
                 fputs(*(const bool *) source ? "yes" : "no", file);
+                break;
+        case FIELD_STAGE:
+                fputs(stages[*(const RecordStage *) source], file);
         }
         fputc('\n', file);
 }
@@ -179,6 +190,13 @@ static int field_parse(const struct Field *field, const char *text, void *target
                         return -EBADMSG;
                 *(bool *) target = text[0] == 'y';
                 return 0;
+        case FIELD_STAGE:
+                for (unsigned i = 0; i < N_RECORD_STAGES; i++)
+                        if (strcmp(text, stages[i]) == 0) {
+                                *(RecordStage *) target = (RecordStage) i;
+                                return 0;
+                        }
+                return -EBADMSG;
         }
 
         return -EBADMSG;

@@ -10,6 +10,15 @@
 /* No record is longer; a file that is, is not one. */
 #define RECORD_SIZE_MAX 4096
 
+/* How far the life of an allocation had come when the record was written: each is written before what it announces. */
+typedef enum RecordStage {
+        RECORD_CARVING, /* nobody has seen it; what there is of it is to be undone */
+        RECORD_LIVE,
+        RECORD_ENDING,  /* somebody was told that it ends, or it has lapsed; holders may still have it */
+        RECORD_DRAINED, /* nobody has a descriptor or a mapping of it any more */
+        N_RECORD_STAGES,
+} RecordStage;
+
 typedef struct Record {
         char *name; /* NULL if it has none */
         char *region, *provider;
@@ -18,7 +27,7 @@ typedef struct Record {
         uint32_t owner, group, mode, pid;
         uint64_t offset, length, alignment, page_size, created;
         bool persistent;
-        bool ending; /* somebody was told that it ends as soon as its holders let the kernel revoke it */
+        RecordStage stage;
 } Record;
 
 /* Writes the record of this id below dir_fd in one step: after a crash or an error the old one is there, or the new one.

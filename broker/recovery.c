@@ -11,6 +11,9 @@
  *      descriptor without record     it was never acknowledged, or had ended: revoked
  *      lease without record          the same: removed
  *
+ * Where an allocation is more than its descriptor, the record is written before anything else is made, and says how far its
+ * life had come (record.h): what was being carved is undone, and an end that had begun goes on.
+ *
  * Nobody else's memory is touched meanwhile: requests are only accepted when this is done. */
 
 #include "recovery.h"
@@ -33,24 +36,31 @@
 typedef struct Recovery {
         Manager *manager;
         StoredFd *store;
-        unsigned n_live, n_detached, n_quarantined, n_gone, n_orphans;
+        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans;
 } Recovery;
 
 /* A descriptor that nobody has a record of, on its way out. */
 typedef struct Orphan {
         Job job;
         int fd;
-        char id[17];
+        char id[24];
 } Orphan;
 
+/* Whether a text begins with an id, and what follows it. */
+static bool is_id_and(const char *text, const char *suffix) {
+        return strspn(text, "0123456789abcdef") == 16 && strcmp(text + 16, suffix) == 0;
+}
+
 static bool is_id(const char *text) {
-        return strspn(text, "0123456789abcdef") == 16 && text[16] == '\0';
+        return is_id_and(text, "");
 }
 
 static int orphan_work(Job *job) {
         Orphan *orphan = (Orphan *) job;
+        struct stat st;
 
-        if (ftruncate(orphan->fd, 0) < 0)
+        /* a device is revoked by what its record says; without one, its descriptor is all there is to drop */
+        if (fstat(orphan->fd, &st) >= 0 && S_ISREG(st.st_mode) && ftruncate(orphan->fd, 0) < 0)
                 return -errno;
         (void) fd_store_remove(orphan->id);
         return 0;
@@ -70,17 +80,19 @@ static int recover_orphans(Recovery *recovery) {
 
         HASH_ITER(hh, recovery->store, stored, next) {
                 Orphan *orphan;
+                char id[17];
 
                 if (stored->fd < 0)
                         continue;
 
-                if (!is_id(stored->name)) {
+                if (!is_id(stored->name) && !is_id_and(stored->name, FD_STORE_READ_ONLY)) {
                         log_warning("the descriptor '%s' that was kept for us is none of ours, closed", stored->name);
                         (void) fd_store_remove(stored->name);
                         continue;
                 }
 
-                if (faccessat(recovery->manager->records_dir, stored->name, F_OK, 0) >= 0) {
+                (void) snprintf(id, sizeof(id), "%.16s", stored->name);
+                if (faccessat(recovery->manager->records_dir, id, F_OK, 0) >= 0) {
                         log_warning("the descriptor of allocation %s stays with the service manager, its record could not "
                                     "be used",
                                     stored->name);
@@ -110,7 +122,7 @@ static int recover_region(Manager *manager, const char *name, const Provider *pr
 
         region = manager_find_region(manager, name);
         if (!region) {
-                r = region_new_unconfigured(name, provider, &region);
+                r = region_new_unconfigured(name, provider, manager->devices_dir, &region);
                 if (r < 0)
                         return r;
                 DL_APPEND(manager->regions, region);
@@ -126,6 +138,10 @@ static int recover_region(Manager *manager, const char *name, const Provider *pr
 }
 
 static void remove_traces(Manager *manager, const char *id) {
+        char name[32];
+
+        (void) snprintf(name, sizeof(name), "%.16s" FD_STORE_READ_ONLY, id);
+        (void) fd_store_remove(name);
         (void) fd_store_remove(id);
         (void) record_remove(manager->records_dir, id);
         (void) unlinkat(manager->leases_dir, id, 0);
@@ -149,10 +165,11 @@ static int recover_link(Recovery *recovery, Allocation *allocation, Region *regi
         }
 
         reservation_take(&allocation->reservation, region, allocation->piece.length);
+        reservation_set_quarantined(&allocation->reservation, allocation->state == ALLOCATION_QUARANTINED);
         charge_take(&allocation->charge, user, allocation->piece.length);
         user_unref(user);
         allocation_link(allocation);
-        if (allocation->state != ALLOCATION_LIVE)
+        if (allocation->state == ALLOCATION_DETACHED || allocation->state == ALLOCATION_QUARANTINED)
                 allocation_log_unusable(allocation);
         return allocation->lease.reader >= 0 ? allocation_watch(allocation) : 0;
 }
@@ -198,13 +215,34 @@ static int recover_lease(Manager *manager, Allocation *allocation) {
         return r;
 }
 
-/* How it stands with an allocation whose record is good. */
+/* The descriptors that the service manager kept of it, for writing and for reading only. */
+static void take_stored(Recovery *recovery, const char *id, int ret[static 2]) {
+        char name[32];
+
+        (void) snprintf(name, sizeof(name), "%.16s" FD_STORE_READ_ONLY, id);
+        ret[0] = fd_store_find(recovery->store, id);
+        ret[1] = fd_store_find(recovery->store, name);
+}
+
+static void allocation_set_unusable(Recovery *recovery, Allocation *allocation, AllocationState state, const char *reason) {
+        free(allocation->reason);
+        allocation->reason = strdup(reason);
+        allocation->state = state;
+        if (state == ALLOCATION_DETACHED)
+                recovery->n_detached++;
+        else
+                recovery->n_quarantined++;
+}
+
+/* How it stands with an allocation whose record is good, and says that it was alive. */
 static int recover_state(Recovery *recovery, Allocation *allocation) {
         Failure failure = { 0 };
-        int fd, r;
+        int fds[2], r;
 
-        fd = fd_store_find(recovery->store, allocation->id);
-        r = allocation->provider->recover(&allocation->piece, fd, &failure);
+        take_stored(recovery, allocation->id, fds);
+        r = allocation->provider->recover(&allocation->piece, fds, &failure);
+        safe_close(fds[0]);
+        safe_close(fds[1]);
         if (r >= 0) {
                 allocation->state = ALLOCATION_LIVE;
                 log_debug("found allocation %s of user %u again", allocation->id, (unsigned) allocation->owner);
@@ -212,17 +250,38 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
                 return 0;
         }
 
-        safe_close(fd);
-        if (r == -ESTALE || !lease_has_holders(&allocation->lease)) {
+        if (r == -EUCLEAN) {
+                allocation_set_unusable(recovery, allocation, ALLOCATION_QUARANTINED, failure.text);
+                return 0;
+        }
+        if (r == -ESTALE || (!lease_has_holders(&allocation->lease) && !allocation->provider->drains)) {
                 if (r != -ESTALE && allocation->name)
                         log_warning("allocation '%s' (%s) is lost: %s", allocation->name, allocation->id, failure.text);
                 return -ESTALE;
         }
 
-        allocation->reason = strdup(failure.text);
-        allocation->state = ALLOCATION_DETACHED;
-        recovery->n_detached++;
+        allocation_set_unusable(recovery, allocation, ALLOCATION_DETACHED, failure.text);
         return 0;
+}
+
+/* Its node tells when its holders have let go. Where it is not there any more, they have nothing. */
+static int recover_node(Allocation *allocation) {
+        char path[64];
+        int r;
+
+        if (!allocation->provider->drains || allocation->piece.n_ranges == 0)
+                return 0;
+
+        r = allocation->piece.fd < 0 ? allocation->provider->node(&allocation->piece, path, sizeof(path)) : 0;
+        if (r >= 0)
+                r = allocation_watch_node(allocation, allocation->piece.fd < 0 ? path : NULL);
+        /* we have no copies of what it had */
+        allocation->node.letting_go = allocation->piece.fd < 0;
+        if (r == -ENOENT)
+                allocation->untouched = true;
+        else if (r < 0)
+                log_warning("cannot watch who has allocation %s: %s", allocation->id, strerror(-r));
+        return r == -ENOMEM ? r : 0;
 }
 
 /* Nobody can tell whose it was, so nobody gets it; what there is of it stays until an admin frees it. */
@@ -236,9 +295,14 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         log_error("the record of allocation %s cannot be used: %s", id, problem);
 
         DL_FOREACH(manager->regions, candidate)
-                if (candidate->provider && candidate->provider->stores_fd && !region)
+                if (candidate->provider && candidate->provider->stores_fd && !candidate->provider->drains && !region)
                         region = candidate;
         fd = fd_store_find(recovery->store, id);
+        if (fd >= 0 && fstat(fd, &st) >= 0 && !S_ISREG(st.st_mode)) {
+                log_error("the device of allocation %s is left alone, and with it its record and its descriptor", id);
+                safe_close(fd);
+                return 0;
+        }
         if (fd < 0 || !region || fstat(fd, &st) < 0 || st.st_size <= 0) {
                 safe_close(fd);
                 remove_traces(manager, id);
@@ -264,9 +328,21 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         return recover_link(recovery, allocation, region);
 }
 
+static int recover_live(Recovery *recovery, Allocation *allocation) {
+        int r;
+
+        r = recover_lease(recovery->manager, allocation);
+        if (r < 0)
+                return r;
+
+        allocation->in_use = lease_has_holders(&allocation->lease);
+        return recover_state(recovery, allocation);
+}
+
 static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
         const Provider *provider = provider_find(record->provider);
         Manager *manager = recovery->manager;
+        Failure failure = { 0 };
         Allocation *allocation;
         Region *region;
         uint64_t sum;
@@ -288,35 +364,45 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 return r;
         allocation->provider = provider;
 
-        r = recover_lease(manager, allocation);
+        if (provider->claim && provider->claim(region, &allocation->piece, &failure) < 0)
+                allocation_set_unusable(recovery, allocation, ALLOCATION_QUARANTINED, failure.text);
+        else if (record->stage == RECORD_LIVE || !provider->drains) {
+                r = recover_live(recovery, allocation);
+                if (r == -ESTALE) {
+                        allocation_free(allocation);
+                        remove_traces(manager, id);
+                        recovery->n_gone++;
+                        return 0;
+                }
+        } else
+                recovery->n_ending++;
+        if (r >= 0)
+                r = recover_node(allocation);
         if (r < 0) {
                 /* what the service manager keeps, it keeps for the next try */
                 allocation_free(allocation);
                 return r;
         }
 
-        allocation->in_use = lease_has_holders(&allocation->lease);
-        r = recover_state(recovery, allocation);
-        if (r == -ESTALE) {
-                allocation_free(allocation);
-                remove_traces(manager, id);
-                recovery->n_gone++;
-                return 0;
-        }
-
         if (allocation->name && manager_find_allocation_by_name(manager, allocation->name)) {
                 free(allocation->name);
-                free(allocation->reason);
                 allocation->name = NULL;
-                allocation->reason = strdup("its record has the name of another allocation");
-                allocation->state = ALLOCATION_QUARANTINED;
-                recovery->n_quarantined++;
+                if (record->stage == RECORD_LIVE)
+                        allocation_set_unusable(recovery, allocation, ALLOCATION_QUARANTINED,
+                                                "its record has the name of another allocation");
         }
 
         r = recover_link(recovery, allocation, region);
-        if (r >= 0 && record->ending && allocation->state == ALLOCATION_LIVE)
-                r = allocation_end(allocation, "it was ending when the broker stopped", NULL, NULL, NULL);
-        return r;
+        if (r < 0 || record->stage == RECORD_LIVE || allocation->state == ALLOCATION_QUARANTINED)
+                return r;
+
+        if (!provider->drains)
+                return allocation->state == ALLOCATION_LIVE
+                               ? allocation_end(allocation, "it was ending when the broker stopped", NULL, NULL, NULL)
+                               : 0;
+
+        allocation_unstore_fds(allocation);
+        return allocation_resume_end(allocation, record->stage);
 }
 
 static int recover_record(Recovery *recovery, const char *id) {
@@ -375,6 +461,22 @@ static int handle_lease_entry(Recovery *recovery, const char *name) {
         return 0;
 }
 
+/* The watch over device nodes goes on with what has happened meanwhile in its queue. */
+static int recover_watch(Recovery *recovery) {
+        Manager *manager = recovery->manager;
+        int fd = fd_store_find(recovery->store, FD_STORE_WATCH), r;
+
+        r = node_watch_new(manager->event, fd, &manager->nodes);
+        if (r < 0) {
+                safe_close(fd);
+                return r;
+        }
+
+        if (fd < 0 && fd_store_push(FD_STORE_WATCH, node_watch_fd(manager->nodes)) < 0)
+                log_warning("cannot give the watch over device nodes to the service manager");
+        return 0;
+}
+
 int recovery_run(Manager *manager) {
         Recovery recovery = { .manager = manager };
         int r;
@@ -385,7 +487,9 @@ int recovery_run(Manager *manager) {
                 return r;
         }
 
-        r = each_entry(manager->records_dir, handle_record_entry, &recovery);
+        r = recover_watch(&recovery);
+        if (r >= 0)
+                r = each_entry(manager->records_dir, handle_record_entry, &recovery);
         if (r >= 0)
                 r = recover_orphans(&recovery);
         if (r >= 0)
@@ -396,9 +500,12 @@ int recovery_run(Manager *manager) {
                 return r;
         }
 
-        if (recovery.n_live + recovery.n_detached + recovery.n_quarantined + recovery.n_gone + recovery.n_orphans > 0)
-                log_notice("found %u allocations again, and %u detached, %u quarantined, %u ended, %u never handed out",
-                           recovery.n_live, recovery.n_detached, recovery.n_quarantined, recovery.n_gone,
+        if (recovery.n_live + recovery.n_ending + recovery.n_detached + recovery.n_quarantined + recovery.n_gone +
+                    recovery.n_orphans >
+            0)
+                log_notice("found %u allocations again, and %u ending, %u detached, %u quarantined, %u ended, %u never handed "
+                           "out",
+                           recovery.n_live, recovery.n_ending, recovery.n_detached, recovery.n_quarantined, recovery.n_gone,
                            recovery.n_orphans);
         return 0;
 }

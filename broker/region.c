@@ -18,6 +18,8 @@ Region *region_free(Region *region) {
                 return NULL;
 
         assert(region->used == 0 && region->quarantined == 0 && region->ending == 0 && region->n_reservations == 0);
+        if (region->provider && region->provider->forget)
+                region->provider->forget(region);
         free(region->name);
         free(region->reason);
         free(region);
@@ -28,6 +30,8 @@ void region_disable(Region *region, const char *reason) {
         LogFields fields = { .event = "unusable", .region = region->name };
         char *copy;
 
+        if (region->reason && strcmp(region->reason, reason) == 0)
+                return;
         copy = strdup(reason);
         if (!copy)
                 return;
@@ -41,7 +45,6 @@ void region_disable(Region *region, const char *reason) {
 int region_configure(Region *region, const RegionConfig *config) {
         const Provider *provider = config->provider ? provider_find(config->provider) : NULL;
         Failure failure = { 0 };
-        Region before = *region;
 
         if (!config->enabled)
                 (void) failure_set(&failure, REFUSAL_RegionUnusable, "the configuration disables it (Enabled=no)");
@@ -54,6 +57,8 @@ int region_configure(Region *region, const RegionConfig *config) {
                                    "it has allocations of provider '%s'; another one takes a restart without them",
                                    region->provider->name);
         else {
+                if (region->provider && region->provider != provider && region->provider->forget)
+                        region->provider->forget(region);
                 region->provider = provider;
                 if (provider->probe(region, config, &failure) >= 0) {
                         free(region->reason);
@@ -61,9 +66,6 @@ int region_configure(Region *region, const RegionConfig *config) {
                         region->changed = true;
                         return 0;
                 }
-                /* the account stays, with the facts it was made with */
-                before.provider = provider;
-                *region = before;
         }
 
         region_disable(region, failure.text);
@@ -82,11 +84,15 @@ static Region *region_new_empty(const char *name) {
         return region->name ? region : region_free(region);
 }
 
-int region_new(const RegionConfig *config, Region **ret) {
+int region_new(const RegionConfig *config, DaxRegion *dax, int notes_dir, Region **ret) {
         Region *region;
 
         region = region_new_empty(config->name);
-        if (!region || region_configure(region, config) < 0) {
+        if (!region)
+                return -ENOMEM;
+        region->dax = dax;
+        region->notes_dir = notes_dir;
+        if (region_configure(region, config) < 0) {
                 region_free(region);
                 return -ENOMEM;
         }
@@ -95,13 +101,14 @@ int region_new(const RegionConfig *config, Region **ret) {
         return 0;
 }
 
-int region_new_unconfigured(const char *name, const Provider *provider, Region **ret) {
+int region_new_unconfigured(const char *name, const Provider *provider, int notes_dir, Region **ret) {
         Region *region;
 
         region = region_new_empty(name);
         if (!region)
                 return -ENOMEM;
 
+        region->notes_dir = notes_dir;
         region->provider = provider;
         region_disable(region, "it is no longer configured, and has allocations");
         if (!region->reason) {

@@ -10,6 +10,7 @@
 #include "dax.h"
 #include "failure.h"
 #include "provider.h"
+#include "worker.h"
 
 #define REGION_ALIGNMENTS_MAX 4
 
@@ -31,6 +32,11 @@ struct Region {
         DaxPerformance performance; /* as the kernel publishes it; 0 where it says nothing */
         DaxRegion *dax;             /* what discovery found of this name, or NULL */
         void *state;                /* the provider's */
+        int notes_dir;              /* borrowed: where the provider may note what it has made */
+        uint64_t drain_timeout;     /* how long a holder may take to let go, microseconds */
+        Job replenish;
+        bool replenishing;
+        Failure replenish_failure;
         bool changed; /* Available and what follows from it, since the last signal */
         struct Region *prev, *next;
 };
@@ -44,11 +50,11 @@ typedef struct Reservation {
 
 /* Makes a region of a configuration, and probes it. Always succeeds but for -ENOMEM: what cannot be used is an unusable
  * region that says why. */
-int region_new(const RegionConfig *config, Region **ret);
+int region_new(const RegionConfig *config, DaxRegion *dax, int notes_dir, Region **ret);
 Region *region_free(Region *region);
 
 /* An unusable region that only keeps the account of what was carved from it when it was configured. */
-int region_new_unconfigured(const char *name, const Provider *provider, Region **ret);
+int region_new_unconfigured(const char *name, const Provider *provider, int notes_dir, Region **ret);
 
 /* Applies a changed configuration. Sizes can grow and shrink; below what is used, nothing is available until enough has
  * come back. -ENOMEM leaves it as it was. */

@@ -118,6 +118,7 @@ static int service_start(Service *service) {
         r = recovery_run(service->manager);
         if (r < 0)
                 return r;
+        manager_start(service->manager);
         r = sandbox_filter(service->manager->config->filter);
         if (r < 0) {
                 log_error("cannot install the system call filter: %s", strerror(-r));

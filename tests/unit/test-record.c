@@ -65,7 +65,7 @@ static void assert_same(const Record *a, const Record *b) {
         g_assert_cmpuint(a->page_size, ==, b->page_size);
         g_assert_cmpuint(a->created, ==, b->created);
         g_assert_cmpint(a->persistent, ==, b->persistent);
-        g_assert_cmpint(a->ending, ==, b->ending);
+        g_assert_cmpint((int) a->stage, ==, (int) b->stage);
 }
 
 /* Refused, with a reason, and nothing written to the result. */
@@ -109,7 +109,7 @@ static void test_round_trip(void) {
         record.created = UINT64_MAX;
         record.mode = 0666;
         record.persistent = false;
-        record.ending = true;
+        record.stage = RECORD_DRAINED;
         record.offset = 1;
         record.length = INT64_MAX - 1;
         record.alignment = DAXBROKER_ALIGNMENT_MAX;
@@ -302,8 +302,8 @@ static void test_values(void) {
                 { "persistent", "1" },
                 { "persistent", "Yes" },
                 { "persistent", "yess" },
-                { "ending", "" },
-                { "ending", "maybe" },
+                { "stage", "" },
+                { "stage", "maybe" },
                 { "created", "99999999999999999999999999" },
                 { "unit", "a\tb" },
                 { "handle", "\x1b[2J" },

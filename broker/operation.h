@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What is being done to an allocation in a worker thread, one thing at a time, and who wants to know of it. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "failure.h"
+#include "worker.h"
+
+typedef struct Allocation Allocation;
+
+/* What somebody hears when an allocation is done with something. r is 0, or a negative errno with failure saying why. The
+ * descriptors are -EBADF where there are none, and belong to the callee. */
+typedef void (*AllocationHandler)(Allocation *allocation, int r, const Failure *failure, int memory, int lease,
+                                  void *userdata);
+
+typedef struct Completion {
+        AllocationHandler handler;
+        void *userdata;
+        struct Completion *next;
+} Completion;
+
+typedef struct Operation {
+        Job job;
+        Failure failure;
+        bool running;
+        bool read_only;       /* of an open, as the next two */
+        uid_t opener;
+        const char *decision; /* how that was authorized; static */
+        uint32_t mode;        /* the new one */
+        bool reuse;           /* of a creation: the memory is one that this user had before */
+        char reused[17];      /* the id it had then */
+        bool despite_references; /* of a revocation by force */
+        int memory, lease;    /* results */
+        Completion *completion;
+} Operation;
+
+/* handler may be NULL: then nobody is told. -ENOMEM. */
+int completion_add(Completion **list, AllocationHandler handler, void *userdata);
+
+/* Tells everybody on the list, and empties it; descriptors can go to one only. */
+void completions_run(Completion **list, Allocation *allocation, int r, const Failure *failure, int memory, int lease);
+
+/* Starts one; work() runs in a worker thread, done() in the event loop. */
+void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int));
+
+/* The allocation a job is about. */
+Allocation *operation_allocation(Job *job);
