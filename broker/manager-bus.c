@@ -22,9 +22,7 @@ typedef struct Wish {
 } Wish;
 
 static int wish_read(Call *call, Wish *ret, Failure *failure) {
-        const Manager *manager = call->server->manager;
         Wish wish = { 0 };
-        const char *name;
         int r;
 
         r = request_read(call->message, &wish.request, failure);
@@ -34,11 +32,9 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         if (r < 0)
                 return r;
 
-        name = wish.request.region ? wish.request.region : manager->config->default_region;
-        wish.region = manager_find_region(manager, name);
+        wish.region = manager_choose_region(call->server->manager, &wish.request, failure);
         if (!wish.region)
-                return failure_set(failure, REFUSAL_NoSuchRegion,
-                                   "there is no region '%.64s'; ListRegions has those there are", name);
+                return -refusal_to_errno(failure->refusal);
         call->about.region = wish.region->name;
         if (wish.region->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", wish.region->name,
