@@ -632,6 +632,16 @@ int allocation_end(Allocation *allocation, const char *cause, const Ender *ender
         return 0;
 }
 
+int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
+                     void *userdata, Failure *failure) {
+        (void) despite_references;
+        (void) ender;
+        (void) handler;
+        (void) userdata;
+        return failure_set(failure, REFUSAL_Busy, "provider '%s' cannot take memory from its holders",
+                           allocation->provider->name);
+}
+
 static void on_lapsed(Lease *lease) {
         Allocation *allocation = (Allocation *) (void *) ((char *) lease - offsetof(Allocation, lease));
         struct pollfd now = { .fd = lease->reader };

@@ -114,6 +114,12 @@ typedef struct Ender {
  * RevokeTimeoutSec=. -EBUSY if it takes that long already, or if too many want to hear. */
 int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler, void *userdata);
 
+/* Takes what is draining or quarantined from its holders, who get SIGBUS, and their descriptors die. Refuses with
+ * StillReferenced while the kernel may refer to its pages, unless despite_references; with Busy where it cannot be done.
+ * The handler hears as that of allocation_end() does. */
+int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
+                     void *userdata, Failure *failure);
+
 /* Whether a holder with this uid and these groups may read, or read and write, as the mode says. */
 bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t *groups, size_t n_groups,
                             bool read_only);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "dax.h"
 #include "failure.h"
 #include "range.h"
 #include "request.h"
@@ -64,6 +65,9 @@ typedef struct Provider {
 } Provider;
 
 extern const Provider provider_memfd;
+
+/* What people call the piece: the name of its device. "" where it has none. Returns buffer. */
+char *piece_device(const Piece *piece, char buffer[static DAX_NAME_MAX]);
 
 /* NULL if there is none of this name. */
 const Provider *provider_find(const char *name);
