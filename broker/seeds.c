@@ -201,17 +201,11 @@ static void pool_discard_all(SeedPool *pool, SeedState state) {
 static int list_devices(const char *path, DaxNames *ret) {
         _cleanup_closedir_ DIR *folder = NULL;
         DaxNames names = { 0 };
-        int fd, r;
+        int r;
 
-        r = dax_open_folder(path, NULL, &fd);
-        if (r < 0)
-                return r;
-        folder = fdopendir(fd);
-        if (!folder) {
-                r = -errno;
-                safe_close(fd);
-                return r;
-        }
+        folder = opendir(path);
+        if (!folder)
+                return -errno;
 
         for (;;) {
                 const struct dirent *entry;

@@ -23,9 +23,9 @@ SeedPool *seed_pool_free(SeedPool *pool);
  * -EBADMSG: there is a note, but it cannot be understood; nothing was done then. */
 int seed_pool_recover(SeedPool *pool);
 
-/* A device of size 0, claimed and with all rights on it, that is now the caller's. It is in the note until he has written its
- * name down elsewhere and called seed_pool_taken(); only after that he gives it a size. Makes one if none is ready. -ENOSPC:
- * the region is full; -ETIMEDOUT: udev does not hand over what is new. */
+/* A device of size 0, claimed and with all rights on it, that is now the caller's. It is in the note until he has written
+ * its name down elsewhere and called seed_pool_taken(); only after that he gives it a size. Makes one if none is ready.
+ * -ENOSPC: the region is full; -ETIMEDOUT: udev does not hand over what is new. */
 int seed_pool_take(SeedPool *pool, char ret_name[static DAX_NAME_MAX]);
 
 /* The caller has recorded that the device is his: it leaves the note. */
