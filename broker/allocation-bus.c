@@ -143,8 +143,14 @@ static void reply_empty(Allocation *allocation, int r, const Failure *failure, i
         sd_bus_message_unref(message);
 }
 
+static bool allocation_is_ending(const Allocation *allocation) {
+        return allocation->state == ALLOCATION_DRAINING || allocation->state == ALLOCATION_CLEANING ||
+               allocation->state == ALLOCATION_REVOKING;
+}
+
 static int refuse_state(const Allocation *allocation, Failure *failure) {
-        if (allocation->state == ALLOCATION_REVOKING || allocation->end_cause)
+        if (allocation_is_ending(allocation) ||
+            (allocation->end_cause && allocation->state != ALLOCATION_QUARANTINED))
                 return failure_set(failure, REFUSAL_NoSuchAllocation, "the allocation is ending");
 
         return failure_set(failure, REFUSAL_Busy, "the allocation is %s: %s", allocation_state_to_string(allocation->state),
@@ -176,7 +182,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
                 decision = "org.daxbroker1.open-other: yes";
         }
 
-        if (allocation_is_busy(allocation) && allocation->state != ALLOCATION_REVOKING)
+        if (allocation_is_busy(allocation) && !allocation_is_ending(allocation))
                 return call_wait(call, &allocation->waiters, failure);
         if (allocation->state != ALLOCATION_LIVE)
                 return refuse_state(allocation, failure);
@@ -199,6 +205,28 @@ static int do_open(Call *call, Failure *failure) {
         return allocation ? allocation_open_for(call, allocation, failure) : -ENOENT;
 }
 
+static int refuse_detached(Failure *failure) {
+        return failure_set(failure, REFUSAL_Busy,
+                           "the broker has no descriptor of it any more and cannot revoke it; it ends when its last holder "
+                           "lets go");
+}
+
+/* Ends it, and answers when that is over. */
+static int end_for(Call *call, Allocation *allocation, const Ender *ender, Failure *failure) {
+        int r;
+
+        r = allocation_end(allocation, "it was freed", ender, reply_empty, sd_bus_message_ref(call->message));
+        if (r < 0) {
+                sd_bus_message_unref(call->message);
+                return r == -EBUSY ? failure_set(failure, REFUSAL_Busy,
+                                                 "it is ending already, and is charged until its holders let the kernel "
+                                                 "revoke it")
+                                   : r;
+        }
+
+        return CALL_DONE;
+}
+
 static int do_free(Call *call, Failure *failure) {
         Allocation *allocation = call_allocation(call, failure);
         Ender ender = { .uid = call->caller->user->uid, .decision = "owner" };
@@ -219,17 +247,56 @@ static int do_free(Call *call, Failure *failure) {
         }
 
         if (allocation->state == ALLOCATION_DETACHED)
-                return failure_set(failure, REFUSAL_Busy,
-                                   "the broker has no descriptor of it any more and cannot revoke it; it ends when its last "
-                                   "holder lets go");
+                return refuse_detached(failure);
 
-        r = allocation_end(allocation, "it was freed", &ender, reply_empty, sd_bus_message_ref(call->message));
+        return end_for(call, allocation, &ender, failure);
+}
+
+static int authorize_revoke(Call *call, const Allocation *allocation, bool despite_references, Failure *failure) {
+        Details details = { 0 };
+
+        details_add_allocation(&details, allocation);
+        details_add(&details, "despite-references", "%s", despite_references ? "true" : "false");
+        details_add(&details, "polkit.message", "Authentication is required to take memory from whoever has it: %s%s",
+                    allocation->name ? allocation->name : allocation->id,
+                    despite_references ? ", although the kernel may still refer to it" : "");
+        return authorize(call, "org.daxbroker1.manage", &details, true, failure);
+}
+
+static int do_revoke(Call *call, Failure *failure) {
+        Allocation *allocation = call_allocation(call, failure);
+        Ender ender = { .uid = call->caller->user->uid, .decision = "org.daxbroker1.manage: yes" };
+        bool despite_references;
+        int r;
+
+        if (!allocation)
+                return -ENOENT;
+
+        r = revoke_options_read(call->message, &despite_references, failure);
+        if (r < 0)
+                return r;
+        r = authorize_revoke(call, allocation, despite_references, failure);
+        if (r <= 0)
+                return r;
+
+        if (allocation->state == ALLOCATION_DETACHED)
+                return refuse_detached(failure);
+        if (allocation->state == ALLOCATION_LIVE)
+                return failure_set(failure, REFUSAL_Busy,
+                                   allocation->end_cause ? "it is just about to end; try again in a moment"
+                                                         : "it is live; free it first, then take it from who does not let go");
+        if (allocation->state == ALLOCATION_CLEANING) {
+                /* nobody has it any more */
+                r = sd_bus_reply_method_return(call->message, NULL);
+                return r < 0 ? r : CALL_DONE;
+        }
+        if (allocation->state == ALLOCATION_REVOKING)
+                return end_for(call, allocation, &ender, failure);
+
+        r = allocation_force(allocation, despite_references, &ender, reply_empty, sd_bus_message_ref(call->message), failure);
         if (r < 0) {
                 sd_bus_message_unref(call->message);
-                return r == -EBUSY ? failure_set(failure, REFUSAL_Busy,
-                                                 "it is ending already, and is charged until its holders let the kernel "
-                                                 "revoke it")
-                                   : r;
+                return r;
         }
 
         return CALL_DONE;
@@ -262,7 +329,7 @@ static int do_set_mode(Call *call, Failure *failure) {
                         return r;
         }
 
-        if (allocation_is_busy(allocation) && allocation->state != ALLOCATION_REVOKING)
+        if (allocation_is_busy(allocation) && !allocation_is_ending(allocation))
                 return call_wait(call, &allocation->waiters, failure);
         if (allocation->state != ALLOCATION_LIVE && allocation->state != ALLOCATION_DETACHED)
                 return refuse_state(allocation, failure);
@@ -286,6 +353,11 @@ static int method_free(sd_bus_message *message, void *userdata, sd_bus_error *er
         return call_run(userdata, message, do_free);
 }
 
+static int method_revoke(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        (void) error;
+        return call_run(userdata, message, do_revoke);
+}
+
 static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         (void) error;
         return call_run(userdata, message, do_set_mode);
@@ -296,6 +368,7 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
 static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                       void *userdata, sd_bus_error *error) {
         const Allocation *allocation = allocation_from_path(userdata, path);
+        char device[DAX_NAME_MAX];
         const char *value;
 
         (void) bus;
@@ -310,6 +383,8 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
                 value = allocation->reservation.region->name;
         else if (strcmp(property, "State") == 0)
                 value = allocation_state_to_string(allocation->state);
+        else if (strcmp(property, "Device") == 0)
+                value = piece_device(&allocation->piece, device);
         else
                 value = allocation->reason;
 
@@ -356,6 +431,8 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
                 value = allocation->piece.alignment;
         else if (strcmp(property, "PageSize") == 0)
                 value = allocation->piece.page_size;
+        else if (strcmp(property, "Cleaned") == 0)
+                value = allocation->state == ALLOCATION_CLEANING ? allocation->piece.cleaned : 0;
         else
                 value = allocation->created;
 
@@ -390,6 +467,25 @@ static int get_holder(sd_bus *bus, const char *path, const char *interface, cons
         return sd_bus_message_append(reply, "(su)", allocation->unit ? allocation->unit : "", (uint32_t) allocation->pid);
 }
 
+static int get_ranges(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                      void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+        int r;
+
+        (void) bus;
+        (void) interface;
+        (void) property;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        r = sd_bus_message_open_container(reply, 'a', "(tt)");
+        for (unsigned i = 0; r >= 0 && i < allocation->piece.n_ranges; i++)
+                r = sd_bus_message_append(reply, "(tt)", allocation->piece.ranges[i].start,
+                                          allocation->piece.ranges[i].length);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 const sd_bus_vtable allocation_vtable[] = {
         SD_BUS_VTABLE_START(0),
         /* by mode, or polkit: open-other */
@@ -398,6 +494,9 @@ const sd_bus_vtable allocation_vtable[] = {
                                 method_open, SD_BUS_VTABLE_UNPRIVILEGED),
         /* by its owner, or polkit: free-other */
         SD_BUS_METHOD_WITH_ARGS("Free", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_free, SD_BUS_VTABLE_UNPRIVILEGED),
+        /* polkit: manage */
+        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_revoke,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         /* by its owner, or polkit: manage */
         SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
@@ -411,7 +510,10 @@ const sd_bus_vtable allocation_vtable[] = {
         SD_BUS_PROPERTY("Length", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Alignment", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("PageSize", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Device", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Ranges", "a(tt)", get_ranges, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("Cleaned", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Reason", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Persistent", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Created", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -60,7 +60,7 @@ struct Allocation {
         bool untouched;        /* nobody has ever got it */
         bool drained;          /* nobody has a descriptor or a mapping any more */
         bool referenced;       /* as far as it was judged */
-        char reason_kept[256]; /* why */
+        char reason_kept[FAILURE_TEXT_MAX]; /* why */
         unsigned n_judged;     /* how often somebody was found to refer to it still */
         Completion *ending;    /* who wants to know when it has ended */
         sd_event_source *end_timer; /* of whatever its end waits for */
@@ -105,6 +105,12 @@ typedef struct Ender {
  * that long already, or if too many want to hear. */
 int allocation_end(Allocation *allocation, const char *cause, const Ender *ender, AllocationHandler handler, void *userdata);
 
+/* Takes what is draining or quarantined from its holders, who get SIGBUS, and their descriptors die. Refuses with
+ * StillReferenced while the kernel may refer to its pages, unless despite_references; with Busy where it cannot be done.
+ * The handler hears as that of allocation_end() does. */
+int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
+                     void *userdata, Failure *failure);
+
 /* Whether a holder with this uid and these groups may read, or read and write, as the mode says. */
 bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t *groups, size_t n_groups,
                             bool read_only);
@@ -120,11 +126,6 @@ void allocation_end_now(Allocation *allocation);
 /* Goes on with an end that an earlier broker has begun: nobody has seen what was being carved, or its holders may have it,
  * or nobody has it any more. */
 int allocation_resume_end(Allocation *allocation, RecordStage stage);
-
-/* Takes what has ended, and that its holders do not let go, from them. Refused if something may refer to it still, unless
- * despite_references. */
-int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
-                     void *userdata, Failure *failure);
 
 /* Gives its memory and its shares back; nobody has it, and nothing of it is left. */
 void allocation_release(Allocation *allocation);

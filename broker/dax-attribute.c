@@ -112,11 +112,11 @@ int dax_open_folder(const char *path, const char *name, int *ret_fd) {
         _cleanup_close_ int parent = -EBADF;
         int fd;
 
-        parent = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        parent = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (parent < 0)
                 return -errno;
         if (name) {
-                fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+                fd = openat(parent, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
                 if (fd < 0)
                         return -errno;
         } else

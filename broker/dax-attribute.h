@@ -14,7 +14,7 @@ const char *dax_dev_root(void);
 /* "dax3.14" is the device 14 of the region 3. -EINVAL. */
 int dax_name_parse(const char *name, unsigned *ret_region, unsigned *ret_number);
 
-/* Opens the folder name (NULL: none) below path. A name is not followed if it is a link. */
+/* Opens the folder name (NULL: none) below path, to reach what is in it (O_PATH). A name is not followed if it is a link. */
 int dax_open_folder(const char *path, const char *name, int *ret_fd);
 
 /* That of the driver device_dax. -ENODEV: it is not loaded. */

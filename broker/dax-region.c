@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -507,8 +508,10 @@ int dax_scan(DaxRegion **ret) {
         _cleanup_(free_regions_p) DaxRegion *list = NULL;
         _cleanup_free_ char *root = NULL;
         DaxRegion *region, *next;
+        struct timespec now;
         int r;
 
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
         root = realpath(dax_sys_root(), NULL);
         if (!root)
                 return -errno;
@@ -517,6 +520,7 @@ int dax_scan(DaxRegion **ret) {
                 return r;
 
         DL_FOREACH_SAFE(list, region, next) {
+                region->scanned = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
                 r = region_read(region, list);
                 if (r == -ENOENT) {
                         DL_DELETE(list, region);

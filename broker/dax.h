@@ -53,6 +53,7 @@ typedef struct DaxRegion {
         Range range;      /* of physical addresses; the length is 0 if it could not be read */
         uint64_t available; /* bytes that no device has, whoever made them */
         uint64_t alignment; /* the region's own, 0 if unknown */
+        uint64_t scanned; /* when this was begun to be read, CLOCK_MONOTONIC in microseconds */
         int numa_node, target_node; /* -1 if there is none */
         DaxPerformance performance;
         DaxDevice *devices;

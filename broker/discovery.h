@@ -13,11 +13,13 @@ typedef struct Discovery Discovery;
 /* Called in the event loop with all that is there now, after each change; the list becomes the handler's. */
 typedef void (*DiscoveryHandler)(DaxRegion *regions, void *userdata);
 
-/* Listens for uevents of the dax bus, and of its drivers, from now on. Scans in worker threads; changes that come while a
- * scan runs cause another one after it. Where uevents cannot be had that is logged, and only discovery_scan() sees
- * changes. */
+/* Listens for uevents of the dax bus, and of its drivers, from now on; does not scan by itself before one comes. Scans in
+ * worker threads; changes that come while a scan runs cause another one after it. Where uevents cannot be had that is
+ * logged, and only discovery_scan() sees changes. */
 int discovery_new(sd_event *event, WorkerPool *pool, DiscoveryHandler handler, void *userdata, Discovery **ret);
+
+/* Only after the pool was drained: a scan may be running. */
 Discovery *discovery_free(Discovery *discovery);
 
-/* Scans again soon. */
+/* Scans soon; at once if there was no scan yet. */
 void discovery_scan(Discovery *discovery);

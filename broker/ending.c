@@ -312,11 +312,15 @@ static void on_node_changed(Node *node) {
 }
 
 int allocation_watch_node(Allocation *allocation, const char *by_path) {
-        NodeWatch *nodes = allocation->manager->nodes;
         Piece *piece = &allocation->piece;
+        NodeWatch *nodes;
+        int r;
 
         if (!allocation->provider->drains)
                 return 0;
+        r = manager_get_nodes(allocation->manager, &nodes);
+        if (r < 0)
+                return r;
         if (by_path)
                 return node_watch_add_path(nodes, &allocation->node, by_path, allocation->name != NULL, on_node_changed);
 
@@ -394,7 +398,9 @@ static void let_go_done(Job *job, int r) {
 
 static void allocation_let_go(Allocation *allocation) {
         allocation_drop_name(allocation);
-        node_watch_let_go(allocation->manager->nodes, &allocation->node);
+        if (allocation->node.wd >= 0)
+                node_watch_let_go(allocation->manager->nodes, &allocation->node);
+        allocation->node.letting_go = true;
         operation_start(allocation, let_go_work, let_go_done);
 }
 

@@ -23,23 +23,19 @@ typedef struct Wish {
 } Wish;
 
 static int wish_read(Call *call, Wish *ret, Failure *failure) {
-        const Manager *manager = call->server->manager;
         Wish wish = { 0 };
-        const char *name;
         int r;
 
         r = request_read(call->message, &wish.request, failure);
         if (r < 0)
                 return r;
-        r = request_validate(&wish.request, call->caller->groups, call->caller->n_groups, &wish.retained, failure);
+        r = request_validate(&wish.request, call->caller->groups, call->caller->n_groups, failure);
         if (r < 0)
                 return r;
 
-        name = wish.request.region ? wish.request.region : manager->config->default_region;
-        wish.region = manager_find_region(manager, name);
+        wish.region = manager_choose_region(call->server->manager, &wish.request, failure);
         if (!wish.region)
-                return failure_set(failure, REFUSAL_NoSuchRegion,
-                                   "there is no region '%.64s'; ListRegions has those there are", name);
+                return -refusal_to_errno(failure->refusal);
         call->about.region = wish.region->name;
         if (wish.region->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", wish.region->name,
@@ -142,7 +138,7 @@ static int do_check(Call *call, Failure *failure) {
         }
         if (r >= 0)
                 r = manager_admit(call->server->manager, wish.region, &wish.request, &wish.plan, call->caller->user,
-                                  call->caller->groups, call->caller->n_groups, failure);
+                                  call->caller->groups, call->caller->n_groups, &wish.retained, failure);
 
         r = sd_bus_reply_method_return(call->message, "bsst", r >= 0, r >= 0 ? "" : refusal_to_bus_name(failure->refusal),
                                        r >= 0 ? "" : failure->text, wish.plan.length);

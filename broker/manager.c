@@ -85,6 +85,95 @@ static Allocation *manager_find_retained(const Manager *manager, const Region *r
         return best;
 }
 
+/* Both directions of a path, of which one may be unknown. */
+static uint64_t both(uint64_t read, uint64_t write) {
+        return (read > 0 ? read : write) + (write > 0 ? write : read);
+}
+
+/* How well a region suits a request that was planned for it; more is better. */
+static uint64_t region_merit(const Region *region, Preference prefer) {
+        uint64_t latency;
+
+        switch (prefer) {
+        case PREFER_BANDWIDTH:
+                return both(region->performance.read_bandwidth, region->performance.write_bandwidth);
+        case PREFER_LATENCY:
+                latency = both(region->performance.read_latency, region->performance.write_latency);
+                return latency > 0 ? UINT64_MAX - latency : 0;
+        case PREFER_CAPACITY:
+                return region_available(region);
+        case PREFER_NOTHING:
+                break;
+        }
+
+        return 0;
+}
+
+/* Whether memory of a region can be what a request for a node means: near it, or it. Plain memory can come from any. */
+static bool region_is_on_node(const Region *region, uint32_t node) {
+        return (region->numa_node < 0 && region->target_node < 0) ||
+               (region->numa_node >= 0 && (uint32_t) region->numa_node == node) ||
+               (region->target_node >= 0 && (uint32_t) region->target_node == node);
+}
+
+static Region *choose_preferred(const Manager *manager, const Request *request, Failure *failure) {
+        const char *usual = manager->config->default_region;
+        Region *region, *best = NULL;
+        bool best_has_room = false;
+        Failure because = { 0 }, reason = { 0 };
+
+        DL_FOREACH(manager->regions, region) {
+                bool has_room, is_usual = strcmp(region->name, usual) == 0;
+                uint64_t merit, best_merit;
+                Piece plan;
+
+                if (region->reason || (request->numa_node_set && !region_is_on_node(region, request->numa_node)))
+                        continue;
+                if (region->provider->plan(region, request, &plan, &because) < 0 ||
+                    (plan.length > region->size && region_admit(region, plan.length, &because) < 0)) {
+                        /* the default region's reason says most to who knows of no other */
+                        if (reason.refusal == REFUSAL_NONE || is_usual)
+                                reason = because;
+                        continue;
+                }
+
+                has_room = region_available(region) >= plan.length;
+                merit = region_merit(region, request->prefer);
+                best_merit = best ? region_merit(best, request->prefer) : 0;
+                if (!best || has_room > best_has_room ||
+                    (has_room == best_has_room && (merit > best_merit || (merit == best_merit && is_usual)))) {
+                        best = region;
+                        best_has_room = has_room;
+                }
+        }
+
+        if (best)
+                return best;
+
+        if (reason.refusal != REFUSAL_NONE)
+                *failure = reason;
+        else if (request->numa_node_set)
+                (void) failure_set(failure, REFUSAL_RegionUnusable,
+                                   "no region that can be used has memory of node %" PRIu32, request->numa_node);
+        else
+                (void) failure_set(failure, REFUSAL_RegionUnusable, "there is no region that can be used");
+        return NULL;
+}
+
+Region *manager_choose_region(const Manager *manager, const Request *request, Failure *failure) {
+        const char *name = request->region ? request->region : manager->config->default_region;
+        Region *region;
+
+        if (request->prefer != PREFER_NOTHING)
+                return choose_preferred(manager, request, failure);
+
+        region = manager_find_region(manager, name);
+        if (!region)
+                (void) failure_set(failure, REFUSAL_NoSuchRegion,
+                                   "there is no region '%.64s'; ListRegions has those there are", name);
+        return region;
+}
+
 int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
                   const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained, Failure *failure) {
         int r;
@@ -306,7 +395,7 @@ static void replenish_done(Job *job, int r) {
 }
 
 void manager_replenish(Manager *manager, Region *region) {
-        if (!manager->started || region->replenishing || region->reason || !region->provider->is_low ||
+        if (!manager->started || region->replenishing || !region->provider || !region->provider->is_low ||
             !region->provider->is_low(region))
                 return;
 
@@ -314,6 +403,21 @@ void manager_replenish(Manager *manager, Region *region) {
         region->replenish_failure = (Failure){ 0 };
         region->replenish = (Job){ .work = replenish_work, .done = replenish_done };
         worker_pool_submit(manager->pool, &region->replenish, LANE_REPLENISH);
+}
+
+int manager_get_nodes(Manager *manager, NodeWatch **ret) {
+        int r;
+
+        if (!manager->nodes) {
+                r = node_watch_new(manager->event, -EBADF, &manager->nodes);
+                if (r < 0)
+                        return r;
+                if (fd_store_push(FD_STORE_WATCH, node_watch_fd(manager->nodes)) < 0)
+                        log_warning("cannot give the watch over device nodes to the service manager");
+        }
+
+        *ret = manager->nodes;
+        return 0;
 }
 
 void manager_start(Manager *manager) {

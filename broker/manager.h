@@ -67,6 +67,11 @@ Region *manager_find_region(const Manager *manager, const char *name);
 Allocation *manager_find_allocation(const Manager *manager, const char *id);
 Allocation *manager_find_allocation_by_name(const Manager *manager, const char *name);
 
+/* The region for a validated request: the one it names, one as it prefers, or the default. A preference chooses among the
+ * regions that could meet the request if they were empty, on its NUMA node if it names one; those that have room for it
+ * now go first, then the better ones, then the default region. What the kernel says nothing about is worst. */
+Region *manager_choose_region(const Manager *manager, const Request *request, Failure *failure);
+
 /* Judges whether a validated and planned request can be met now: its name is free, the quota allows it, there is room,
  * and the broker can keep one more. No side effects. *ret_retained is what this user has had before and nobody else may
  * have, if that is to be taken, else NULL. */
@@ -76,6 +81,9 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
 /* Whether something that manager_admit() refused might be admitted when endings in progress are over. */
 bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
                          const User *user, Refusal refusal);
+
+/* The watch over device nodes, which is made when the first one is to be watched. */
+int manager_get_nodes(Manager *manager, NodeWatch **ret);
 
 /* Starts to prepare for the region's next request, if there is need. */
 void manager_replenish(Manager *manager, Region *region);

@@ -8,6 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A request, and what is yet to be made of it. */
+typedef struct AllocateOptions {
+        Request request; /* first, so that offsets in it are offsets here */
+        const char *prefer;
+} AllocateOptions;
+
 static const Option allocate_options[] = {
         { "region", 's', offsetof(Request, region), OPTION_NOT_NOTED },
         { "name", 's', offsetof(Request, name), OPTION_NOT_NOTED },
@@ -17,11 +23,18 @@ static const Option allocate_options[] = {
         { "page-size", 't', offsetof(Request, page_size), offsetof(Request, page_size_set) },
         { "prefault", 'b', offsetof(Request, prefault), OPTION_NOT_NOTED },
         { "persistent", 'b', offsetof(Request, persistent), OPTION_NOT_NOTED },
+        { "prefer", 's', offsetof(AllocateOptions, prefer), OPTION_NOT_NOTED },
+        { "contiguous", 'b', offsetof(Request, contiguous), OPTION_NOT_NOTED },
         { 0 },
 };
 
 static const Option open_options[] = {
         { "read-only", 'b', 0, OPTION_NOT_NOTED },
+        { 0 },
+};
+
+static const Option revoke_options[] = {
+        { "despite-references", 'b', 0, OPTION_NOT_NOTED },
         { 0 },
 };
 
@@ -114,18 +127,38 @@ int options_read(sd_bus_message *message, const Option *table, void *target, Fai
         return r < 0 ? bad_message(r, failure) : 0;
 }
 
+static int preference_read(const char *text, Preference *ret, Failure *failure) {
+        static const char *const words[] = {
+                [PREFER_BANDWIDTH] = "bandwidth", [PREFER_LATENCY] = "latency", [PREFER_CAPACITY] = "capacity",
+        };
+
+        for (Preference i = PREFER_BANDWIDTH; i <= PREFER_CAPACITY; i++)
+                if (strcmp(text, words[i]) == 0) {
+                        *ret = i;
+                        return 0;
+                }
+
+        return failure_set(failure, REFUSAL_BadOption, "option prefer is bandwidth, latency or capacity, and not '%.64s'",
+                           text);
+}
+
 int request_read(sd_bus_message *message, Request *ret, Failure *failure) {
-        Request request = { 0 };
+        AllocateOptions options = { 0 };
         int r;
 
-        r = sd_bus_message_read(message, "tt", &request.size, &request.alignment);
+        r = sd_bus_message_read(message, "tt", &options.request.size, &options.request.alignment);
         if (r < 0)
                 return bad_message(r, failure);
-        r = options_read(message, allocate_options, &request, failure);
+        r = options_read(message, allocate_options, &options, failure);
         if (r < 0)
                 return r;
+        if (options.prefer) {
+                r = preference_read(options.prefer, &options.request.prefer, failure);
+                if (r < 0)
+                        return r;
+        }
 
-        *ret = request;
+        *ret = options.request;
         return 0;
 }
 
@@ -138,5 +171,17 @@ int open_options_read(sd_bus_message *message, bool *ret_read_only, Failure *fai
                 return r;
 
         *ret_read_only = read_only;
+        return 0;
+}
+
+int revoke_options_read(sd_bus_message *message, bool *ret_despite_references, Failure *failure) {
+        bool despite_references = false;
+        int r;
+
+        r = options_read(message, revoke_options, &despite_references, failure);
+        if (r < 0)
+                return r;
+
+        *ret_despite_references = despite_references;
         return 0;
 }

@@ -28,3 +28,6 @@ int request_read(sd_bus_message *message, Request *ret, Failure *failure);
 
 /* Reads the options of Open. */
 int open_options_read(sd_bus_message *message, bool *ret_read_only, Failure *failure);
+
+/* Reads the options of Revoke. */
+int revoke_options_read(sd_bus_message *message, bool *ret_despite_references, Failure *failure);

@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "clean.h"
 #include "cleanup.h"
@@ -183,7 +184,8 @@ static void devdax_forget(Region *region) {
         free(devdax);
 }
 
-static int devdax_make(Region *region, const DaxRegion *dax, Range whole) {
+/* Where a region begins may be unknown until there is a device of ours in it: until then there is no map. */
+static int devdax_make(Region *region, const DaxRegion *dax) {
         Devdax *devdax;
         int r;
 
@@ -192,11 +194,8 @@ static int devdax_make(Region *region, const DaxRegion *dax, Range whole) {
                 return -ENOMEM;
 
         region->state = devdax;
-        devdax->whole = whole;
         devdax->path = strdup(dax->path);
-        r = devdax->path ? range_map_new(whole, DAX_GRANULARITY, &devdax->map) : -ENOMEM;
-        if (r >= 0)
-                r = seed_pool_new(devdax->path, region->notes_dir, dax->name, &devdax->seeds);
+        r = !devdax->path ? -ENOMEM : seed_pool_new(devdax->path, region->notes_dir, dax->name, &devdax->seeds);
         if (r >= 0)
                 r = throttle_new(&devdax->throttle);
         if (r < 0)
@@ -299,7 +298,6 @@ static void devdax_count(Region *region) {
 static int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
         const DaxRegion *dax = region->dax;
         Devdax *devdax = region->state;
-        uint64_t start, end;
         Range whole;
         int r;
 
@@ -309,13 +307,8 @@ static int devdax_probe(Region *region, const RegionConfig *config, Failure *fai
                                    config->source ? config->source : config->name);
         if (dax->reason && !devdax)
                 return failure_set(failure, REFUSAL_RegionUnusable, "%s", dax->reason);
-        if (__builtin_add_overflow(dax->range.start, dax->range.length, &end) ||
-            size_round_up(dax->range.start, DAX_GRANULARITY, &start) < 0 || start >= end ||
-            end - start < DAX_GRANULARITY)
-                return failure_set(failure, REFUSAL_RegionUnusable, "its range of addresses is none that can be carved");
-        whole = (Range){ start, (end - start) / DAX_GRANULARITY * DAX_GRANULARITY };
-
-        if (devdax && (devdax->whole.start != whole.start || devdax->whole.length != whole.length ||
+        whole = dax->start_known || !devdax ? dax->range : devdax->whole;
+        if (devdax && ((devdax->map && (devdax->whole.start != whole.start || devdax->whole.length != whole.length)) ||
                        strcmp(devdax->path, dax->path) != 0)) {
                 if (region->n_reservations > 0)
                         return failure_set(failure, REFUSAL_RegionUnusable,
@@ -324,10 +317,20 @@ static int devdax_probe(Region *region, const RegionConfig *config, Failure *fai
                 devdax = NULL;
         }
         if (!devdax) {
-                r = devdax_make(region, dax, whole);
+                r = devdax_make(region, dax);
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot keep an account of it");
                 devdax = region->state;
+        }
+
+        if (!devdax->map) {
+                if (!dax->start_known)
+                        return failure_set(failure, REFUSAL_RegionUnusable,
+                                           "it is not known yet where it begins: a device is being made to see that");
+                r = range_map_new(whole, DAX_GRANULARITY, &devdax->map);
+                if (r < 0)
+                        return failure_set_errno(failure, r, "cannot keep an account of it");
+                devdax->whole = whole;
         }
 
         devdax->alignment = dax->alignment;
@@ -431,7 +434,7 @@ static int devdax_fits(const Region *region, const Piece *plan, Failure *failure
         const Devdax *devdax = region->state;
         RangeWish wish = devdax_wish(plan);
 
-        return devdax && range_map_fits(devdax->map, &wish) ? 0 : devdax_no_room(region, plan, failure);
+        return devdax && devdax->map && range_map_fits(devdax->map, &wish) ? 0 : devdax_no_room(region, plan, failure);
 }
 
 static int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
@@ -462,7 +465,7 @@ static int devdax_claim(Region *region, Piece *piece, Failure *failure) {
         unsigned n, i;
         int r;
 
-        if (!devdax)
+        if (!devdax || !devdax->map)
                 return failure_set(failure, REFUSAL_RegionUnusable, "its region is not there: %s",
                                    region->reason ? region->reason : "");
         if (handle_parse(piece->handle, device, ranges, &n) < 0)
@@ -509,8 +512,11 @@ static void devdax_release(Piece *piece) {
 static bool devdax_is_low(const Region *region) {
         const Devdax *devdax = region->state;
 
-        return devdax && (!devdax->put_in_order ||
-                          (range_map_available(devdax->map) > 0 && seed_pool_is_low(devdax->seeds)));
+        if (!devdax || (region->reason && devdax->map))
+                return false;
+
+        return !devdax->put_in_order ||
+               ((!devdax->map || range_map_available(devdax->map) > 0) && seed_pool_is_low(devdax->seeds));
 }
 
 /* ---- In worker threads ---- */

@@ -4,6 +4,7 @@
 
 #include "provider.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,15 @@ const Provider *provider_find(const char *name) {
                         return providers[i];
 
         return NULL;
+}
+
+/* A handle begins with the device where pieces have ranges. */
+char *piece_device(const Piece *piece, char buffer[static DAX_NAME_MAX]) {
+        bool named = piece->handle && piece->n_ranges > 0;
+
+        (void) snprintf(buffer, DAX_NAME_MAX, "%.*s", named ? (int) strcspn(piece->handle, " ") : 0,
+                        named ? piece->handle : "");
+        return buffer;
 }
 
 void piece_close(Piece *piece) {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "dax.h"
 #include "failure.h"
 #include "range.h"
 #include "request.h"
@@ -117,6 +118,9 @@ typedef struct Provider {
 
 extern const Provider provider_memfd;
 extern const Provider provider_devdax;
+
+/* What people call the piece: the name of its device. "" where it has none. Returns buffer. */
+char *piece_device(const Piece *piece, char buffer[static DAX_NAME_MAX]);
 
 /* NULL if there is none of this name. */
 const Provider *provider_find(const char *name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Which ranges of a region are free, and which of those are known to hold nothing but zeros. Pure bookkeeping. */
+/* Which ranges of a region are free, and which of those are known to hold nothing but zeros. Pure bookkeeping; not to be
+ * used by two threads at once. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,36 +10,43 @@
 
 #include "range.h"
 
+/* A wish is never met with more ranges than this, whatever it allows. */
+#define RANGE_MAP_RANGES_MAX 64
+
 typedef struct RangeMap RangeMap;
 
 /* How a piece shall lie. */
 typedef struct RangeWish {
-        uint64_t length;    /* a multiple of granularity */
-        uint64_t alignment; /* of the start of each range, and of each length but the last: a power of two */
+        uint64_t length;    /* in all: a multiple of granularity and alignment */
+        uint64_t alignment; /* of the start and of the length of each range: a power of two */
         bool contiguous;    /* one range or nothing */
         size_t max_ranges;
 } RangeWish;
 
-/* Everything is free, nothing known to be clean. start and length are multiples of granularity. */
+/* Everything is free, nothing known to be clean. granularity is a power of two; start and length are multiples of it, and
+ * length is not 0: -EINVAL otherwise. */
 int range_map_new(Range whole, uint64_t granularity, RangeMap **ret);
 RangeMap *range_map_free(RangeMap *map);
 
-/* Chooses free ranges and takes them: one that fits tightly if there is one, clean ones rather than others, else as few as
- * possible. ret_clean: all of it was clean. -ENOSPC: no such ranges; -ENOMEM. */
+/* Chooses free ranges and takes them. What counts, from what matters most: as few ranges as possible; clean ones; leaving
+ * gigabytes whole for those who need one; a tight fit; a low address. Ranges never touch each other. ret has room for
+ * wish->max_ranges, or for RANGE_MAP_RANGES_MAX if that is less. ret_clean: all of it was clean.
+ * -ENOSPC: there is no such choice. -EINVAL: the wish is not as described above. */
 int range_map_take(RangeMap *map, const RangeWish *wish, Range *ret, size_t *ret_n, bool *ret_clean);
 
 /* The same without taking. */
 bool range_map_fits(const RangeMap *map, const RangeWish *wish);
 
-/* Takes exactly this. -EADDRINUSE: not all of it is free; -ERANGE: outside. */
+/* Takes exactly this. -EADDRINUSE: not all of it is free; -ERANGE: outside; -EINVAL: not of this granularity. */
 int range_map_claim(RangeMap *map, Range range);
 
-/* Gives back what was taken. Cannot fail. */
+/* Gives back what was taken or claimed, or a part of it. Cannot fail. */
 void range_map_give(RangeMap *map, Range range, bool clean);
 
 /* Nothing that is free is known to be clean any more. */
 void range_map_soil(RangeMap *map);
 
 uint64_t range_map_available(const RangeMap *map);
-/* Length of the longest single range of this alignment; and the most that max_ranges of them make up. */
+
+/* The longest wish of this alignment that could be met with so many ranges; 1 for one that is contiguous. */
 uint64_t range_map_largest(const RangeMap *map, uint64_t alignment, size_t max_ranges);

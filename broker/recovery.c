@@ -466,15 +466,10 @@ static int recover_watch(Recovery *recovery) {
         Manager *manager = recovery->manager;
         int fd = fd_store_find(recovery->store, FD_STORE_WATCH), r;
 
-        r = node_watch_new(manager->event, fd, &manager->nodes);
-        if (r < 0) {
+        r = fd >= 0 ? node_watch_new(manager->event, fd, &manager->nodes) : 0;
+        if (r < 0)
                 safe_close(fd);
-                return r;
-        }
-
-        if (fd < 0 && fd_store_push(FD_STORE_WATCH, node_watch_fd(manager->nodes)) < 0)
-                log_warning("cannot give the watch over device nodes to the service manager");
-        return 0;
+        return r;
 }
 
 int recovery_run(Manager *manager) {

@@ -80,14 +80,62 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
                 value = region->provider ? region->provider->isolation : "";
         else if (strcmp(property, "State") == 0)
                 value = region->reason ? "unusable" : "usable";
+        else if (strcmp(property, "Clean") == 0)
+                value = region->clean;
+        else if (strcmp(property, "Recycle") == 0)
+                value = region->recycle;
         else
                 value = region->reason ? region->reason : "";
 
         return sd_bus_message_append(reply, "s", value);
 }
 
+/* What is left to be zeroed of memory whose end waits for that. */
+static uint64_t region_cleaning(const Server *server, const Region *region) {
+        const Allocation *allocation, *next;
+        uint64_t bytes = 0;
+
+        HASH_ITER(by_id, server->manager->by_id, allocation, next) {
+                uint64_t cleaned = allocation->piece.cleaned;
+
+                if (allocation->state == ALLOCATION_CLEANING && allocation->reservation.region == region &&
+                    cleaned < allocation->piece.length)
+                        bytes += allocation->piece.length - cleaned;
+        }
+
+        return bytes;
+}
+
 static int get_bytes(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                      void *userdata, sd_bus_error *error) {
+        const Region *region = region_from_path(userdata, path);
+        uint64_t value, available;
+
+        (void) bus;
+        (void) interface;
+        (void) error;
+        if (!region)
+                return -ENOENT;
+
+        available = region_available(region);
+        if (strcmp(property, "Size") == 0)
+                value = region->size;
+        else if (strcmp(property, "Granularity") == 0)
+                value = region->granularity;
+        else if (strcmp(property, "Quarantined") == 0)
+                value = region->quarantined;
+        else if (strcmp(property, "Cleaning") == 0)
+                value = region_cleaning(userdata, region);
+        else if (strcmp(property, "LargestAvailable") == 0)
+                value = region->largest < available ? region->largest : available;
+        else
+                value = available;
+
+        return sd_bus_message_append(reply, "t", value);
+}
+
+static int get_performance(sd_bus *bus, const char *path, const char *interface, const char *property,
+                           sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Region *region = region_from_path(userdata, path);
         uint64_t value;
 
@@ -97,12 +145,14 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
         if (!region)
                 return -ENOENT;
 
-        if (strcmp(property, "Size") == 0)
-                value = region->size;
-        else if (strcmp(property, "Granularity") == 0)
-                value = region->granularity;
+        if (strcmp(property, "ReadBandwidth") == 0)
+                value = region->performance.read_bandwidth;
+        else if (strcmp(property, "WriteBandwidth") == 0)
+                value = region->performance.write_bandwidth;
+        else if (strcmp(property, "ReadLatency") == 0)
+                value = region->performance.read_latency;
         else
-                value = region_available(region); /* a budget has no holes: LargestAvailable is the same */
+                value = region->performance.write_latency;
 
         return sd_bus_message_append(reply, "t", value);
 }
@@ -122,6 +172,8 @@ static int get_other(sd_bus *bus, const char *path, const char *interface, const
                                                    region->n_alignments * sizeof(region->alignments[0]));
         if (strcmp(property, "NumaNode") == 0)
                 return sd_bus_message_append(reply, "i", region->numa_node);
+        if (strcmp(property, "TargetNode") == 0)
+                return sd_bus_message_append(reply, "i", region->target_node);
 
         return sd_bus_message_append(reply, "b", region->provider && region->provider->persistent);
 }
@@ -133,9 +185,18 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Size", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Available", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LargestAvailable", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Quarantined", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Cleaning", "t", get_bytes, 0, 0), /* it changes all the time */
         SD_BUS_PROPERTY("Granularity", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Alignments", "at", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NumaNode", "i", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("TargetNode", "i", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ReadBandwidth", "t", get_performance, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("WriteBandwidth", "t", get_performance, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ReadLatency", "t", get_performance, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("WriteLatency", "t", get_performance, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Clean", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Recycle", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Persistent", "b", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Isolation", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -80,6 +80,8 @@ static Region *region_new_empty(const char *name) {
                 return NULL;
 
         region->numa_node = region->target_node = -1;
+        region->largest = UINT64_MAX;
+        region->clean = region->recycle = "";
         region->name = strdup(name);
         return region->name ? region : region_free(region);
 }

@@ -30,6 +30,8 @@ struct Region {
         int numa_node;              /* of its memory, or the nearest; -1 if there is none */
         int target_node;            /* its memory would be this node as ordinary memory; -1 if none */
         DaxPerformance performance; /* as the kernel publishes it; 0 where it says nothing */
+        uint64_t largest;           /* no piece can be longer, however much is free; UINT64_MAX without such a limit */
+        const char *clean, *recycle; /* the policies in force, as daxbroker.conf(5) has them; "" where there are none */
         DaxRegion *dax;             /* what discovery found of this name, or NULL */
         void *state;                /* the provider's */
         int notes_dir;              /* borrowed: where the provider may note what it has made */

@@ -61,6 +61,9 @@ int request_validate(const Request *request, const gid_t *groups, size_t n_group
                 return failure_set(failure, REFUSAL_BadAlignment,
                                    "the alignment %" PRIu64 " is not a power of two from 1 to 1073741824 (1 GiB)",
                                    request->alignment);
+        if (request->prefer != PREFER_NOTHING && request->region)
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "options region and prefer: the one names a region, the other has it chosen");
         if (request->page_size_set && !is_power_of_two(request->page_size))
                 return failure_set(failure, REFUSAL_BadOption, "option page-size: %" PRIu64 " is not a power of two",
                                    request->page_size);

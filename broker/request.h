@@ -31,7 +31,7 @@ typedef struct Request {
 
 /* Checks everything that can be checked without knowing the region: the size is not 0, the alignment a power of two up to
  * 1 GiB, the name well-formed, the mode sensible, the group one of the caller's. Mode and group are meant for named
- * allocations only. */
+ * allocations only, and a preference for requests that name no region. */
 int request_validate(const Request *request, const gid_t *groups, size_t n_groups, Failure *failure);
 
 /* Checks the mode alone; group is DAXBROKER_NO_GROUP if there is none. */

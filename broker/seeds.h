@@ -19,18 +19,19 @@ int seed_pool_new(const char *path, int notes_dir, const char *note, SeedPool **
 /* Forgets it, and leaves the devices for seed_pool_recover() of the next broker. */
 SeedPool *seed_pool_free(SeedPool *pool);
 
-/* Takes over, or deletes, what the note says an earlier broker left. Devices that are not idle, or that are not in the
- * note, are left alone. */
+/* Deletes what the note says an earlier broker left. Devices that are not idle, or that are not in the note, are left alone.
+ * -EBADMSG: there is a note, but it cannot be understood; nothing was done then. */
 int seed_pool_recover(SeedPool *pool);
 
-/* A device of size 0 with all rights on it, now the caller's: he has written its name down elsewhere before he returns it
- * to the kernel's hands, see seed_pool_taken(). Makes one if none is ready. */
+/* A device of size 0, claimed and with all rights on it, that is now the caller's. It is in the note until he has written
+ * its name down elsewhere and called seed_pool_taken(); only after that he gives it a size. Makes one if none is ready.
+ * -ENOSPC: the region is full; -ETIMEDOUT: udev does not hand over what is new. */
 int seed_pool_take(SeedPool *pool, char ret_name[static DAX_NAME_MAX]);
 
 /* The caller has recorded that the device is his: it leaves the note. */
 int seed_pool_taken(SeedPool *pool, const char *name);
 
-/* It was not used, and still is as seed_pool_take() gave it. */
+/* It was not used: it never had a size and was not bound. */
 void seed_pool_return(SeedPool *pool, const char *name);
 
 /* Whether fewer are ready than should be; seed_pool_fill() makes them. */

@@ -152,7 +152,9 @@ static void on_region_changed(Region *region, void *userdata) {
 
         if (region_path(region, &path) >= 0)
                 (void) sd_bus_emit_properties_changed(server->bus, path, DAXBROKER_REGION_INTERFACE, "Available",
-                                                      "LargestAvailable", "Size", "Granularity", "Alignments", "NumaNode",
+                                                      "LargestAvailable", "Quarantined", "Size", "Granularity",
+                                                      "Alignments", "NumaNode", "TargetNode", "ReadBandwidth",
+                                                      "WriteBandwidth", "ReadLatency", "WriteLatency", "Clean", "Recycle",
                                                       "Persistent", "State", "Reason", NULL);
 }
 

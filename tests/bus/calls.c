@@ -25,6 +25,7 @@ typedef enum Method {
         METHOD_OPEN,
         METHOD_OPEN_OBJECT,
         METHOD_FREE,
+        METHOD_REVOKE,
         METHOD_SET_MODE,
         METHOD_CHECK,
         METHOD_GET_ALLOCATION,
@@ -51,6 +52,7 @@ static char option_type(const char *name) {
         } known[] = {
                 { "mode", 'u' }, { "group", 'u' }, { "numa-node", 'u' }, { "page-size", 't' },
                 { "prefault", 'b' }, { "persistent", 'b' }, { "read-only", 'b' },
+                { "contiguous", 'b' }, { "despite-references", 'b' },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
@@ -110,11 +112,11 @@ static void append_options(sd_bus_message *message, const char *options) {
 static sd_bus_message *build(sd_bus *bus, const Request *request) {
         static const char *const members[] = {
                 [METHOD_ALLOCATE] = "Allocate", [METHOD_OPEN] = "Open", [METHOD_OPEN_OBJECT] = "Open",
-                [METHOD_FREE] = "Free", [METHOD_SET_MODE] = "SetMode", [METHOD_CHECK] = "Check",
+                [METHOD_FREE] = "Free", [METHOD_REVOKE] = "Revoke", [METHOD_SET_MODE] = "SetMode", [METHOD_CHECK] = "Check",
                 [METHOD_GET_ALLOCATION] = "GetAllocation", [METHOD_RELOAD] = "Reload",
         };
         bool of_allocation = request->method == METHOD_OPEN_OBJECT || request->method == METHOD_FREE ||
-                        request->method == METHOD_SET_MODE;
+                        request->method == METHOD_REVOKE || request->method == METHOD_SET_MODE;
         sd_bus_message *message = NULL;
         int r;
 
@@ -141,13 +143,14 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
                 break;
         case METHOD_OPEN_OBJECT:
         case METHOD_FREE:
+        case METHOD_REVOKE:
         case METHOD_RELOAD:
                 break;
         }
         g_assert_cmpint(r, >=, 0);
 
         if (request->method == METHOD_ALLOCATE || request->method == METHOD_OPEN || request->method == METHOD_CHECK ||
-            request->method == METHOD_OPEN_OBJECT)
+            request->method == METHOD_OPEN_OBJECT || request->method == METHOD_REVOKE)
                 append_options(message, request->options);
         return message;
 }
@@ -189,6 +192,7 @@ static void read_reply(Method method, sd_bus_message *message, Reply *reply) {
                 copy(reply->object, sizeof(reply->object), one);
                 break;
         case METHOD_FREE:
+        case METHOD_REVOKE:
         case METHOD_SET_MODE:
         case METHOD_RELOAD:
                 g_assert_cmpint(sd_bus_message_at_end(message, true), >, 0);
@@ -303,6 +307,12 @@ void user_begin_release(User *user, const char *object) {
 Reply user_release(User *user, const char *object) {
         user_begin_release(user, object);
         return user_end_reply(user);
+}
+
+Reply user_revoke(User *user, const char *object, const char *options) {
+        Request request = request_new(METHOD_REVOKE, object, options);
+
+        return request_send(user, &request);
 }
 
 Reply user_set_mode(User *user, const char *object, uint32_t mode) {

@@ -31,6 +31,7 @@ Reply user_allocate(User *user, uint64_t size, uint64_t alignment, const char *o
 Reply user_open(User *user, const char *name, const char *options);
 Reply user_open_object(User *user, const char *object, const char *options);
 Reply user_release(User *user, const char *object); /* Free */
+Reply user_revoke(User *user, const char *object, const char *options);
 Reply user_set_mode(User *user, const char *object, uint32_t mode);
 Reply user_check(User *user, uint64_t size, uint64_t alignment, const char *options);
 Reply user_get_allocation(User *user, const char *name);

@@ -382,6 +382,45 @@ static void test_accounts(Scene *scene, gconstpointer unused) {
         footprint_assert_sums(scene->root);
 }
 
+static void assert_from(User *user, Reply reply, const char *region) {
+        g_autofree char *found = NULL;
+
+        reply_assert(reply, "");
+        found = allocation_get_string(user, reply.object, "Region");
+        g_assert_cmpstr(found, ==, region);
+}
+
+/* No region here publishes how fast it is, so that the default is as good as any, as long as there is room. */
+static void test_prefer(Scene *scene, gconstpointer unused) {
+        static const char *const wishes[] = { "prefer=bandwidth", "prefer=latency", "prefer=capacity" };
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(wishes); i++)
+                assert_from(scene->alice, user_allocate(scene->alice, MIB, 1, wishes[i]), "dram");
+        (void) user_get(scene->alice, REGION_SIZE - 16 * MIB, NULL);
+        assert_from(scene->alice, user_allocate(scene->alice, MIB, 1, "prefer=bandwidth"), "dram");
+        assert_from(scene->alice, user_allocate(scene->alice, MIB, 1, "prefer=capacity numa-node=0"), "other");
+        for (size_t i = 0; i < G_N_ELEMENTS(wishes); i++)
+                assert_from(scene->alice, user_allocate(scene->alice, 16 * MIB, 1, wishes[i]), "other");
+        scene_clear(scene);
+
+        assert_refused(scene, MIB, 1, "prefer=speed", "BadOption", "bandwidth, latency or capacity");
+        assert_refused(scene, MIB, 1, "prefer=", "BadOption", "bandwidth, latency or capacity");
+        assert_refused(scene, MIB, 1, "prefer/u=1", "BadOption", "option prefer is a string");
+        assert_refused(scene, MIB, 1, "prefer=latency region=dram", "BadOption", "options region and prefer");
+        assert_refused(scene, REGION_SIZE + 1, 1, "prefer=latency", "NoSpace", "region 'dram' holds");
+        assert_refused(scene, MIB, 1, "prefer=latency numa-node=1000", "BadOption", "there is no node 1000");
+        assert_refused(scene, MIB, 1, "prefer=latency name=x persistent=1", "BadOption", "forgets at power-off");
+}
+
+/* Memory without an address is contiguous enough. */
+static void test_contiguous(Scene *scene, gconstpointer unused) {
+        (void) unused;
+        assert_granted(scene, MIB, 1, "contiguous=1", MIB);
+        assert_granted(scene, MIB, 1, "contiguous=0", MIB);
+        assert_refused(scene, MIB, 1, "contiguous/u=1", "BadOption", "option contiguous is a boolean");
+}
+
 /* What somebody has just let go of is not missing when he asks for memory again, although it takes a moment to end. */
 static void test_parking(Scene *scene, gconstpointer unused) {
         (void) unused;
@@ -429,6 +468,8 @@ int main(int argc, char **argv) {
         scene_add("/allocate/options", CONFIGURATION, test_options);
         scene_add("/allocate/odd-calls", CONFIGURATION, test_odd_calls);
         scene_add("/allocate/regions", CONFIGURATION, test_regions);
+        scene_add("/allocate/prefer", CONFIGURATION, test_prefer);
+        scene_add("/allocate/contiguous", CONFIGURATION, test_contiguous);
         scene_add("/allocate/names", CONFIGURATION, test_names);
         scene_add("/allocate/taken-names", CONFIGURATION, test_taken_names);
         scene_add("/allocate/modes", CONFIGURATION, test_modes);

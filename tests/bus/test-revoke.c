@@ -19,6 +19,7 @@
 #include "memory.h"
 #include "polkit.h"
 #include "scene.h"
+#include "service-manager.h"
 #include "world.h"
 
 #define CONFIGURATION                                                                                                  \
@@ -418,6 +419,48 @@ static void test_huge_pages(Scene *scene, const void *configuration) {
         huge_pages_restore();
 }
 
+/* Memory that is taken from its holders by Free needs no force; and who may use it is an admin. */
+static void test_force(Scene *scene, const void *configuration) {
+        Reply reply = user_get(scene->alice, MIB, "name=forced mode=0666"), refused;
+
+        (void) configuration;
+        reply_assert(user_revoke(scene->alice, reply.object, NULL), "AuthenticationRequired");
+        reply_assert(user_revoke(scene->bob, reply.object, "despite-references=1"), "AuthenticationRequired");
+
+        refused = user_revoke(scene->root, reply.object, NULL);
+        reply_assert(refused, "Busy");
+        assert_says(refused.message, "it is live; free it first");
+        reply_assert(user_revoke(scene->root, reply.object, "despite-references=1"), "Busy");
+
+        refused = user_revoke(scene->root, reply.object, "despite-everything=1");
+        reply_assert(refused, "BadOption");
+        assert_says(refused.message, "option despite-everything is unknown; there are: despite-references");
+        reply_assert(user_revoke(scene->root, reply.object, "despite-references/u=1"), "BadOption");
+
+        g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, reply.slot, 0, 1), ==, 0);
+        reply_assert(user_release(scene->alice, reply.object), "");
+        reply_assert(user_revoke(scene->root, reply.object, NULL), "NoSuchAllocation");
+}
+
+/* Nor does force help where the broker has no way to the memory any more. */
+static void test_force_detached(Scene *scene, const void *configuration) {
+        Reply reply = user_get(scene->alice, MIB, NULL), refused;
+        g_autofree char *state = NULL;
+
+        (void) configuration;
+        broker_stop(scene->broker);
+        service_manager_drop_fds(scene->broker->manager, NULL);
+        broker_start(scene->broker);
+        state = allocation_get_string(scene->alice, reply.object, "State");
+        g_assert_cmpstr(state, ==, "detached");
+        refused = user_revoke(scene->root, reply.object, NULL);
+        reply_assert(refused, "Busy");
+        assert_says(refused.message, "it ends when its last holder lets go");
+        user_drop(scene->alice, reply.slot);
+        g_assert_true(allocation_wait_gone(scene->alice, reply.object));
+}
+
 static void set_up(Scene *scene, const void *configuration) {
         scene_set_up(scene, configuration);
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
@@ -429,6 +472,8 @@ int main(int argc, char **argv) {
         g_test_add("/revoke/lapse", Scene, CONFIGURATION, set_up, test_lapse, scene_tear_down);
         g_test_add("/revoke/free-other", Scene, CONFIGURATION, set_up, test_free_other, scene_tear_down);
         g_test_add("/revoke/free-twice", Scene, CONFIGURATION, set_up, test_free_twice, scene_tear_down);
+        g_test_add("/revoke/force", Scene, CONFIGURATION, set_up, test_force, scene_tear_down);
+        g_test_add("/revoke/force-detached", Scene, CONFIGURATION, set_up, test_force_detached, scene_tear_down);
         g_test_add("/revoke/machine", Scene, CONFIGURATION, set_up, test_machine, scene_tear_down);
         g_test_add("/revoke/huge-pages", Scene, CONFIGURATION, set_up, test_huge_pages, scene_tear_down);
         return g_test_run();

@@ -65,14 +65,15 @@ static int append_variant(sd_bus_message *m, Input *input) {
 
 static int append_options(sd_bus_message *m, Input *input) {
         static const char *const names[] = { "region", "name", "mode", "group", "numa-node", "page-size", "prefault",
-                                             "persistent", "read-only", "" };
+                                             "persistent", "read-only", "", NULL, NULL, "prefer", "contiguous",
+                                             "despite-references" };
         unsigned n = input_byte(input) % 16;
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         for (unsigned i = 0; r >= 0 && i < n; i++) {
-                unsigned which = input_byte(input) % 12;
-                char *other = which < 10 ? NULL : input_text(input);
+                unsigned which = input_byte(input) % 15;
+                char *other = names[which] ? NULL : input_text(input);
 
                 r = sd_bus_message_open_container(m, 'e', "sv");
                 if (r >= 0)

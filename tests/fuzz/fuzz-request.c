@@ -56,6 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 .page_size_set = flags & 8,
                 .persistent = flags & 16,
                 .prefault = flags & 32,
+                .contiguous = more & 2,
+                .prefer = (Preference) (more >> 2 & 3),
         };
         char *name = input_text(&input), *region = input_text(&input);
         Failure failure = { 0 };
@@ -74,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 check(is_power_of_two(request.alignment) && request.alignment <= GIB);
                 check(!request.name || name_is_valid(request.name));
                 check(request.name || !(request.mode_set || request.group_set || request.persistent));
+                check(request.prefer == PREFER_NOTHING || !request.region);
                 check(!request.mode_set || (request.mode & ~UINT32_C(0666)) == 0);
                 check_plan(&request);
         }

@@ -81,7 +81,7 @@ def code_options():
 
 
 def xml_options():
-    text = read("protocol/org.daxbroker1.Manager.xml")
+    text = read("protocol/org.daxbroker1.Manager.xml") + read("protocol/org.daxbroker1.Allocation.xml")
     return set(re.findall(r"^ {8}([a-z-]+) \((.)\): ", text, re.MULTILINE)) | \
         set(re.findall(r"@options: ([a-z-]+) \((.)\): ", text))
 

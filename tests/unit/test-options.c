@@ -72,12 +72,13 @@ static void test_none(void) {
         g_assert_null(request.region);
         g_assert_null(request.name);
         g_assert_false(request.mode_set || request.group_set || request.numa_node_set || request.page_size_set);
-        g_assert_false(request.persistent || request.prefault);
+        g_assert_false(request.persistent || request.prefault || request.contiguous);
+        g_assert_cmpint(request.prefer, ==, PREFER_NOTHING);
         sd_bus_message_unref(m);
 }
 
 static void test_all(void) {
-        sd_bus_message *m = allocate(8, "persistent", "b", 1, "prefault", "b", 1, "page-size", "t", UINT64_MAX,
+        sd_bus_message *m = allocate(10, "contiguous", "b", 1, "prefer", "s", "latency", "persistent", "b", 1, "prefault", "b", 1, "page-size", "t", UINT64_MAX,
                                      "numa-node", "u", 3, "group", "u", UINT32_MAX, "mode", "u", 0640,
                                      "name", "s", "a name", "region", "s", "");
         Request request = request_of(m);
@@ -89,7 +90,8 @@ static void test_all(void) {
         g_assert_cmpuint(request.numa_node, ==, 3);
         g_assert_cmpuint(request.page_size, ==, UINT64_MAX);
         g_assert_true(request.mode_set && request.group_set && request.numa_node_set && request.page_size_set);
-        g_assert_true(request.persistent && request.prefault);
+        g_assert_true(request.persistent && request.prefault && request.contiguous);
+        g_assert_cmpint(request.prefer, ==, PREFER_LATENCY);
         sd_bus_message_unref(m);
 }
 
@@ -103,6 +105,25 @@ static void test_zeros(void) {
         g_assert_true(request.mode_set && request.page_size_set);
         g_assert_false(request.group_set || request.numa_node_set);
         sd_bus_message_unref(m);
+}
+
+static void test_prefer(void) {
+        static const struct {
+                const char *word;
+                Preference preference;
+        } known[] = {
+                { "bandwidth", PREFER_BANDWIDTH }, { "latency", PREFER_LATENCY }, { "capacity", PREFER_CAPACITY },
+        };
+        static const char *const unknown[] = { "", "Latency", "latency ", "bandwidth,latency", "nothing" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {
+                sd_bus_message *m = allocate(1, "prefer", "s", known[i].word);
+
+                g_assert_cmpint(request_of(m).prefer, ==, known[i].preference);
+                sd_bus_message_unref(m);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(unknown); i++)
+                assert_refused(allocate(1, "prefer", "s", unknown[i]), "prefer is bandwidth, latency or capacity, and not");
 }
 
 static void test_unknown(void) {
@@ -119,8 +140,8 @@ static void test_unknown(void) {
 }
 
 static void test_twice(void) {
-        static const char *const strings[] = { "region", "name" }, *const numbers[] = { "mode", "group", "numa-node" };
-        static const char *const truths[] = { "prefault", "persistent" };
+        static const char *const strings[] = { "region", "name", "prefer" }, *const numbers[] = { "mode", "group", "numa-node" };
+        static const char *const truths[] = { "prefault", "persistent", "contiguous" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
                 assert_refused(allocate(2, strings[i], "s", "x", strings[i], "s", "x"), "is given twice");
@@ -191,6 +212,29 @@ static void test_open(void) {
         g_assert_true(read_only);
 }
 
+static int revoke_of(bool *ret, Failure *failure, const char *name, const char *type, int value) {
+        sd_bus_message *m = message_new();
+        int r;
+
+        g_assert_cmpint(sd_bus_message_append(m, "a{sv}", 1, name, type, value), >=, 0);
+        r = revoke_options_read(seal(m), ret, failure);
+        sd_bus_message_unref(m);
+        return r;
+}
+
+static void test_revoke(void) {
+        Failure failure = { 0 };
+        bool despite = false;
+
+        g_assert_cmpint(revoke_of(&despite, &failure, "despite-references", "b", 1), ==, 0);
+        g_assert_true(despite);
+        g_assert_cmpint(revoke_of(&despite, &failure, "despite-references", "u", 0), ==, -EINVAL);
+        assert_says(&failure, "option despite-references is a boolean");
+        g_assert_cmpint(revoke_of(&despite, &failure, "force", "b", 0), ==, -EINVAL);
+        assert_says(&failure, "option force is unknown; there are: despite-references");
+        g_assert_true(despite);
+}
+
 int main(int argc, char **argv) {
         int ends[2], r;
 
@@ -203,11 +247,13 @@ int main(int argc, char **argv) {
         g_test_add_func("/options/none", test_none);
         g_test_add_func("/options/all", test_all);
         g_test_add_func("/options/zeros", test_zeros);
+        g_test_add_func("/options/prefer", test_prefer);
         g_test_add_func("/options/unknown", test_unknown);
         g_test_add_func("/options/twice", test_twice);
         g_test_add_func("/options/types", test_types);
         g_test_add_func("/options/other-arguments", test_other_arguments);
         g_test_add_func("/options/open", test_open);
+        g_test_add_func("/options/revoke", test_revoke);
         r = g_test_run();
 
         sd_bus_close_unref(bus);

@@ -22,7 +22,7 @@ static Region *region_of(const char *size) {
         RegionConfig config = config_of(copy);
         Region *region;
 
-        g_assert_cmpint(region_new(&config, &region), ==, 0);
+        g_assert_cmpint(region_new(&config, NULL, -EBADF, &region), ==, 0);
         return region;
 }
 
@@ -30,7 +30,7 @@ static void assert_unusable(const RegionConfig *config, const char *words) {
         Failure failure = { 0 };
         Region *region;
 
-        g_assert_cmpint(region_new(config, &region), ==, 0);
+        g_assert_cmpint(region_new(config, NULL, -EBADF, &region), ==, 0);
         g_assert_nonnull(region->reason);
         if (!strstr(region->reason, words))
                 g_error("\"%s\" does not say \"%s\"", region->reason, words);
@@ -205,7 +205,7 @@ static void test_unconfigured(void) {
         RegionConfig config = config_of(size);
         Region *region;
 
-        g_assert_cmpint(region_new_unconfigured("old", &provider_memfd, &region), ==, 0);
+        g_assert_cmpint(region_new_unconfigured("old", &provider_memfd, -EBADF, &region), ==, 0);
         g_assert_cmpstr(region->name, ==, "old");
         g_assert_nonnull(region->reason);
         reservation_take(&reservation, region, GIB);

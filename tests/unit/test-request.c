@@ -202,6 +202,20 @@ static void test_mode_of_request(void) {
         assert_valid(request);
 }
 
+/* A region is named, or chosen. */
+static void test_prefer(void) {
+        Request request = plain();
+
+        request.prefer = PREFER_CAPACITY;
+        assert_valid(request);
+        request.numa_node_set = true;
+        assert_valid(request);
+        request.region = "dram";
+        assert_refused(request, REFUSAL_BadOption, "options region and prefer");
+        request.prefer = PREFER_NOTHING;
+        assert_valid(request);
+}
+
 /* The first thing that is wrong is the one that is told. */
 static void test_order(void) {
         Request request = { .name = "", .mode_set = true, .mode = 0777 };
@@ -228,6 +242,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/request/group", test_group);
         g_test_add_func("/request/modes", test_modes);
         g_test_add_func("/request/mode-of-request", test_mode_of_request);
+        g_test_add_func("/request/prefer", test_prefer);
         g_test_add_func("/request/order", test_order);
         return g_test_run();
 }
