@@ -86,6 +86,11 @@ int daxbroker_request_set_mode(daxbroker_request *request, mode_t mode);
 /* The group that the mode's group bits mean, now and when the mode is changed; the caller's effective one
  * if not set. The caller must be a member. */
 int daxbroker_request_set_group(daxbroker_request *request, gid_t group);
+/* Instead of naming a region, take the one that is best at something: "bandwidth" or "latency", as the
+ * kernel publishes them, or "capacity", what is available. NULL for no preference. */
+int daxbroker_request_set_prefer(daxbroker_request *request, const char *what);
+/* Have it in one range of physical addresses or fail (ENOSPC). */
+int daxbroker_request_set_contiguous(daxbroker_request *request, int contiguous);
 /* Take it from this NUMA node. */
 int daxbroker_request_set_numa_node(daxbroker_request *request, unsigned node);
 /* Have pages of exactly this many bytes or fail. */
@@ -132,9 +137,15 @@ int daxbroker_adopt_fds(int memory, int lease, uint64_t offset, uint64_t length,
  * variables, or meant for a parent, or adopted already), EINVAL (no numbers). */
 int daxbroker_adopt_environment(daxbroker_allocation **ret);
 
-/* Lets go: unmaps, closes descriptor and lease. An allocation without a name ends when nobody else holds
- * it; a named one stays. Returns NULL; NULL is fine. */
+/* Lets go: unmaps, closes descriptor and lease, in this order. An allocation without a name ends when
+ * nobody else holds it; a named one stays. Returns NULL; NULL is fine. */
 daxbroker_allocation *daxbroker_allocation_close(daxbroker_allocation *allocation);
+
+/* Memory that is a DAX device (the property Device of its allocation is not empty) has rules of its own for
+ * who maps it himself: MAP_SHARED only; offset, length and address in whole pages of the device (2 MiB, or 1
+ * GiB: the property PageSize), also for munmap(2) and mprotect(2) of a part; no size in fstat(2), no
+ * read(2), no msync(2); and no MADV_NOHUGEPAGE nor PR_SET_THP_DISABLE, after which touching it is SIGBUS.
+ * daxbroker_allocation_map() keeps to all that. */
 
 /* Maps the whole allocation at an address aligned as was asked for, shared; readable, and writable unless
  * it was opened read-only. Where it is not known what was asked for (opened, adopted), the address is a
@@ -160,6 +171,9 @@ int daxbroker_allocation_get_page_size(daxbroker_allocation *allocation, uint64_
 
 /* ---- Persistence (libpmem2). address and length lie within the mapping, else EINVAL. ----------------- */
 
+/* What libpmem2 may not look at, such as a DAX device whose attributes are root's, is flushed from the
+ * processor's caches, which is all that can be done about it from here. */
+
 /* Makes stores durable, as far as the memory can: flush, then drain. */
 int daxbroker_persist(daxbroker_allocation *allocation, const void *address, size_t length);
 /* Starts that. Nothing is durable before daxbroker_drain(). */
@@ -173,9 +187,14 @@ int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *
 
 /* ---- What is there ----------------------------------------------------------------------------------- */
 
-/* The properties of one region or allocation, as the service's interfaces document them, by name. Two have a
- * form of their own: Holder is "HolderUnit" (a string) and "HolderPid", and Alignments is a string such as
- * "4096 2097152". What a newer service adds can be read if it is a string or a number. */
+/* The properties of one region or allocation, as the service's interfaces document them, by name. Three have
+ * a form of their own: Holder is "HolderUnit" (a string) and "HolderPid", Alignments is a string such as
+ * "4096 2097152", and Ranges one of offsets and lengths such as "0+2097152 8388608+4194304". What a newer
+ * service adds can be read if it is a string or a number.
+ *
+ * State of an allocation is "live", or one of its end: "draining" (somebody still has it), "cleaning" (it is
+ * being zeroed, Cleaned bytes of Length so far), "revoking"; or "detached" or "quarantined", and Reason says
+ * why. */
 typedef struct daxbroker_info daxbroker_info;
 daxbroker_info *daxbroker_info_free(daxbroker_info *info);
 /* The object on the bus; owned by the info. */
@@ -199,8 +218,20 @@ int daxbroker_list_allocations(daxbroker_client *client, daxbroker_list **ret);
 int daxbroker_get_allocation(daxbroker_client *client, const char *which, daxbroker_info **ret);
 
 /* Ends an allocation for everybody who holds it: mappings get SIGBUS. Errors: ENOENT, EACCES, EBUSY (a
- * holder keeps it from being revoked; it ends as soon as that is over). */
+ * holder keeps it from being revoked; it ends as soon as that is over).
+ *
+ * Memory that is a DAX device is not taken from who has it: nobody can open it any more, and it is free when
+ * all have let go of it. So close your own hold first, daxbroker_allocation_close(), and end it then. */
 int daxbroker_end_allocation(daxbroker_client *client, const char *which);
+
+/* For daxbroker_revoke_allocation(). */
+#define DAXBROKER_DESPITE_REFERENCES UINT64_C(1) /* also if the kernel refers to its pages, or may do so */
+
+/* For admins: takes memory that has ended from holders who do not let go: mappings get SIGBUS, descriptors
+ * are dead. Errors: ENOENT, EACCES, EBUSY: it has not ended, or the kernel may still refer to its pages (a
+ * registered buffer, a transfer under way), and would then read and write the next owner's bytes, or crash.
+ * The sentence tells which. */
+int daxbroker_revoke_allocation(daxbroker_client *client, const char *which, uint64_t flags);
 /* Changes who may open it from now on. */
 int daxbroker_set_mode(daxbroker_client *client, const char *which, mode_t mode);
 

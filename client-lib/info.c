@@ -231,6 +231,36 @@ static int info_add_numbers(daxbroker_info *info, const char *name, sd_bus_messa
         return info_add_string(info, name, text);
 }
 
+/* a(tt), offsets and lengths: one string, such as "0+4096 8192+4096". */
+static int info_add_ranges(daxbroker_info *info, const char *name, sd_bus_message *message) {
+        _cleanup_(freep) char *text = NULL;
+        uint64_t offset, length;
+        size_t size;
+        FILE *stream;
+        bool first = true;
+        int r;
+
+        r = sd_bus_message_enter_container(message, 'a', "(tt)");
+        if (r < 0)
+                return r;
+
+        stream = open_memstream(&text, &size);
+        if (!stream)
+                return -ENOMEM;
+
+        while ((r = sd_bus_message_read(message, "(tt)", &offset, &length)) > 0) {
+                (void) fprintf(stream, "%s%" PRIu64 "+%" PRIu64, first ? "" : " ", offset, length);
+                first = false;
+        }
+
+        if (fclose(stream) != 0)
+                return -ENOMEM;
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+
+        return r < 0 ? r : info_add_string(info, name, text);
+}
+
 /* What comes next is the variant's content, entered already. */
 static int info_add_value(daxbroker_info *info, const char *name, const char *type,
                           sd_bus_message *message) {
@@ -242,6 +272,9 @@ static int info_add_value(daxbroker_info *info, const char *name, const char *ty
 
         if (strcmp(type, "at") == 0)
                 return info_add_numbers(info, name, message);
+
+        if (strcmp(type, "a(tt)") == 0)
+                return info_add_ranges(info, name, message);
 
         return sd_bus_message_skip(message, type);
 }

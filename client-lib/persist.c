@@ -7,6 +7,9 @@
  * it, holds for every mapping of the same memory. (It can also be told about an existing mapping, but
  * version 1.12 leaks memory when it is to forget it.)
  *
+ * A DAX device it maps only for who may read all of its attributes, which ordinary users may not. Then stores
+ * are flushed line by line, with libpmem2's functions for that.
+ *
  * Where pages are the granularity (memory that is not persistent, or a file system without DAX) we call
  * msync() ourselves: libpmem2 does the same, but aborts the program if that fails.
  *
@@ -22,6 +25,7 @@
 #include <libpmem2.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #define CACHE_LINE 64
 
@@ -31,6 +35,7 @@ struct Persistence {
         pmem2_persist_fn persist;
         pmem2_flush_fn flush;
         pmem2_drain_fn drain;
+        bool by_lines; /* libpmem2 knows nothing of this memory */
 };
 
 /* libpmem2's errors are negative errnos or numbers of its own, far below those. */
@@ -85,6 +90,49 @@ static int persistence_map(const daxbroker_allocation *allocation, struct pmem2_
         return r;
 }
 
+/* Mapped by itself, so that msync() does not work on it. */
+static bool persistence_is_device(const daxbroker_allocation *allocation) {
+        struct stat status;
+
+        return fstat(allocation->memory_fd, &status) == 0 && S_ISCHR(status.st_mode);
+}
+
+/* libpmem2 has its functions for a granularity from a mapping of that granularity, whatever it is of: a page
+ * of our own, which stays. With the library locked. */
+static int persistence_map_lines(struct pmem2_map **ret) {
+        static struct pmem2_map *map;
+        size_t page = (size_t) sysconf(_SC_PAGESIZE);
+        struct pmem2_source *source;
+        void *address;
+        int r;
+
+        if (!map) {
+                address = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                if (address == MAP_FAILED)
+                        return -errno;
+
+                r = pmem2_source_from_anon(&source, page);
+                if (r >= 0) {
+                        r = pmem2_map_from_existing(&map, source, address, page, PMEM2_GRANULARITY_CACHE_LINE);
+                        (void) pmem2_source_delete(&source);
+                }
+                if (r < 0) {
+                        (void) munmap(address, page);
+                        return r;
+                }
+        }
+
+        *ret = map;
+        return 0;
+}
+
+static void persistence_take(Persistence *persistence, struct pmem2_map *map) {
+        persistence->granularity = pmem2_map_get_store_granularity(map);
+        persistence->persist = pmem2_get_persist_fn(map);
+        persistence->flush = pmem2_get_flush_fn(map);
+        persistence->drain = pmem2_get_drain_fn(map);
+}
+
 /* With the library locked. */
 static int persistence_new(const daxbroker_allocation *allocation, Persistence **ret) {
         Persistence *persistence;
@@ -96,16 +144,21 @@ static int persistence_new(const daxbroker_allocation *allocation, Persistence *
                 return error_set(-ENOMEM, "out of memory");
 
         /* What libpmem2 cannot map is nothing that it knows how to flush. msync() is right for
-         * everything. */
+         * everything but devices. */
         persistence->granularity = PMEM2_GRANULARITY_PAGE;
 
         r = persistence_map(allocation, &map);
         if (r >= 0) {
-                persistence->granularity = pmem2_map_get_store_granularity(map);
-                persistence->persist = pmem2_get_persist_fn(map);
-                persistence->flush = pmem2_get_flush_fn(map);
-                persistence->drain = pmem2_get_drain_fn(map);
+                persistence_take(persistence, map);
                 (void) pmem2_map_delete(&map);
+        } else if (persistence_is_device(allocation)) {
+                r = persistence_map_lines(&map);
+                if (r < 0) {
+                        free(persistence);
+                        return persistence_error(r);
+                }
+                persistence_take(persistence, map);
+                persistence->by_lines = true;
         }
 
         *ret = persistence;
@@ -219,6 +272,8 @@ _public_ int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *
                 return persist_pages(address, length);
 
         persistence->persist(address, length);
+        if (persistence->by_lines)
+                return 0;
 
         /* What lies beyond the processor is flushed by the place in the memory, so another mapping of it
          * is as good. */

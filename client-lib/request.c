@@ -35,6 +35,7 @@ _public_ daxbroker_request *daxbroker_request_free(daxbroker_request *request) {
 
         free(request->region);
         free(request->name);
+        free(request->prefer);
         free(request);
         return NULL;
 }
@@ -94,6 +95,15 @@ _public_ int daxbroker_request_set_persistent(daxbroker_request *request, int pe
         return 0;
 }
 
+_public_ int daxbroker_request_set_prefer(daxbroker_request *request, const char *what) {
+        return request_replace(&request->prefer, what);
+}
+
+_public_ int daxbroker_request_set_contiguous(daxbroker_request *request, int contiguous) {
+        request->contiguous = contiguous;
+        return 0;
+}
+
 _public_ int daxbroker_request_set_interactive(daxbroker_request *request, int interactive) {
         request->interactive = interactive;
         return 0;
@@ -108,11 +118,13 @@ int request_copy(const daxbroker_request *request, daxbroker_request **ret) {
                 return error_set(-ENOMEM, "out of memory");
 
         *copy = *request;
-        copy->region = copy->name = NULL;
+        copy->region = copy->name = copy->prefer = NULL;
 
         r = request_replace(&copy->region, request->region);
         if (r >= 0)
                 r = request_replace(&copy->name, request->name);
+        if (r >= 0)
+                r = request_replace(&copy->prefer, request->prefer);
         if (r < 0) {
                 daxbroker_request_free(copy);
                 return r;
@@ -139,6 +151,10 @@ static int request_append_options(sd_bus_message *message, const daxbroker_reque
                 r = sd_bus_message_append(message, "{sv}", "numa-node", "u", (uint32_t) request->numa_node);
         if (r >= 0 && request->page_size > 0)
                 r = sd_bus_message_append(message, "{sv}", "page-size", "t", request->page_size);
+        if (r >= 0 && request->prefer)
+                r = sd_bus_message_append(message, "{sv}", "prefer", "s", request->prefer);
+        if (r >= 0 && request->contiguous)
+                r = sd_bus_message_append(message, "{sv}", "contiguous", "b", 1);
         if (r >= 0 && request->prefault)
                 r = sd_bus_message_append(message, "{sv}", "prefault", "b", 1);
         if (r >= 0 && request->persistent)

@@ -16,7 +16,8 @@ struct daxbroker_request {
         gid_t group;
         unsigned numa_node;
         uint64_t page_size; /* 0: any */
-        bool prefault, persistent, interactive;
+        char *prefer; /* NULL: nothing */
+        bool prefault, persistent, contiguous, interactive;
 };
 
 int request_copy(const daxbroker_request *request, daxbroker_request **ret);

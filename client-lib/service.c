@@ -122,6 +122,40 @@ _public_ int daxbroker_end_allocation(daxbroker_client *client, const char *whic
         return r;
 }
 
+static int service_append_revoke(sd_bus_message *message, const void *arguments) {
+        if (*(const uint64_t *) arguments & DAXBROKER_DESPITE_REFERENCES)
+                return sd_bus_message_append(message, "a{sv}", 1, "despite-references", "b", 1);
+
+        return sd_bus_message_append(message, "a{sv}", 0);
+}
+
+_public_ int daxbroker_revoke_allocation(daxbroker_client *client, const char *which, uint64_t flags) {
+        _cleanup_(freep) char *object = NULL;
+        bool acted;
+        Call call;
+        int r;
+
+        if (flags & ~DAXBROKER_DESPITE_REFERENCES)
+                return error_set(-EINVAL, "a flag is unknown");
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call = (Call) {
+                .path = object,
+                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+                .member = "Revoke",
+                .append = service_append_revoke,
+                .arguments = &flags,
+        };
+        r = call_run(client, &call, &acted);
+        if (r == -ENOENT && acted)
+                return 0; /* as above */
+
+        return r;
+}
+
 static int service_append_mode(sd_bus_message *message, const void *arguments) {
         return sd_bus_message_append(message, "u", (uint32_t) *(const mode_t *) arguments);
 }

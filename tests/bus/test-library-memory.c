@@ -206,6 +206,22 @@ static int64_t do_end(UserCall *call) {
         return 0;
 }
 
+/* What is no device is taken from its holders at once, and needs no force; nor may just anybody use it. */
+static int64_t do_revoke(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, "forced");
+
+        (void) call;
+        assert_fails(daxbroker_revoke_allocation(NULL, "forced", 0), ENOKEY, "password");
+        assert_fails(daxbroker_revoke_allocation(NULL, "forced", DAXBROKER_DESPITE_REFERENCES), ENOKEY, "password");
+        assert_fails(daxbroker_revoke_allocation(NULL, "forced", 2), EINVAL, "flag");
+        assert_works(daxbroker_end_allocation(NULL, "forced"));
+        assert_fails(daxbroker_revoke_allocation(NULL, "forced", 0), ENOENT, "forced");
+        daxbroker_allocation_close(allocation);
+        return 0;
+}
+
+TEST_AS(alice, revoke)
+
 /* A name that looks like an id is a name first. */
 static int64_t do_name_like_id(UserCall *call) {
         daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *named;
@@ -396,6 +412,7 @@ int main(int argc, char **argv) {
         add("open", test_open);
         add("strangers", test_strangers);
         add("end", test_end);
+        add("revoke", test_revoke);
         add("name-like-id", test_name_like_id);
         add("adopt/fds", test_adopt_fds);
         add("adopt/environment", test_adopt_environment);

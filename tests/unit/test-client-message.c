@@ -86,17 +86,21 @@ static void test_request(void) {
         daxbroker_request_set_name(request, "n");
         daxbroker_request_set_numa_node(request, 0);
         daxbroker_request_set_page_size(request, 4096);
+        daxbroker_request_set_prefer(request, "latency");
+        daxbroker_request_set_contiguous(request, 1);
         daxbroker_request_set_prefault(request, 1);
         daxbroker_request_set_persistent(request, 7);
         daxbroker_request_set_interactive(request, 1);
 
         g_assert_cmpint(request_copy(request, &copy), ==, 0);
         daxbroker_request_free(request);
-        assert_described(copy, "region=s name=s mode=u group=u numa-node=u page-size=t prefault=b "
-                         "persistent=b ");
+        assert_described(copy, "region=s name=s mode=u group=u numa-node=u page-size=t prefer=s contiguous=b "
+                         "prefault=b persistent=b ");
         g_assert_true(copy->interactive);
 
         daxbroker_request_set_region(copy, NULL);
+        daxbroker_request_set_prefer(copy, NULL);
+        daxbroker_request_set_contiguous(copy, 0);
         daxbroker_request_set_prefault(copy, 0);
         assert_described(copy, "name=s mode=u group=u numa-node=u page-size=t persistent=b ");
         daxbroker_request_free(copy);
@@ -166,7 +170,8 @@ static void test_properties(void) {
         int64_t number;
 
         g_assert_cmpint(sd_bus_message_append(
-                                message, "a{sv}", 14, "String", "s", "hi", "Object", "o", "/x", "Byte", "y",
+                                message, "a{sv}", 16, "Ranges", "a(tt)", 2, UINT64_C(0), UINT64_C(4096),
+                                UINT64_C(8192), UINT64_MAX, "Nowhere", "a(tt)", 0, "String", "s", "hi", "Object", "o", "/x", "Byte", "y",
                                 200, "True", "b", 1, "Minus", "i", -1, "Unsigned", "u", UINT32_MAX, "Big", "t",
                                 UINT64_MAX, "Small", "n", -7, "Holder", "(su)", "x.service", 5, "Alignments",
                                 "at", 2, UINT64_C(4096), UINT64_C(2097152), "None", "at", 0, "Strange",
@@ -180,6 +185,8 @@ static void test_properties(void) {
         assert_string(info, "HolderUnit", "x.service");
         assert_string(info, "Alignments", "4096 2097152");
         assert_string(info, "None", "");
+        assert_string(info, "Ranges", "0+4096 8192+18446744073709551615");
+        assert_string(info, "Nowhere", "");
         assert_number(info, "HolderPid", 5);
         assert_number(info, "Byte", 200);
         assert_number(info, "True", 1);
