@@ -171,8 +171,8 @@ int daxbroker_allocation_get_page_size(daxbroker_allocation *allocation, uint64_
 
 /* ---- Persistence (libpmem2). address and length lie within the mapping, else EINVAL. ----------------- */
 
-/* What libpmem2 may not look at, such as a DAX device whose attributes are root's, is flushed from the
- * processor's caches, which is all that can be done about it from here. */
+/* Stores to a DAX device are flushed from the processor's caches, which is all that can be done about them
+ * without rights on the device's attributes. */
 
 /* Makes stores durable, as far as the memory can: flush, then drain. */
 int daxbroker_persist(daxbroker_allocation *allocation, const void *address, size_t length);

@@ -7,8 +7,8 @@
  * it, holds for every mapping of the same memory. (It can also be told about an existing mapping, but
  * version 1.12 leaks memory when it is to forget it.)
  *
- * A DAX device it maps only for who may read all of its attributes, which ordinary users may not. Then stores
- * are flushed line by line, with libpmem2's functions for that.
+ * It is not asked about DAX devices: version 1.12 takes each for an NVDIMM's whose attributes it may read, and
+ * crashes if that is wrong. Stores to them are flushed line by line, with libpmem2's functions for that.
  *
  * Where pages are the granularity (memory that is not persistent, or a file system without DAX) we call
  * msync() ourselves: libpmem2 does the same, but aborts the program if that fails.
@@ -35,7 +35,7 @@ struct Persistence {
         pmem2_persist_fn persist;
         pmem2_flush_fn flush;
         pmem2_drain_fn drain;
-        bool by_lines; /* libpmem2 knows nothing of this memory */
+        bool by_lines; /* libpmem2 was not asked */
 };
 
 /* libpmem2's errors are negative errnos or numbers of its own, far below those. */
@@ -90,7 +90,6 @@ static int persistence_map(const daxbroker_allocation *allocation, struct pmem2_
         return r;
 }
 
-/* Mapped by itself, so that msync() does not work on it. */
 static bool persistence_is_device(const daxbroker_allocation *allocation) {
         struct stat status;
 
@@ -144,14 +143,10 @@ static int persistence_new(const daxbroker_allocation *allocation, Persistence *
                 return error_set(-ENOMEM, "out of memory");
 
         /* What libpmem2 cannot map is nothing that it knows how to flush. msync() is right for
-         * everything but devices. */
+         * everything but devices, on which it fails. */
         persistence->granularity = PMEM2_GRANULARITY_PAGE;
 
-        r = persistence_map(allocation, &map);
-        if (r >= 0) {
-                persistence_take(persistence, map);
-                (void) pmem2_map_delete(&map);
-        } else if (persistence_is_device(allocation)) {
+        if (persistence_is_device(allocation)) {
                 r = persistence_map_lines(&map);
                 if (r < 0) {
                         free(persistence);
@@ -159,6 +154,12 @@ static int persistence_new(const daxbroker_allocation *allocation, Persistence *
                 }
                 persistence_take(persistence, map);
                 persistence->by_lines = true;
+        } else {
+                r = persistence_map(allocation, &map);
+                if (r >= 0) {
+                        persistence_take(persistence, map);
+                        (void) pmem2_map_delete(&map);
+                }
         }
 
         *ret = persistence;

@@ -37,7 +37,7 @@ static Colour state_to_colour(const char *state) {
 
 static void allocation_add(Table *table, const Details *details) {
         char size[SIZE_TEXT_MAX], user[USER_TEXT_MAX], moment[MOMENT_TEXT_MAX];
-        char holder[HOLDER_TEXT_MAX];
+        char state[STATE_TEXT_MAX], holder[HOLDER_TEXT_MAX];
 
         table_add(table, COLOUR_PLAIN, "%s", details_get_title(details));
         table_add(table, COLOUR_PLAIN, "%s", details->region);
@@ -45,7 +45,8 @@ static void allocation_add(Table *table, const Details *details) {
         table_add(table, COLOUR_PLAIN, "%04" PRIo64, details->mode);
         table_add(table, COLOUR_PLAIN, "%s", size_format(details->length, size));
         table_add(table, COLOUR_PLAIN, "%s", size_format(details->alignment, size));
-        table_add(table, state_to_colour(details->state), "%s", details->state);
+        table_add(table, state_to_colour(details->state), "%s",
+                  details_format_state(details, state));
         table_add(table, COLOUR_PLAIN, "%s", moment_format(details->created, moment));
         table_add(table, COLOUR_PLAIN, "%s", details_format_holder(details, holder));
         if (*details->reason)

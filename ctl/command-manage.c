@@ -4,7 +4,60 @@
 
 #include "cleanup.h"
 #include "command.h"
+#include "details.h"
 #include "refusal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *get_object(const daxbroker_info *info, const char *which) {
+        return info ? daxbroker_info_get_object(info) : which;
+}
+
+/* Whether more force would help: it has ended, and somebody or something has not let go of it. */
+static bool is_stuck(const char *object) {
+        _cleanup_(daxbroker_info_freep) daxbroker_info *info = NULL;
+        const char *state;
+
+        (void) daxbroker_get_allocation(NULL, object, &info);
+        state = info_string(info, "State");
+        return strcmp(state, "draining") == 0 || strcmp(state, "quarantined") == 0;
+}
+
+static Status force_tell(int error, const char *object, const char *which, unsigned force) {
+        Status status = refusal_tell(error, "take '%s' from who has it", which);
+
+        if (error == -EBUSY && force == 1 && is_stuck(object))
+                complain("--force --force takes it nevertheless; if the kernel still refers to it, that lets "
+                         "others read and write the next owner's memory, or crashes the machine");
+        return status;
+}
+
+/* Ends it, and takes it from who does not let go. The object is looked up first: with the end the name becomes
+ * free, and may be somebody else's at once. */
+static Status free_by_force(const char *which, unsigned force) {
+        _cleanup_(daxbroker_info_freep) daxbroker_info *info = NULL;
+        const char *object;
+        int r;
+
+        (void) daxbroker_get_allocation(NULL, which, &info);
+        object = get_object(info, which);
+
+        r = daxbroker_end_allocation(NULL, object);
+        if (r < 0 && r != -EBUSY)
+                return refusal_tell(r, "free '%s'", which);
+
+        r = daxbroker_revoke_allocation(NULL, object, force > 1 ? DAXBROKER_DESPITE_REFERENCES : 0);
+        if (r < 0 && r != -ENOENT) /* that is what was wanted */
+                return force_tell(r, object, which, force);
+        return STATUS_OK;
+}
+
+static Status free_plainly(const char *which) {
+        int r = daxbroker_end_allocation(NULL, which);
+
+        return r < 0 ? refusal_tell(r, "free '%s'", which) : STATUS_OK;
+}
 
 Status command_free(const Options *options) {
         Status status = STATUS_OK;
@@ -12,14 +65,10 @@ Status command_free(const Options *options) {
         /* one that cannot be freed is no reason to keep the others */
         for (int i = 0; i < options->n_arguments; i++) {
                 const char *which = options->arguments[i];
-                int r = daxbroker_end_allocation(NULL, which);
+                Status worse = options->force > 0 ? free_by_force(which, options->force) : free_plainly(which);
 
-                if (r < 0) {
-                        Status worse = refusal_tell(r, "free '%s'", which);
-
-                        if (worse > status)
-                                status = worse;
-                }
+                if (worse > status)
+                        status = worse;
         }
         return status;
 }

@@ -16,11 +16,32 @@
 
 DEFINE_CLEANUP(Table, table_free)
 
-static int64_t region_get_node(const daxbroker_info *region) {
+#define COLUMNS_MAX 9
+
+static int64_t region_get_node(const daxbroker_info *region, const char *property) {
         int64_t node;
-        int r = daxbroker_info_get_int64(region, "NumaNode", &node);
+        int r = daxbroker_info_get_int64(region, property, &node);
 
         return r < 0 ? -1 : node;
+}
+
+static json_t *node_to_json(const daxbroker_info *region, const char *property) {
+        int64_t node = region_get_node(region, property);
+
+        return node < 0 ? json_null() : json_integer(node);
+}
+
+/* What is 0 where it is not known. */
+static json_t *figure_to_json(const daxbroker_info *region, const char *property) {
+        uint64_t figure = info_number(region, property);
+
+        return figure > 0 ? output_number(figure) : json_null();
+}
+
+static json_t *policy_to_json(const daxbroker_info *region, const char *property) {
+        const char *policy = info_string(region, property);
+
+        return *policy ? output_string(policy) : json_null();
 }
 
 /* "4096 2097152" as an array. NULL if out of memory. */
@@ -41,18 +62,26 @@ static json_t *alignments_to_json(const char *alignments) {
 }
 
 static json_t *region_to_json(const daxbroker_info *region) {
-        int64_t node = region_get_node(region);
-
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                         "s:o, s:o, s:b, s:o, s:o, s:o}",
                          "object", output_string(daxbroker_info_get_object(region)),
                          "name", output_string(info_string(region, "Name")),
                          "provider", output_string(info_string(region, "Provider")),
                          "size", output_number(info_number(region, "Size")),
                          "available", output_number(info_number(region, "Available")),
                          "largest_available", output_number(info_number(region, "LargestAvailable")),
+                         "quarantined", output_number(info_number(region, "Quarantined")),
+                         "cleaning", output_number(info_number(region, "Cleaning")),
                          "granularity", output_number(info_number(region, "Granularity")),
                          "alignments", alignments_to_json(info_string(region, "Alignments")),
-                         "numa_node", node < 0 ? json_null() : json_integer(node),
+                         "numa_node", node_to_json(region, "NumaNode"),
+                         "target_node", node_to_json(region, "TargetNode"),
+                         "read_bandwidth", figure_to_json(region, "ReadBandwidth"),
+                         "write_bandwidth", figure_to_json(region, "WriteBandwidth"),
+                         "read_latency", figure_to_json(region, "ReadLatency"),
+                         "write_latency", figure_to_json(region, "WriteLatency"),
+                         "clean", policy_to_json(region, "Clean"),
+                         "recycle", policy_to_json(region, "Recycle"),
                          "persistent", info_number(region, "Persistent") != 0,
                          "isolation", output_string(info_string(region, "Isolation")),
                          "state", output_string(info_string(region, "State")),
@@ -69,40 +98,106 @@ static Status regions_print_json(const daxbroker_list *list, JsonMode mode) {
         return output_json(array, mode);
 }
 
-static void region_add(Table *table, const daxbroker_info *region) {
+/* Columns that are left out where they would tell nothing. */
+typedef struct Extras {
+        bool quarantined, bandwidth, latency;
+} Extras;
+
+static Extras extras_look(const daxbroker_list *list) {
+        Extras extras = {};
+
+        for (size_t i = 0; i < daxbroker_list_get_size(list); i++) {
+                const daxbroker_info *region = daxbroker_list_get(list, i);
+
+                extras.quarantined |= info_number(region, "Quarantined") > 0;
+                extras.bandwidth |= info_number(region, "ReadBandwidth") > 0 || info_number(region, "WriteBandwidth") > 0;
+                extras.latency |= info_number(region, "ReadLatency") > 0 || info_number(region, "WriteLatency") > 0;
+        }
+        return extras;
+}
+
+static void node_add(Table *table, int64_t node) {
+        if (node < 0)
+                table_add(table, COLOUR_PLAIN, "-");
+        else
+                table_add(table, COLOUR_PLAIN, "%" PRId64, node);
+}
+
+/* For reading and writing; the service says MiB. */
+static void bandwidth_add(Table *table, const daxbroker_info *region) {
+        uint64_t reading = info_number(region, "ReadBandwidth"), writing = info_number(region, "WriteBandwidth");
+        char read_text[SIZE_TEXT_MAX], write_text[SIZE_TEXT_MAX];
+
+        if (reading == 0 && writing == 0)
+                table_add(table, COLOUR_PLAIN, "-");
+        else
+                table_add(table, COLOUR_PLAIN, "%s/%s", size_format(reading << 20, read_text),
+                          size_format(writing << 20, write_text));
+}
+
+static void latency_add(Table *table, const daxbroker_info *region) {
+        uint64_t reading = info_number(region, "ReadLatency"), writing = info_number(region, "WriteLatency");
+
+        if (reading == 0 && writing == 0)
+                table_add(table, COLOUR_PLAIN, "-");
+        else
+                table_add(table, COLOUR_PLAIN, "%" PRIu64 "/%" PRIu64, reading, writing);
+}
+
+static void region_add(Table *table, const daxbroker_info *region, const Extras *extras) {
         const char *state = info_string(region, "State"), *reason = info_string(region, "Reason");
         bool usable = strcmp(state, "usable") == 0;
-        int64_t node = region_get_node(region);
+        uint64_t quarantined = info_number(region, "Quarantined");
         char text[SIZE_TEXT_MAX];
 
         table_add(table, COLOUR_PLAIN, "%s", info_string(region, "Name"));
         table_add(table, COLOUR_PLAIN, "%s", info_string(region, "Provider"));
         table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "Size"), text));
         table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "Available"), text));
-        if (node < 0)
-                table_add(table, COLOUR_PLAIN, "-");
-        else
-                table_add(table, COLOUR_PLAIN, "%" PRId64, node);
+        if (extras->quarantined)
+                table_add(table, quarantined > 0 ? COLOUR_WARNING : COLOUR_PLAIN, "%s", size_format(quarantined, text));
+        node_add(table, region_get_node(region, "NumaNode"));
+        if (extras->bandwidth)
+                bandwidth_add(table, region);
+        if (extras->latency)
+                latency_add(table, region);
         table_add(table, usable ? COLOUR_GOOD : COLOUR_BAD, "%s", state);
         if (*reason)
                 table_add_note(table, reason);
 }
 
-static Status regions_print(const daxbroker_list *list, const Options *options) {
-        static const TableColumn columns[] = {
-                { .title = "NAME", .shortened = 1, .minimum = 8 },
-                { .title = "PROVIDER", .shortened = 2, .minimum = 5 },
-                { .title = "SIZE", .right = true },
-                { .title = "AVAILABLE", .right = true },
-                { .title = "NODE", .right = true },
-                { .title = "STATE" },
+static size_t columns_choose(const Extras *extras, TableColumn *ret) {
+        const struct {
+                TableColumn column;
+                bool shown;
+        } all[] = {
+                { { .title = "NAME", .shortened = 1, .minimum = 8 }, true },
+                { { .title = "PROVIDER", .shortened = 2, .minimum = 5 }, true },
+                { { .title = "SIZE", .right = true }, true },
+                { { .title = "AVAILABLE", .right = true }, true },
+                { { .title = "QUARANTINED", .right = true }, extras->quarantined },
+                { { .title = "NODE", .right = true }, true },
+                { { .title = "BYTES/S", .right = true }, extras->bandwidth },
+                { { .title = "NS", .right = true }, extras->latency },
+                { { .title = "STATE" }, true },
         };
-        _cleanup_(table_freep) Table *table = table_new(columns, sizeof columns / sizeof columns[0]);
+        size_t n = 0;
+
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+                if (all[i].shown)
+                        ret[n++] = all[i].column;
+        return n;
+}
+
+static Status regions_print(const daxbroker_list *list, const Options *options) {
+        TableColumn columns[COLUMNS_MAX];
+        Extras extras = extras_look(list);
+        _cleanup_(table_freep) Table *table = table_new(columns, columns_choose(&extras, columns));
         size_t n = daxbroker_list_get_size(list);
         Status status;
 
         for (size_t i = 0; i < n; i++)
-                region_add(table, daxbroker_list_get(list, i));
+                region_add(table, daxbroker_list_get(list, i), &extras);
 
         status = output_table(table, options);
         if (status == STATUS_OK && !(options->given & OPTION_NO_LEGEND))

@@ -8,10 +8,31 @@
 #include "fields.h"
 #include "moment.h"
 #include "output.h"
+#include "progress.h"
 #include "refusal.h"
+#include "size.h"
 #include "user.h"
 
 #include <inttypes.h>
+
+/* A line for each part. */
+static void ranges_print(const char *ranges) {
+        const char *label = "Range";
+        uint64_t offset, length;
+        char size[SIZE_TEXT_MAX];
+
+        for (; ranges_read(&ranges, &offset, &length); label = "and")
+                field_print(label, "%s at %" PRIu64, size_format(length, size), offset);
+}
+
+static void progress_print(const Details *details) {
+        char bar[PROGRESS_TEXT_MAX], done[SIZE_TEXT_MAX], all[SIZE_TEXT_MAX];
+        Terminal terminal = terminal_look();
+
+        field_print("Cleaned", "%s (%s of %s)",
+                    progress_format_bar(details->cleaned, details->length, &terminal, bar),
+                    size_format(details->cleaned, done), size_format(details->length, all));
+}
 
 static void allocation_print(const Details *details) {
         char text[USER_TEXT_MAX], moment[MOMENT_TEXT_MAX], holder[HOLDER_TEXT_MAX];
@@ -28,7 +49,12 @@ static void allocation_print(const Details *details) {
         field_print_size("Alignment", details->alignment);
         field_print_size("Page size", details->page_size);
         field_print("Offset", "%" PRIu64, details->offset);
+        if (*details->device)
+                field_print("Device", "%s", details->device);
+        ranges_print(details->ranges);
         field_print("State", "%s", details->state);
+        if (details_is_cleaning(details))
+                progress_print(details);
         if (*details->reason)
                 field_print("Reason", "%s", details->reason);
         field_print("In use", "%s", details->in_use ? "yes" : "no");

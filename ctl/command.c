@@ -64,6 +64,7 @@ const Command commands[] = {
                 .name = "free",
                 .synopsis = "NAME|ID...",
                 .meaning = "End allocations, for everybody who holds them",
+                .options = OPTION_FORCE,
                 .arguments_min = 1,
                 .arguments_max = INT_MAX,
                 .run = command_free,

@@ -5,11 +5,13 @@
 
 #include "details.h"
 #include "output.h"
+#include "progress.h"
 #include "user.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *info_string(const daxbroker_info *info, const char *property) {
@@ -40,6 +42,8 @@ Details details_read(const daxbroker_info *info) {
                 .id = object_get_id(object),
                 .name = info_string(info, "Name"),
                 .region = info_string(info, "Region"),
+                .device = info_string(info, "Device"),
+                .ranges = info_string(info, "Ranges"),
                 .state = info_string(info, "State"),
                 .reason = info_string(info, "Reason"),
                 .holder_unit = info_string(info, "HolderUnit"),
@@ -51,6 +55,7 @@ Details details_read(const daxbroker_info *info) {
                 .length = info_number(info, "Length"),
                 .alignment = info_number(info, "Alignment"),
                 .page_size = info_number(info, "PageSize"),
+                .cleaned = info_number(info, "Cleaned"),
                 .created = info_number(info, "Created"),
                 .persistent = info_number(info, "Persistent"),
                 .in_use = info_number(info, "InUse"),
@@ -59,6 +64,39 @@ Details details_read(const daxbroker_info *info) {
 
 const char *details_get_title(const Details *details) {
         return *details->name ? details->name : details->id;
+}
+
+bool details_is_cleaning(const Details *details) {
+        return strcmp(details->state, "cleaning") == 0;
+}
+
+char *details_format_state(const Details *details, char text[static STATE_TEXT_MAX]) {
+        char progress[PROGRESS_TEXT_MAX];
+
+        if (details_is_cleaning(details))
+                snprintf(text, STATE_TEXT_MAX, "cleaning %.8s",
+                         progress_format(details->cleaned, details->length, progress));
+        else
+                snprintf(text, STATE_TEXT_MAX, "%s", details->state);
+        return text;
+}
+
+bool ranges_read(const char **ranges, uint64_t *ret_offset, uint64_t *ret_length) {
+        unsigned long long offset, length;
+        char *end;
+
+        offset = strtoull(*ranges, &end, 10);
+        if (end == *ranges || *end != '+')
+                return false;
+        *ranges = end + 1;
+        length = strtoull(*ranges, &end, 10);
+        if (end == *ranges)
+                return false;
+
+        *ranges = end;
+        *ret_offset = offset;
+        *ret_length = length;
+        return true;
 }
 
 char *details_format_holder(const Details *details, char text[static HOLDER_TEXT_MAX]) {
@@ -93,11 +131,24 @@ static json_t *mode_to_json(const Details *details) {
         return json_string(mode);
 }
 
+static json_t *ranges_to_json(const char *ranges) {
+        json_t *array = json_array();
+        uint64_t offset, length;
+
+        while (array && ranges_read(&ranges, &offset, &length))
+                if (json_array_append_new(array, json_pack("{s:o, s:o}", "offset", output_number(offset),
+                                                           "length", output_number(length))) < 0) {
+                        json_decref(array);
+                        return NULL;
+                }
+        return array;
+}
+
 json_t *details_to_json(const Details *details) {
         bool grouped = details->group != DETAILS_NO_GROUP;
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                         "s:b, s:b, s:o, s:{s:o, s:o}}",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                         "s:o, s:b, s:b, s:o, s:{s:o, s:o}}",
                          "object", output_string(details->object),
                          "id", output_string(details->id),
                          "name", output_string(details->name),
@@ -111,7 +162,10 @@ json_t *details_to_json(const Details *details) {
                          "length", output_number(details->length),
                          "alignment", output_number(details->alignment),
                          "page_size", output_number(details->page_size),
+                         "device", *details->device ? output_string(details->device) : json_null(),
+                         "ranges", ranges_to_json(details->ranges),
                          "state", output_string(details->state),
+                         "cleaned", details_is_cleaning(details) ? output_number(details->cleaned) : json_null(),
                          "reason", output_string(details->reason),
                          "persistent", details->persistent != 0,
                          "in_use", details->in_use != 0,

@@ -3,6 +3,7 @@
 
 #include <daxbroker.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One allocation as the service describes it; what is not told is 0 or "". Strings belong to the info. */
@@ -11,6 +12,8 @@ typedef struct Details {
         const char *id; /* the last part of the object */
         const char *name;
         const char *region;
+        const char *device;
+        const char *ranges; /* "OFFSET+LENGTH OFFSET+LENGTH" */
         const char *state;
         const char *reason;
         const char *holder_unit;
@@ -22,6 +25,7 @@ typedef struct Details {
         uint64_t length;
         uint64_t alignment;
         uint64_t page_size;
+        uint64_t cleaned;
         uint64_t created;
         uint64_t persistent;
         uint64_t in_use;
@@ -35,6 +39,18 @@ Details details_read(const daxbroker_info *info);
 
 /* What people call it: its name, else its id. */
 const char *details_get_title(const Details *details);
+
+/* Enough for any state. */
+#define STATE_TEXT_MAX 64
+
+/* "live", or "cleaning 45 %". Returns text. */
+char *details_format_state(const Details *details, char text[static STATE_TEXT_MAX]);
+
+/* Whether it is being zeroed. */
+bool details_is_cleaning(const Details *details);
+
+/* Takes the next of the ranges off the text. */
+bool ranges_read(const char **ranges, uint64_t *ret_offset, uint64_t *ret_length);
 
 /* Units have names of up to 255 bytes. */
 #define HOLDER_TEXT_MAX 288

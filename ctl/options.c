@@ -19,17 +19,20 @@ const OptionHelp option_help[] = {
         { OPTION_SIZE, "--size=BYTES", "how much; required" },
         { OPTION_ALIGN, "--align=BYTES", "alignment, a power of two (default: a page)" },
         { OPTION_REGION, "--region=REGION", "where from (default: the service's default region)" },
+        { OPTION_PREFER, "--prefer=WHAT", "instead: from what is best at bandwidth, latency or capacity" },
         { OPTION_NAME, "--name=NAME", "give it a name: it then stays until it is freed" },
         { OPTION_MODE, "--mode=MODE", "who may open it by name, as in chmod (default: 0600)" },
         { OPTION_GROUP, "--group=GROUP", "the group that the mode's group bits mean" },
         { OPTION_NUMA_NODE, "--numa-node=NODE", "take it from this NUMA node" },
         { OPTION_PAGE_SIZE, "--page-size=BYTES", "have pages of exactly this size, or fail" },
+        { OPTION_CONTIGUOUS, "--contiguous", "have it in one range of physical addresses, or fail" },
         { OPTION_PREFAULT, "--prefault", "have all of the memory present at once" },
         { OPTION_PERSISTENT, "--persistent", "contents must survive a reboot" },
         { OPTION_INTERACTIVE, "--interactive", "a password may be asked for (default: on a terminal)" },
         { OPTION_NO_ASK_PASSWORD, "--no-ask-password", "never ask for a password" },
         { OPTION_NO_HOLD, "--no-hold", "with --name: leave it there and return at once" },
         { OPTION_READ_ONLY, "--read-only", "have a descriptor with which writing is impossible" },
+        { OPTION_FORCE, "--force", "take it from who does not let go; twice: at any risk" },
         { OPTION_USER, "--user=USER", "ask for this user instead of yourself; for root only" },
         { OPTION_JSON, "--json[=pretty|short|off]",
           "print JSON (default: pretty on a terminal, else short)" },
@@ -43,17 +46,20 @@ static const struct option long_options[] = {
         { "size", required_argument, NULL, OPTION_SIZE },
         { "align", required_argument, NULL, OPTION_ALIGN },
         { "region", required_argument, NULL, OPTION_REGION },
+        { "prefer", required_argument, NULL, OPTION_PREFER },
         { "name", required_argument, NULL, OPTION_NAME },
         { "mode", required_argument, NULL, OPTION_MODE },
         { "group", required_argument, NULL, OPTION_GROUP },
         { "numa-node", required_argument, NULL, OPTION_NUMA_NODE },
         { "page-size", required_argument, NULL, OPTION_PAGE_SIZE },
+        { "contiguous", no_argument, NULL, OPTION_CONTIGUOUS },
         { "prefault", no_argument, NULL, OPTION_PREFAULT },
         { "persistent", no_argument, NULL, OPTION_PERSISTENT },
         { "interactive", no_argument, NULL, OPTION_INTERACTIVE },
         { "no-ask-password", no_argument, NULL, OPTION_NO_ASK_PASSWORD },
         { "no-hold", no_argument, NULL, OPTION_NO_HOLD },
         { "read-only", no_argument, NULL, OPTION_READ_ONLY },
+        { "force", no_argument, NULL, OPTION_FORCE },
         { "user", required_argument, NULL, OPTION_USER },
         { "json", optional_argument, NULL, OPTION_JSON },
         { "no-legend", no_argument, NULL, OPTION_NO_LEGEND },
@@ -184,6 +190,12 @@ static int option_parse(Options *options, int option, const char *text) {
                 return r;
         case OPTION_REGION:
                 options->region = text;
+                return 0;
+        case OPTION_PREFER:
+                options->prefer = text;
+                return 0;
+        case OPTION_FORCE:
+                options->force++;
                 return 0;
         case OPTION_NAME:
                 options->name = text;

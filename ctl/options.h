@@ -26,12 +26,16 @@ typedef enum OptionSet {
         OPTION_NO_LEGEND = 1 << 16,
         OPTION_HELP = 1 << 17,
         OPTION_VERSION = 1 << 18,
+        OPTION_PREFER = 1 << 19,
+        OPTION_CONTIGUOUS = 1 << 20,
+        OPTION_FORCE = 1 << 21,
 } OptionSet;
 
 /* What describes a piece of memory; whether a password may be asked for; what every command takes. */
 #define OPTIONS_REQUEST                                                                                \
         (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NAME | OPTION_MODE | OPTION_GROUP |       \
-         OPTION_NUMA_NODE | OPTION_PAGE_SIZE | OPTION_PREFAULT | OPTION_PERSISTENT)
+         OPTION_NUMA_NODE | OPTION_PAGE_SIZE | OPTION_PREFAULT | OPTION_PERSISTENT | OPTION_PREFER |   \
+         OPTION_CONTIGUOUS)
 #define OPTIONS_ASK (OPTION_INTERACTIVE | OPTION_NO_ASK_PASSWORD)
 #define OPTIONS_ALWAYS (OPTION_HELP | OPTION_VERSION)
 
@@ -61,6 +65,9 @@ typedef struct Options {
         gid_t group;
         unsigned numa_node;
         bool interactive;
+
+        const char *prefer;
+        unsigned force; /* how often */
 
         const char *user;
         JsonMode json;

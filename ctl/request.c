@@ -12,6 +12,8 @@ static int request_fill(daxbroker_request *request, const Options *options) {
 
         if (given & OPTION_REGION)
                 r = daxbroker_request_set_region(request, options->region);
+        if (r >= 0 && (given & OPTION_PREFER))
+                r = daxbroker_request_set_prefer(request, options->prefer);
         if (r >= 0 && (given & OPTION_NAME))
                 r = daxbroker_request_set_name(request, options->name);
         if (r >= 0 && (given & OPTION_MODE))
@@ -22,6 +24,8 @@ static int request_fill(daxbroker_request *request, const Options *options) {
                 r = daxbroker_request_set_numa_node(request, options->numa_node);
         if (r >= 0 && (given & OPTION_PAGE_SIZE))
                 r = daxbroker_request_set_page_size(request, options->page_size);
+        if (r >= 0 && (given & OPTION_CONTIGUOUS))
+                r = daxbroker_request_set_contiguous(request, 1);
         if (r >= 0 && (given & OPTION_PREFAULT))
                 r = daxbroker_request_set_prefault(request, 1);
         if (r >= 0 && (given & OPTION_PERSISTENT))

@@ -58,6 +58,9 @@ test_regions_json() {
     equals "$(json 'v[0]["available"]' <<<"$out")" "$(region_get dram Available)"
     equals "$(json 'v[0]["largest_available"]' <<<"$out")" "$(region_get dram LargestAvailable)"
     equals "$(json 'v[0]["granularity"]' <<<"$out")" "$(region_get dram Granularity)"
+    equals "$(json 'v[0]["quarantined"], v[0]["cleaning"], v[0]["numa_node"], v[0]["target_node"]' <<<"$out")" \
+        "(0, 0, None, None)"
+    equals "$(json '{v[0][k] for k in ("read_bandwidth", "write_latency", "clean", "recycle")}' <<<"$out")" "{None}"
 }
 
 # An unusable region is told about, and the reason with it.
@@ -94,6 +97,7 @@ test_list_and_show() {
     run_as 0 alice list --json
     equals "$(json 'v[0]["name"], v[0]["id"], v[0]["length"], v[0]["in_use"]' <<<"$out")" \
         "('looked-at', '$id', 8192, False)"
+    equals "$(json 'v[0]["device"], v[0]["ranges"], v[0]["cleaned"]' <<<"$out")" "(None, [], None)"
 
     for way in looked-at "$id" "/org/daxbroker1/allocation/$id"; do
         run_as 0 alice show "$way"
@@ -403,6 +407,30 @@ test_free_several() {
     run_as 1 alice free one
 }
 
+# Of what is no device, nothing is left to be taken; and what is not freed is not taken either.
+test_free_by_force() {
+    run_as 0 alice alloc --size 1M --name one --no-hold
+    run_as 1 bob free --force one
+    matches "$err" "^daxbrokerctl: cannot free 'one': "
+    run_as 0 alice show one
+    run_as 0 alice free --force one
+    run_as 1 alice free --force --force one
+    run_as 0 alice alloc --size 1M --name two --no-hold
+    run 0 daxbrokerctl free --force --force two
+    run_as 0 alice list --json=short
+    equals "$out" '[]'
+}
+
+# From the region that suits best; both are plain memory, so that it is the one with room.
+test_prefer() {
+    run_as 0 alice run --size 4K --contiguous --prefer bandwidth -- true
+    run_as 0 alice check-policy --size 256M --prefer capacity
+    run_as 1 alice run --size 4K --prefer speed -- true
+    matches "$err" "bandwidth, latency or capacity"
+    run_as 1 alice run --size 4K --prefer latency --region dram -- true
+    matches "$err" "options region and prefer"
+}
+
 # One without a name, by its id.
 test_free_by_id() {
     hold --size 1M
@@ -622,7 +650,9 @@ test_completion() {
     equals "$(complete mon)" monitor
     equals "$(complete free tab)" tabbed
     equals "$(complete alloc --region dr)" dram
-    equals "$(complete run --pre)" --prefault
+    equals "$(complete run --pref)" "--prefer --prefault"
+    equals "$(complete run --prefer la)" latency
+    equals "$(complete free --fo)" --force
     equals "$(complete list --json = sh)" short
     run_as 0 alice free tabbed
 }
@@ -679,7 +709,8 @@ tap_main test_regions test_regions_json test_regions_unusable test_list_empty te
     test_alloc_holds_until_interrupted test_alloc_in_words test_alloc_killed test_alloc_named_stays \
     test_refusals test_quota test_run_environment test_run_mmap test_run_status test_run_passes_signals_on \
     test_run_lives_with_its_holders test_run_named test_free_while_in_use test_open_as_mode_says \
-    test_open_by_group test_open_read_only test_open_holds test_free_several test_free_by_id test_root_may \
+    test_open_by_group test_open_read_only test_open_holds test_free_several test_free_by_force test_prefer \
+    test_free_by_id test_root_may \
     test_check_policy test_check_policy_of_others test_check_policy_leaves_nothing test_reload test_monitor \
     test_monitor_in_words test_monitor_without_reader test_json_is_valid test_tables test_full_disk test_usage \
     test_completion test_no_service test_no_bus test_restart_while_in_use

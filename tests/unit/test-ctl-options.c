@@ -33,6 +33,7 @@ static Options assert_valid(const char *line) {
 static void test_request(void) {
         Options o = assert_valid("ctl alloc --size 1.5G --align=2M --region dram --name db --mode 640 "
                                  "--group 0 --numa-node 1 --page-size 2MiB --prefault --persistent "
+                                 "--prefer bandwidth --contiguous "
                                  "--no-ask-password --json=short");
 
         g_assert_cmpstr(o.command->name, ==, "alloc");
@@ -41,6 +42,7 @@ static void test_request(void) {
         g_assert_cmpuint(o.page_size, ==, 2 << 20);
         g_assert_cmpstr(o.region, ==, "dram");
         g_assert_cmpstr(o.name, ==, "db");
+        g_assert_cmpstr(o.prefer, ==, "bandwidth");
         g_assert_cmpuint(o.mode, ==, 0640);
         g_assert_cmpuint(o.group, ==, 0);
         g_assert_cmpuint(o.numa_node, ==, 1);
@@ -56,6 +58,12 @@ static void test_defaults(void) {
         g_assert_cmpuint(o.alignment, ==, (uint64_t) sysconf(_SC_PAGESIZE));
         g_assert_cmpuint(o.given, ==, OPTION_SIZE);
         g_assert_cmpint(o.json, ==, JSON_OFF);
+}
+
+static void test_force(void) {
+        g_assert_cmpuint(assert_valid("ctl free x").force, ==, 0);
+        g_assert_cmpuint(assert_valid("ctl free --force x").force, ==, 1);
+        g_assert_cmpuint(assert_valid("ctl free --force x --force y").force, ==, 2);
 }
 
 static void test_options_before_command(void) {
@@ -199,6 +207,7 @@ int main(int argc, char *argv[]) {
         lines_in_use = g_ptr_array_new_with_free_func(g_free);
         g_test_add_func("/ctl/options/request", test_request);
         g_test_add_func("/ctl/options/defaults", test_defaults);
+        g_test_add_func("/ctl/options/force", test_force);
         g_test_add_func("/ctl/options/before-command", test_options_before_command);
         g_test_add_func("/ctl/options/program", test_program);
         g_test_add_func("/ctl/options/arguments", test_arguments);

@@ -2,8 +2,10 @@
 
 /* daxbrokerctl's JSON and moments. */
 
+#include "details.h"
 #include "moment.h"
 #include "output.h"
+#include "progress.h"
 
 #include <glib.h>
 #include <stdlib.h>
@@ -92,6 +94,55 @@ static void test_moments(void) {
         assert_json(output_moment(1), JSON_SHORT, "\"1970-01-01T00:00:00.000001Z\"");
 }
 
+static void test_progress(void) {
+        static const struct {
+                uint64_t done, total;
+                const char *text;
+        } cases[] = {
+                { 0, 1, "0 %" }, { 45, 100, "45 %" }, { 999, 1000, "99 %" }, { 1000, 1000, "100 %" },
+                { UINT64_MAX - 1, UINT64_MAX, "99 %" }, { 0, 0, "100 %" }, { 7, 5, "100 %" },
+        };
+        const Terminal ascii = { .columns = 80 }, utf8 = { .columns = 80, .utf8 = true }, none = {};
+        char text[PROGRESS_TEXT_MAX];
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_assert_cmpstr(progress_format(cases[i].done, cases[i].total, text), ==, cases[i].text);
+                g_assert_cmpstr(progress_format_bar(cases[i].done, cases[i].total, &none, text), ==, cases[i].text);
+        }
+        g_assert_cmpstr(progress_format_bar(1, 3, &ascii, text), ==, "##########.................... 33 %");
+        g_assert_cmpstr(progress_format_bar(3, 3, &utf8, text), ==, "██████████████████████████████ 100 %");
+        g_assert_cmpstr(progress_format_bar(0, 3, &utf8, text), ==, "░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 0 %");
+}
+
+static void test_states(void) {
+        Details details = { .state = "cleaning", .length = 1000, .cleaned = 456 };
+        char text[STATE_TEXT_MAX];
+
+        g_assert_cmpstr(details_format_state(&details, text), ==, "cleaning 45 %");
+        details.state = "live";
+        g_assert_cmpstr(details_format_state(&details, text), ==, "live");
+        details.state = "";
+        g_assert_cmpstr(details_format_state(&details, text), ==, "");
+}
+
+static void test_ranges(void) {
+        const char *text = "0+4096 8192+18446744073709551615";
+        static const char *const bad[] = { "", " ", "5", "5+", "+5", "x+5" };
+        uint64_t offset, length;
+
+        g_assert_true(ranges_read(&text, &offset, &length));
+        g_assert_cmpuint(offset, ==, 0);
+        g_assert_cmpuint(length, ==, 4096);
+        g_assert_true(ranges_read(&text, &offset, &length));
+        g_assert_cmpuint(offset, ==, 8192);
+        g_assert_cmpuint(length, ==, UINT64_MAX);
+        g_assert_false(ranges_read(&text, &offset, &length));
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+                text = bad[i];
+                g_assert_false(ranges_read(&text, &offset, &length));
+        }
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/ctl/output/strings", test_strings);
@@ -99,6 +150,9 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/ctl/output/numbers", test_numbers);
         g_test_add_func("/ctl/output/modes", test_modes);
         g_test_add_func("/ctl/output/missing-part", test_missing_part);
+        g_test_add_func("/ctl/output/progress", test_progress);
+        g_test_add_func("/ctl/output/states", test_states);
+        g_test_add_func("/ctl/output/ranges", test_ranges);
         g_test_add_func("/ctl/output/moments", test_moments);
         return g_test_run();
 }
