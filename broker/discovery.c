@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <systemd/sd-device.h>
 #include <time.h>
 
@@ -32,7 +34,9 @@ struct Discovery {
         WorkerPool *pool;
         DiscoveryHandler handler;
         void *userdata;
-        sd_device_monitor *monitor;
+        sd_device_monitor *monitor; /* one of the two */
+        int uevents;
+        sd_event_source *source;
         sd_event_source *timer;
         bool scheduled, scanning, again;
         uint64_t pause;
@@ -120,8 +124,39 @@ static int on_uevent(sd_device_monitor *monitor, sd_device *device, void *userda
         return 0;
 }
 
+/* Of what udev tells, properties are strings that end in a zero; which ones they are is all that is of interest. */
+static bool is_about_dax(const char *message, size_t size) {
+        static const char bus[] = "SUBSYSTEM=dax", driver[] = "DEVPATH=/bus/dax/drivers/";
+
+        return memmem(message, size, bus, sizeof(bus)) || memmem(message, size, driver, sizeof(driver) - 1);
+}
+
+static int on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        char message[8192];
+
+        (void) source;
+        (void) revents;
+        for (;;) {
+                ssize_t n = recv(fd, message, sizeof(message), MSG_DONTWAIT);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && errno == ENOBUFS) { /* some were lost */
+                        discovery_scan(userdata);
+                        continue;
+                }
+                if (n < 0)
+                        return 0;
+                if (is_about_dax(message, (size_t) n))
+                        discovery_scan(userdata);
+        }
+}
+
 static int discovery_listen(Discovery *discovery, sd_event *event) {
         int r;
+
+        if (discovery->uevents >= 0)
+                return sd_event_add_io(event, &discovery->source, discovery->uevents, EPOLLIN, on_message, discovery);
 
         r = sd_device_monitor_new(&discovery->monitor);
         if (r < 0)
@@ -140,7 +175,7 @@ static int discovery_listen(Discovery *discovery, sd_event *event) {
         return r;
 }
 
-int discovery_new(sd_event *event, WorkerPool *pool, DiscoveryHandler handler, void *userdata, Discovery **ret) {
+int discovery_new(sd_event *event, WorkerPool *pool, int uevents, DiscoveryHandler handler, void *userdata, Discovery **ret) {
         Discovery *discovery;
         int r;
 
@@ -149,6 +184,7 @@ int discovery_new(sd_event *event, WorkerPool *pool, DiscoveryHandler handler, v
                 return -ENOMEM;
 
         discovery->pool = pool;
+        discovery->uevents = -EBADF;
         discovery->handler = handler;
         discovery->userdata = userdata;
         r = sd_event_add_time_relative(event, &discovery->timer, CLOCK_MONOTONIC, 0, 0, on_timer, discovery);
@@ -159,9 +195,11 @@ int discovery_new(sd_event *event, WorkerPool *pool, DiscoveryHandler handler, v
                 return r;
         }
 
+        discovery->uevents = uevents;
         r = discovery_listen(discovery, event);
         if (r < 0)
-                log_warning("no uevents can be had, so dax regions that come or go are seen at a reload only: %s", strerror(-r));
+                log_warning("no uevents can be had, so it is seen only at a reload that dax regions come or go: %s",
+                            strerror(-r));
 
         *ret = discovery;
         return 0;
@@ -172,6 +210,8 @@ Discovery *discovery_free(Discovery *discovery) {
                 return NULL;
 
         sd_device_monitor_unref(discovery->monitor);
+        sd_event_source_disable_unref(discovery->source);
+        safe_close(discovery->uevents);
         sd_event_source_disable_unref(discovery->timer);
         dax_regions_free(discovery->found);
         free(discovery);

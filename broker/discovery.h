@@ -13,10 +13,14 @@ typedef struct Discovery Discovery;
 /* Called in the event loop with all that is there now, after each change; the list becomes the handler's. */
 typedef void (*DiscoveryHandler)(DaxRegion *regions, void *userdata);
 
+/* The name of a descriptor that the service manager may pass: a netlink socket for what udev tells (multicast group 2). A
+ * service in a network namespace of its own hears nothing through a socket that it makes itself. */
+#define DISCOVERY_SOCKET "uevents"
+
 /* Listens for uevents of the dax bus, and of its drivers, from now on; does not scan by itself before one comes. Scans in
  * worker threads; changes that come while a scan runs cause another one after it. Where uevents cannot be had that is
- * logged, and only discovery_scan() sees changes. */
-int discovery_new(sd_event *event, WorkerPool *pool, DiscoveryHandler handler, void *userdata, Discovery **ret);
+ * logged, and only discovery_scan() sees changes. uevents is the socket that was passed, taken over, or -EBADF to make one. */
+int discovery_new(sd_event *event, WorkerPool *pool, int uevents, DiscoveryHandler handler, void *userdata, Discovery **ret);
 
 /* Only after the pool was drained: a scan may be running. */
 Discovery *discovery_free(Discovery *discovery);

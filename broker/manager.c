@@ -420,12 +420,20 @@ int manager_get_nodes(Manager *manager, NodeWatch **ret) {
         return 0;
 }
 
-void manager_start(Manager *manager) {
+int manager_start(Manager *manager) {
         Region *region;
+        int r;
+
+        r = discovery_new(manager->event, manager->pool, TAKE_FD(manager->uevents), on_discovered, manager,
+                          &manager->discovery);
+        if (r < 0)
+                return r;
 
         manager->started = true;
+        discovery_scan(manager->discovery); /* what came or went since the first look */
         DL_FOREACH(manager->regions, region)
                 manager_replenish(manager, region);
+        return 0;
 }
 
 static int reload_work(Job *job) {
@@ -556,7 +564,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         if (!manager)
                 return -ENOMEM;
 
-        manager->leases_dir = manager->records_dir = manager->devices_dir = -EBADF;
+        manager->leases_dir = manager->records_dir = manager->devices_dir = manager->uevents = -EBADF;
         manager->event = sd_event_ref(event);
         raise_limits(manager);
 
@@ -572,10 +580,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         r = open_directories(manager);
         if (r < 0)
                 goto fail;
-        /* It listens before the first look, so that nothing that comes in between is missed. */
-        r = discovery_new(event, manager->pool, on_discovered, manager, &manager->discovery);
-        if (r >= 0)
-                r = dax_scan(&manager->dax);
+        r = dax_scan(&manager->dax);
         if (r < 0)
                 log_warning("cannot look for dax regions: %s", strerror(-r));
         r = manager_apply_config(manager, config);
@@ -634,6 +639,7 @@ Manager *manager_free(Manager *manager) {
         safe_close(manager->leases_dir);
         safe_close(manager->records_dir);
         safe_close(manager->devices_dir);
+        safe_close(manager->uevents);
         config_free(manager->config);
         config_free(manager->reloaded);
         sd_event_unref(manager->event);

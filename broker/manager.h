@@ -39,6 +39,7 @@ struct Manager {
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */
         int leases_dir, records_dir, devices_dir;
+        int uevents; /* what the service manager passed for discovery, until that has it */
         Waiter *waiting_for_space;
         sd_event_source *settle;   /* deferred: wakes who waits for space */
         sd_event_source *announce; /* a little later: tells of changed regions, so that a burst is told once */
@@ -55,7 +56,7 @@ struct Manager {
 int manager_new(sd_event *event, Config *config, Manager **ret);
 
 /* To be called when what an earlier broker left is known: from now on regions are prepared ahead of requests. */
-void manager_start(Manager *manager);
+int manager_start(Manager *manager);
 
 /* Waits a few seconds for what is being done. False if something is stuck: then nothing may be freed any more. */
 bool manager_drain(Manager *manager);

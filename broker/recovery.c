@@ -482,6 +482,7 @@ int recovery_run(Manager *manager) {
                 return r;
         }
 
+        manager->uevents = fd_store_find(recovery.store, DISCOVERY_SOCKET);
         r = recover_watch(&recovery);
         if (r >= 0)
                 r = each_entry(manager->records_dir, handle_record_entry, &recovery);

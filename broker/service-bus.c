@@ -118,7 +118,9 @@ static int service_start(Service *service) {
         r = recovery_run(service->manager);
         if (r < 0)
                 return r;
-        manager_start(service->manager);
+        r = manager_start(service->manager);
+        if (r < 0)
+                return r;
         r = sandbox_filter(service->manager->config->filter);
         if (r < 0) {
                 log_error("cannot install the system call filter: %s", strerror(-r));
