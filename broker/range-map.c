@@ -4,9 +4,9 @@
  *
  * Bits rather than a tree or a list of ranges, because neighbours then are one range by themselves, giving back needs no
  * memory and cannot fail, and any range can be claimed, whatever was taken before. A terabyte in units of 2 MiB is 128 KiB
- * of them. Claiming and giving back cost a word for each 64 units that they are about. Choosing and asking is one pass over
- * all of it, a word at a time where nothing changes: about 20 µs for a terabyte in a few pieces, some milliseconds if it is
- * as fragmented as can be.
+ * of them. Claiming and giving back cost a word for each 64 units that they are about. Choosing and asking are one to three
+ * passes over all of it, a word at a time where nothing changes: 20 µs for a terabyte that is one piece, and as much again
+ * for each few hundred pieces. If every second unit were taken it would be 20 ms.
  *
  * Words used here: a unit is granularity bytes, numbered from the start of the region. A run is as many free units in a row
  * as there are. A hole is what is considered for one range: a run, or, when only clean memory will do, a part of one that is

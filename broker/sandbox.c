@@ -1,22 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The broker locks itself in, whatever its unit does besides. It has no capability and cannot gain one, and once it runs, a
- * system call that it has no business to make ends it: a restart loses nothing. The list is what the code here and the
- * libraries below it use, with room for what the C library chooses between. */
+/* The broker locks itself in, whatever its unit does besides. It has no capability and cannot gain one. It can open files
+ * in those places only where it has any business (Landlock), and write to still fewer. And once it runs, a system call that
+ * it has no business to make ends it: a restart loses nothing. That list is what the code here and the libraries below it
+ * use, with room for what the C library chooses between.
+ *
+ * What Landlock allows is decided before there is a configuration to read, so that no thread is older than it. Where it
+ * must not be, the unit can tell the kernel's calls to say so: SystemCallFilter=~landlock_create_ruleset:ENOSYS */
 
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "log.h"
+
+/* Later than the oldest headers that this is built with. */
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
+#endif
 
 static const char *const allowed[] = {
         /* memory, of our own and for others */
@@ -26,6 +43,8 @@ static const char *const allowed[] = {
         "openat", "close", "read", "pread64", "write", "writev", "lseek", "fstat", "newfstatat", "statx", "fstatfs",
         "statfs", "faccessat", "faccessat2", "access", "readlinkat", "readlink", "getdents64", "mknodat", "unlinkat",
         "renameat", "renameat2", "fchmod", "fcntl", "flock", "fsync",
+        /* devices and their attributes: written, and watched */
+        "pwrite64", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
         /* the event loop and the bus; sockets below */
         "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "eventfd2",
         "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd4", "connect", "sendmsg", "recvmsg", "sendto",
@@ -70,6 +89,125 @@ int sandbox_drop_privileges(void) {
 
         return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
+
+/* ---- Files ---- */
+
+#define MAY_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+/* What is there; nothing can be made or removed. */
+#define MAY_WRITE (MAY_READ | LANDLOCK_ACCESS_FS_WRITE_FILE)
+#define MAY_KEEP                                                                                                       \
+        (MAY_WRITE | LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |    \
+         LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_FIFO)
+
+/* All that this kernel can forbid. From version 9 on it could also keep us from sockets, and those are how we talk. */
+static uint64_t landlock_rights(long version) {
+        uint64_t rights = MAY_KEEP | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                          LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_SYM |
+                          LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_IOCTL_DEV;
+
+        if (version < 2)
+                rights &= ~LANDLOCK_ACCESS_FS_REFER;
+        if (version < 3)
+                rights &= ~LANDLOCK_ACCESS_FS_TRUNCATE;
+        if (version < 5)
+                rights &= ~LANDLOCK_ACCESS_FS_IOCTL_DEV;
+        return rights;
+}
+
+static int landlock_allow(int ruleset, const char *path, uint64_t rights) {
+        struct landlock_path_beneath_attr rule = { .allowed_access = rights };
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) /* there is nothing to allow, then */
+                return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : -errno;
+
+        rule.parent_fd = fd;
+        return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+}
+
+/* The folders that the service manager has for us. */
+static int landlock_allow_listed(int ruleset, const char *variable, uint64_t rights) {
+        _cleanup_free_ char *paths = NULL;
+        const char *value = getenv(variable);
+        char *path, *next;
+        int r = 0;
+
+        if (!value)
+                return 0;
+        paths = strdup(value);
+        if (!paths)
+                return -ENOMEM;
+
+        next = paths;
+        while (r >= 0 && (path = strsep(&next, ":")))
+                if (path[0] == '/')
+                        r = landlock_allow(ruleset, path, rights);
+        return r;
+}
+
+static int landlock_allow_all(int ruleset, uint64_t handled) {
+        static const struct {
+                const char *path;
+                uint64_t rights;
+        } places[] = {
+                /* configuration, user databases and the libraries that read them, which may keep caches */
+                { "/etc", MAY_READ },
+                { "/usr", MAY_READ },
+                { "/lib", MAY_READ },
+                { "/lib64", MAY_READ },
+                { "/nix/store", MAY_READ },
+                { "/gnu/store", MAY_READ },
+                { "/run", MAY_READ },
+                { "/var/lib", MAY_READ },
+                { "/proc", MAY_READ },
+                { "/sys", MAY_READ },
+                /* Regions come and go, and so do devices in them: all dynamic ones have a parent among the platform's. The
+                 * modes of the files there say which are ours to write, see policy/README.md. */
+                { "/sys/devices/platform", MAY_WRITE },
+                { "/sys/bus/dax", MAY_WRITE },
+                { "/dev", MAY_WRITE },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < sizeof(places) / sizeof(places[0]); i++)
+                r = landlock_allow(ruleset, places[i].path, places[i].rights & handled);
+        if (r >= 0)
+                r = landlock_allow_listed(ruleset, "CONFIGURATION_DIRECTORY", MAY_READ);
+        if (r >= 0)
+                r = landlock_allow_listed(ruleset, "RUNTIME_DIRECTORY", MAY_KEEP & handled);
+        if (r >= 0)
+                r = landlock_allow_listed(ruleset, "STATE_DIRECTORY", MAY_KEEP & handled);
+        return r;
+}
+
+int sandbox_restrict_files(int *ret_version) {
+        struct landlock_ruleset_attr attr = { 0 };
+        _cleanup_close_ int ruleset = -EBADF;
+        long version;
+        int r;
+
+        version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+        if (version < 0) {
+                *ret_version = 0;
+                return 0;
+        }
+
+        attr.handled_access_fs = landlock_rights(version);
+        ruleset = (int) syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+        if (ruleset < 0)
+                return -errno;
+        r = landlock_allow_all(ruleset, attr.handled_access_fs);
+        if (r < 0)
+                return r;
+        if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+                return -errno;
+
+        *ret_version = (int) version;
+        return 0;
+}
+
+/* ---- System calls ---- */
 
 static int filter_allow(scmp_filter_ctx filter, const char *const *names, size_t n) {
         for (size_t i = 0; i < n && names[i]; i++) {

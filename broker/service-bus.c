@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The order of things at start: privileges, log, configuration, regions, the name on the bus, what an earlier broker handed
- * out, the system call filter, and only then "ready". At the end the reverse; nothing is revoked by it, the next broker goes
- * on. */
+/* The order of things at start: privileges, the files within reach, log, configuration, regions, the name on the bus, what
+ * an earlier broker handed out, the system call filter, and only then "ready". At the end the reverse; nothing is revoked by
+ * it, the next broker goes on. */
 
 #include <errno.h>
 #include <signal.h>
@@ -97,11 +97,20 @@ static int service_watch_signals(Service *service) {
 
 static int service_start(Service *service) {
         Config *config;
-        int r;
+        int landlock, r;
 
+        r = sandbox_restrict_files(&landlock);
+        if (r < 0) {
+                log_error("cannot restrict which files can be opened: %s", strerror(-r));
+                return r;
+        }
         r = log_start();
         if (r < 0)
                 return r;
+        if (landlock > 0)
+                log_debug("only the broker's own files can be opened (Landlock %d)", landlock);
+        else
+                log_notice("this kernel has no Landlock: which files can be opened is up to the unit and their modes");
         r = config_load(&config);
         if (r < 0)
                 return r;

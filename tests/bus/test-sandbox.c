@@ -3,10 +3,13 @@
 /* What the broker takes from itself, as the kernel sees it. Everything else is tested with all of it in force. */
 
 #include <glib.h>
+#include <glib/gstdio.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,6 +101,32 @@ static void test_off(Scene *scene, const void *unused) {
         work(scene);
 }
 
+/* A file that everybody may read, but that is none of the broker's business: a link from its configuration leads there. It
+ * is the worker's thread that reads it. */
+static void test_files(Scene *scene, const void *unused) {
+        g_autofree char *folder = g_build_filename(scene->broker->configuration, "daxbroker.conf.d", NULL);
+        g_autofree char *link = g_build_filename(folder, "99-elsewhere.conf", NULL);
+        g_autofree char *elsewhere = g_strdup_printf("/tmp/test-sandbox-%d.conf", getpid());
+        size_t mark = broker_mark_log(scene->broker);
+
+        (void) unused;
+        if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 0) {
+                g_test_skip("this kernel has no Landlock");
+                return;
+        }
+
+        g_assert_true(g_file_set_contents_full(elsewhere, "", 0, G_FILE_SET_CONTENTS_NONE, 0644, NULL));
+        g_assert_cmpint(chmod(elsewhere, 0644), ==, 0);
+        g_assert_cmpint(g_mkdir_with_parents(folder, 0755), ==, 0);
+        g_assert_cmpint(symlink(elsewhere, link), ==, 0);
+        broker_reload(scene->broker);
+        g_assert_true(broker_wait_log(scene->broker, mark,
+                                      "^warning: .*99-elsewhere.conf: cannot be read.*Permission denied"));
+        g_assert_cmpint(unlink(link), ==, 0);
+        g_assert_cmpint(unlink(elsewhere), ==, 0);
+        work(scene);
+}
+
 /* ---- Started with more than it should have ------------------------------------------------------------------------ */
 
 static void set_environment(Scene *scene) {
@@ -169,6 +198,7 @@ int main(int argc, char **argv) {
                    scene_tear_down);
         g_test_add("/sandbox/off", Scene, REGION "[Broker]\nSystemCallFilter=off\n", set_up, test_off,
                    scene_tear_down);
+        g_test_add("/sandbox/files", Scene, REGION, set_up, test_files, scene_tear_down);
         g_test_add("/sandbox/root", Scene, REGION, set_up, test_root, scene_tear_down);
         g_test_add("/sandbox/capabilities", Scene, REGION, set_up, test_capabilities, scene_tear_down);
         return g_test_run();

@@ -245,6 +245,34 @@ static void test_persist_by_cache_line(void) {
         g_unsetenv("PMEM2_FORCE_GRANULARITY");
 }
 
+/* A device is mapped in pages of its own, and flushed by cache lines whatever libpmem2 would think of it; msync() is no way
+ * out, and is not tried. */
+static void test_device(void) {
+        const size_t length = 2 << 20;
+        int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+        daxbroker_allocation *allocation;
+        uint64_t granularity = 0;
+        void *address;
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(daxbroker_adopt_fds(fd, -1, 0, 0, &allocation), ==, -EINVAL);
+        for (unsigned round = 0; round < 2; round++) {
+                allocation = adopt(dup(fd), 0, length);
+                g_assert_cmpint(daxbroker_allocation_map(allocation, &address), ==, 0);
+                memset(address, 1, length);
+                g_assert_cmpint(daxbroker_get_store_granularity(allocation, &granularity), ==, 0);
+                g_assert_cmpuint(granularity, >=, 16);
+                g_assert_cmpuint(granularity, <=, 256);
+                g_assert_cmpint(daxbroker_persist(allocation, address, length), ==, 0);
+                g_assert_cmpint(daxbroker_flush(allocation, (char *) address + 100, 3), ==, 0);
+                g_assert_cmpint(daxbroker_drain(allocation), ==, 0);
+                g_assert_cmpint(daxbroker_deep_flush(allocation, address, 1), ==, 0);
+                g_assert_cmpint(daxbroker_persist(allocation, address, length + 1), ==, -EINVAL);
+                daxbroker_allocation_close(allocation);
+        }
+        close(fd);
+}
+
 static void test_foreign_free(void) {
         int local = 0;
 
@@ -268,6 +296,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/client/allocation/page-size", test_page_size);
         g_test_add_func("/client/allocation/persist", test_persist);
         g_test_add_func("/client/allocation/persist-by-cache-line", test_persist_by_cache_line);
+        g_test_add_func("/client/allocation/device", test_device);
         g_test_add_func("/client/allocation/foreign-free", test_foreign_free);
         return g_test_run();
 }

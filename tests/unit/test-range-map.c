@@ -393,7 +393,8 @@ static void test_random(void) {
 
                                 g_assert_true(range.start % alignment == 0 && range.length % alignment == 0);
                                 sum += range.length;
-                                for (uint64_t u = (range.start - start) / UNIT; range.length > 0; range.length -= UNIT, u++) {
+                                for (uint64_t u = (range.start - start) / UNIT; range.length > 0; u++) {
+                                        range.length -= UNIT;
                                         g_assert_cmpuint(u, <, N_UNITS);
                                         g_assert_cmpuint(owned[u], ==, 0);
                                         owned[u] = 1;
