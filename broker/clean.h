@@ -22,7 +22,7 @@ void throttle_set(Throttle *throttle, uint64_t bandwidth);
  * Blocks for as long as it takes, a few seconds for 10 GiB; stop ends it within a tenth of a second with -ECANCELED. A
  * fault, because the device was taken away, the memory is broken or the file is shorter, is -EFAULT and harms nothing
  * else: for that a handler of SIGBUS stays installed, which passes on all others. SIGBUS must not be blocked in the
- * calling thread. What cannot be mapped is the errno of mmap(). Nothing stays mapped. Several threads may clean at once,
- * also the same memory. */
+ * calling thread. What cannot be mapped is the errno of mmap(): -ENXIO for a device that is not bound. Nothing stays
+ * mapped. Several threads may clean at once, also the same memory. */
 int clean_fd(int fd, uint64_t length, uint64_t alignment, Throttle *throttle, _Atomic uint64_t *progress,
              const atomic_bool *stop);

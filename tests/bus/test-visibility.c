@@ -15,6 +15,7 @@
 #include "signals.h"
 #include "world.h"
 
+#define N_PROPERTIES 18 /* of an allocation */
 #define CONFIGURATION "[Region dram]\nSize=256M\n"
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 #define PROPERTIES_INTERFACE "org.freedesktop.DBus.Properties"
@@ -74,7 +75,7 @@ static void see_list(GTree *ids) {
         g_assert_cmpint(sd_bus_message_enter_container(m, 'a', "(soa{sv})"), >, 0);
         while (sd_bus_message_enter_container(m, 'r', "soa{sv}") > 0) {
                 g_assert_cmpint(sd_bus_message_read(m, "so", &name, &path), >, 0);
-                g_assert_cmpuint(skip_values(m), ==, 15);
+                g_assert_cmpuint(skip_values(m), ==, N_PROPERTIES);
                 g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
                 find_ids(ids, path);
         }
@@ -97,7 +98,7 @@ static void see_managed_objects(GTree *ids) {
                         g_assert_cmpint(sd_bus_message_read(m, "s", &interface), >, 0);
                         n = skip_values(m);
                         if (g_str_equal(interface, DAXBROKER_ALLOCATION_INTERFACE))
-                                g_assert_cmpuint(n, ==, 15);
+                                g_assert_cmpuint(n, ==, N_PROPERTIES);
                         has_region = has_region || g_str_equal(interface, DAXBROKER_REGION_INTERFACE);
                         g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
                 }
@@ -381,7 +382,8 @@ static void test_regions(Scene *scene, gconstpointer unused) {
         static const char *const argv[] = {
                 "busctl", "get-property", DAXBROKER_BUS_NAME, DAXBROKER_REGION_PATH "/dram",
                 DAXBROKER_REGION_INTERFACE, "Size", "Available", "LargestAvailable", "Granularity", "Alignments",
-                "NumaNode", "Persistent", "Isolation", "State", "Reason", "Name", "Provider", NULL
+                "NumaNode", "Persistent", "Isolation", "State", "Reason", "Name", "Provider",
+                "Quarantined", "Cleaning", "TargetNode", "ReadBandwidth", "WriteLatency", "Clean", "Recycle", NULL
         };
         g_autofree char *output = NULL;
 
@@ -390,7 +392,8 @@ static void test_regions(Scene *scene, gconstpointer unused) {
         g_assert_cmpint(user_run("bob", argv, &output), ==, 0);
         g_assert_cmpstr(output, ==,
                         "t 268435456\nt 209715200\nt 209715200\nt 4096\nat 3 4096 2097152 1073741824\n"
-                        "i -1\nb false\ns \"inode\"\ns \"usable\"\ns \"\"\ns \"dram\"\ns \"memfd\"\n");
+                        "i -1\nb false\ns \"inode\"\ns \"usable\"\ns \"\"\ns \"dram\"\ns \"memfd\"\n"
+                        "t 0\nt 0\ni -1\nt 0\nt 0\ns \"\"\ns \"\"\n");
 }
 
 /* ---- Signals --------------------------------------------------------------------------------------------------- */

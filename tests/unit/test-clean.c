@@ -250,7 +250,7 @@ static void test_truncated(void) {
 static void test_truncated_anywhere(void) {
         unsigned n_faults = 0;
 
-        for (unsigned i = 0; i < 50; i++) {
+        for (unsigned i = 0; i < 32; i++) {
                 Cleaner cleaner;
                 int r;
 

@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pin.h"
@@ -67,6 +68,25 @@ static Slot *slot_at(const char *word) {
                 exit(EXIT_FAILURE);
         }
         return &slots[i];
+}
+
+static void close_fd(int *fd) {
+        if (*fd >= 0)
+                close(*fd);
+        *fd = -1;
+}
+
+static int slot_unmap(Slot *slot) {
+        int r = slot->address ? munmap(slot->address, slot->length) : 0;
+
+        slot->address = NULL;
+        return r < 0 ? -errno : 0;
+}
+
+static void drop(Slot *slot) {
+        (void) slot_unmap(slot);
+        close_fd(&slot->memory);
+        close_fd(&slot->lease);
 }
 
 /* ---- The broker ---------------------------------------------------------------------------------------------------- */
@@ -137,32 +157,76 @@ static sd_bus_message *new_call(const char *object, const char *interface, const
         return call;
 }
 
-/* Answers with slot, object and length. */
-static void keep_what_came(sd_bus_message *call) {
+/* A new slot; the reply is the caller's then. */
+static sd_bus_message *keep_what_comes(sd_bus_message *call, const char **ret_object) {
         sd_bus_message *reply = NULL;
-        const char *object;
         Slot *slot = &slots[n_slots];
         int memory, lease;
 
         if (make_call(call, &reply) < 0)
-                return;
-        if (n_slots == SLOTS_MAX || sd_bus_message_read(reply, "ohhtt", &object, &memory, &lease, &slot->offset, &slot->length) < 0) {
+                return NULL;
+        if (n_slots == SLOTS_MAX ||
+            sd_bus_message_read(reply, "ohhtt", ret_object, &memory, &lease, &slot->offset, &slot->length) < 0) {
                 answer_errno(ENOBUFS);
-        } else {
-                slot->memory = fcntl(memory, F_DUPFD_CLOEXEC, 3);
-                slot->lease = fcntl(lease, F_DUPFD_CLOEXEC, 3);
-                slot->address = NULL;
-                printf("ok %zu %s %" PRIu64 "\n", n_slots++, object, slot->length);
+                return sd_bus_message_unref(reply);
         }
+        slot->memory = fcntl(memory, F_DUPFD_CLOEXEC, 3);
+        slot->lease = fcntl(lease, F_DUPFD_CLOEXEC, 3);
+        slot->address = NULL;
+        n_slots++;
+        return reply;
+}
+
+static void keep_and_answer(sd_bus_message *call) {
+        const char *object;
+        sd_bus_message *reply = keep_what_comes(call, &object);
+
+        if (reply)
+                printf("ok %zu %s %" PRIu64 "\n", n_slots - 1, object, slots[n_slots - 1].length);
         sd_bus_message_unref(reply);
 }
 
-static void do_alloc(char **words) {
+static sd_bus_message *new_allocate(char **words) {
         sd_bus_message *call = new_call("/org/daxbroker1", "org.daxbroker1.Manager", "Allocate");
 
         if (sd_bus_message_append(call, "tt", number(words[0]), number(words[1])) < 0 || append_options(call, words + 2) < 0)
                 exit(EXIT_FAILURE);
-        keep_what_came(call);
+        return call;
+}
+
+static void do_alloc(char **words) {
+        keep_and_answer(new_allocate(words));
+}
+
+static double now(void) {
+        struct timespec time;
+
+        clock_gettime(CLOCK_MONOTONIC, &time);
+        return (double) time.tv_sec * 1e3 + (double) time.tv_nsec / 1e6;
+}
+
+/* The same, mapped and written to; and the end of it, as far as the caller has to wait for it. */
+static void do_time(char **words) {
+        sd_bus_message *call = new_allocate(words), *reply;
+        const char *object;
+        double begin = now(), usable;
+        Slot *slot;
+
+        reply = keep_what_comes(call, &object);
+        if (!reply)
+                return;
+        slot = &slots[n_slots - 1];
+        slot->address = mmap(NULL, slot->length, PROT_READ | PROT_WRITE, MAP_SHARED, slot->memory, (off_t) slot->offset);
+        if (slot->address == MAP_FAILED) {
+                slot->address = NULL;
+                answer_errno(errno);
+        } else {
+                *(volatile uint8_t *) slot->address = 1;
+                usable = now();
+                drop(slot);
+                printf("ok %.3f %.3f\n", usable - begin, now() - usable);
+        }
+        sd_bus_message_unref(reply);
 }
 
 static void do_open(char **words) {
@@ -170,7 +234,7 @@ static void do_open(char **words) {
 
         if (sd_bus_message_append(call, "s", words[0]) < 0 || append_options(call, words + 1) < 0)
                 exit(EXIT_FAILURE);
-        keep_what_came(call);
+        keep_and_answer(call);
 }
 
 static void do_free(char **words) {
@@ -298,19 +362,6 @@ static void do_poke(char **words) {
         answer(0);
 }
 
-static void close_fd(int *fd) {
-        if (*fd >= 0)
-                close(*fd);
-        *fd = -1;
-}
-
-static int slot_unmap(Slot *slot) {
-        int r = slot->address ? munmap(slot->address, slot->length) : 0;
-
-        slot->address = NULL;
-        return r < 0 ? -errno : 0;
-}
-
 static void do_unmap(char **words) {
         answer(slot_unmap(slot_at(words[0])));
 }
@@ -323,12 +374,6 @@ static void do_close_memory(char **words) {
 static void do_close_lease(char **words) {
         close_fd(&slot_at(words[0])->lease);
         answer(0);
-}
-
-static void drop(Slot *slot) {
-        (void) slot_unmap(slot);
-        close_fd(&slot->memory);
-        close_fd(&slot->lease);
 }
 
 static void drop_all(void) {
@@ -486,6 +531,7 @@ static const struct {
         void (*run)(char **words);
 } commands[] = {
         { "alloc", 2, do_alloc },               /* SIZE ALIGNMENT [OPTION=VALUE]…: SLOT OBJECT LENGTH */
+        { "time", 2, do_time },                 /* the same: MILLISECONDS until usable, and for the end of it */
         { "open", 1, do_open },                 /* NAME [OPTION=VALUE]…: the same */
         { "adopt", 0, do_adopt },               /* : the same */
         { "free", 1, do_free },                 /* OBJECT */

@@ -4,13 +4,21 @@
 # For cases in bash: source this, call check and skip, and end with finish. Results are lines of TAP on the output that
 # the case began with; what a failed check has printed follows as comments.
 
+# Counts on where the last case has stopped.
+tap_file=/run/vm-tap
 tap_count=0
 tap_failed=0
+if [ -e $tap_file ]; then
+    read -r tap_count tap_failed <$tap_file
+fi
+tap_failed_before=$tap_failed
 
 # result ok|"not ok" WHAT
 result() {
     tap_count=$((tap_count + 1))
-    printf '%s %d - %s\n' "$1" $tap_count "$2"
+    [ "$1" = ok ] || tap_failed=$((tap_failed + 1))
+    printf '%s %d - %s\n' "$1" $tap_count "${VM_CASE:+$VM_CASE: }$2"
+    echo $tap_count $tap_failed >$tap_file
 }
 
 # check WHAT COMMAND…: passes if the command succeeds
@@ -22,7 +30,6 @@ check() {
     if [ $status -eq 0 ]; then
         result ok "$what"
     else
-        tap_failed=$((tap_failed + 1))
         result "not ok" "$what"
         printf '# status %d of: %s\n' $status "$*"
         [ -z "$output" ] || printf '%s\n' "$output" | sed 's/^/# /'
@@ -35,8 +42,7 @@ skip() {
 }
 
 finish() {
-    printf '1..%d\n' $tap_count
-    exit $((tap_failed > 0))
+    exit $((tap_failed > tap_failed_before))
 }
 
 # Like check, these print what is wrong.
