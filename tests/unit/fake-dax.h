@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* A kernel with dax regions, in a folder: it does what the real one does when its files are written to, as far as the
+ * broker depends on it. Linked with --wrap=fd_write_all, it sees what the broker writes. All it knows is in the folder, so
+ * a child process that dies leaves to its parent what a broker leaves to the next. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Makes the folder and has the broker look there. Not as root, for whom there are no rights to miss. */
+void fake_dax_setup(void);
+void fake_dax_teardown(void);
+
+/* Below the folder: "sys/...", "dev/...". Freed by the caller. */
+char *fake_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void fake_write(const char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A dynamic region with its first device, of size 0. Returns its path. */
+char *fake_region(const char *parent, unsigned id, uint64_t start, uint64_t size);
+void fake_device(const char *region, unsigned id, unsigned number);
+/* As an admin would do it. */
+void fake_add_range(const char *region, const char *device, uint64_t start, uint64_t length);
+void fake_bind(const char *region, const char *device, const char *driver);
+bool fake_is_claimed(const char *device);
+bool fake_exists(const char *device);
+/* daxX.Y that there are in all regions. */
+unsigned fake_count_devices(void);
+
+/* What happens at the broker's next writes: the one with this number, from 1 on, ... */
+typedef enum FakeFault {
+        FAKE_NONE,
+        FAKE_ERROR,      /* fails with error, nothing done */
+        FAKE_LIE,        /* succeeds, nothing done */
+        FAKE_DIE_BEFORE, /* is never made, the process ends */
+        FAKE_DIE_AFTER,  /* is made, and then the process ends */
+} FakeFault;
+void fake_inject(FakeFault fault, unsigned number, int error);
+/* Since the last fake_inject(). */
+unsigned fake_count_writes(void);
+
+/* New devices belong to somebody else until this is called. */
+void fake_withhold_rights(bool withhold);
+void fake_hand_over(const char *region, const char *device);

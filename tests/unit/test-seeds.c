@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Devices kept ready: none is given out twice, none that somebody uses, and none of ours is left behind or mistaken for
+ * another's, whenever the broker dies. */
+
+#include "seeds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake-dax.h"
+#include "seed-note.h"
+#include "size.h"
+
+#define START (4 * GIB)
+#define NOTE "hmem.0"
+
+static char *region;
+static int notes;
+static SeedPool *pool;
+
+static void open_pool(void) {
+        g_assert_cmpint(seed_pool_new(region, notes, NOTE, &pool), ==, 0);
+}
+
+static void setup(void) {
+        g_autofree char *path = NULL;
+
+        fake_dax_setup();
+        region = fake_region("platform/hmem.0", 0, START, GIB);
+        path = fake_path("notes");
+        g_assert_no_errno(g_mkdir(path, 0700));
+        notes = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(notes, >=, 0);
+        open_pool();
+}
+
+static void teardown(void) {
+        pool = seed_pool_free(pool);
+        close(notes);
+        g_clear_pointer(&region, g_free);
+        fake_dax_teardown();
+}
+
+/* What the next broker does first. */
+static void succeed(void) {
+        pool = seed_pool_free(pool);
+        open_pool();
+        g_assert_cmpint(seed_pool_recover(pool), ==, 0);
+}
+
+static bool note_exists(void) {
+        return faccessat(notes, NOTE, F_OK, 0) >= 0;
+}
+
+static bool note_has(const char *name) {
+        SeedNote note;
+        bool has;
+
+        if (seed_note_read(notes, NOTE, &note) < 0)
+                return false;
+        has = dax_names_have(&note.ours, name);
+        seed_note_done(&note);
+        return has;
+}
+
+/* ---- Notes ---- */
+
+static SeedNote sample(bool creating) {
+        SeedNote note = { .creating = creating };
+
+        g_assert_cmpint(dax_names_add(&note.ours, "dax0.3"), ==, 0);
+        g_assert_cmpint(dax_names_add(&note.ours, "dax0.17"), ==, 0);
+        for (unsigned i = 0; creating && i < 20; i++) {
+                g_autofree char *name = g_strdup_printf("dax0.%u", i);
+
+                g_assert_cmpint(dax_names_add(&note.before, name), ==, 0);
+        }
+        return note;
+}
+
+static void test_note_round_trip(void) {
+        for (unsigned i = 0; i < 2; i++) {
+                SeedNote note = sample(i), again;
+                char *text, *text_again;
+
+                g_assert_cmpint(seed_note_format(&note, &text), ==, 0);
+                g_assert_cmpint(seed_note_parse(text, &again), ==, 0);
+                g_assert_cmpint(seed_note_format(&again, &text_again), ==, 0);
+                g_assert_cmpstr(text, ==, text_again);
+                g_assert_cmpuint(again.ours.n, ==, 2);
+                g_assert_cmpint(again.creating, ==, i == 1);
+                g_assert_cmpuint(again.before.n, ==, i * 20);
+                free(text);
+                free(text_again);
+                seed_note_done(&note);
+                seed_note_done(&again);
+        }
+}
+
+/* Cut off anywhere, or with anything after the end, it is no note; nor with a line out of its place. */
+static void test_note_torn(void) {
+        static const char *const bad[] = {
+                "daxbroker-seeds=2\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\ncomplete=yes\n",
+                "daxbroker-seeds=1\ncreating=maybe\ncomplete=yes\n",
+                "daxbroker-seeds=1\ncreating=no\nbefore=dax0.1\ncomplete=yes\n",
+                "daxbroker-seeds=1\ncreating=no\nseed=dax0.1\ncomplete=yes\n",
+                "daxbroker-seeds=1\nseed=\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nseed=dax0\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nseed=dax0.99999999999999999999999999999\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\n\ncreating=no\ncomplete=yes\n",
+        };
+        SeedNote note = sample(true), again;
+        g_autofree char *longer = NULL;
+        char *text;
+
+        g_assert_cmpint(seed_note_format(&note, &text), ==, 0);
+        for (size_t i = 0; i < strlen(text); i++) {
+                g_autofree char *torn = g_strndup(text, i);
+
+                g_assert_cmpint(seed_note_parse(torn, &again), ==, -EBADMSG);
+        }
+        longer = g_strconcat(text, "\n", NULL);
+        g_assert_cmpint(seed_note_parse(longer, &again), ==, -EBADMSG);
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                if (seed_note_parse(bad[i], &again) != -EBADMSG)
+                        g_error("This was taken for a note:\n%s", bad[i]);
+
+        free(text);
+        seed_note_done(&note);
+}
+
+static void test_note_file(void) {
+        SeedNote note = sample(true), again;
+        g_autofree char *large = NULL;
+
+        g_assert_cmpint(seed_note_read(notes, NOTE, &again), ==, -ENOENT);
+        g_assert_cmpint(seed_note_write(notes, NOTE, &note), ==, 0);
+        g_assert_cmpint(seed_note_read(notes, NOTE, &again), ==, 0);
+        g_assert_cmpuint(again.before.n, ==, 20);
+        seed_note_done(&again);
+
+        /* a failure leaves the old one */
+        fake_inject(FAKE_ERROR, 1, ENOSPC);
+        g_assert_cmpint(seed_note_write(notes, NOTE, &again), ==, 0); /* nothing to say: no file, no write */
+        g_assert_false(note_exists());
+        g_assert_cmpint(seed_note_write(notes, NOTE, &again), ==, 0);
+        g_assert_cmpint(seed_note_write(notes, NOTE, &note), ==, -ENOSPC);
+        g_assert_false(note_exists());
+        g_assert_cmpint(faccessat(notes, NOTE ".tmp", F_OK, 0), <, 0);
+
+        large = g_strnfill(SEED_NOTE_SIZE_MAX + 1, 'x');
+        fake_write(large, "notes/" NOTE);
+        g_assert_cmpint(seed_note_read(notes, NOTE, &again), ==, -EBADMSG);
+        seed_note_done(&note);
+}
+
+/* ---- Pools ---- */
+
+static void test_fill(void) {
+        g_assert_true(seed_pool_is_low(pool));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_false(seed_pool_is_low(pool));
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+        g_assert_true(fake_is_claimed("dax0.1"));
+        g_assert_true(fake_is_claimed("dax0.2"));
+        g_assert_true(note_has("dax0.1"));
+        g_assert_true(note_has("dax0.2"));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+
+        seed_pool_drain(pool);
+        g_assert_cmpuint(fake_count_devices(), ==, 1);
+        g_assert_false(fake_is_claimed("dax0.1"));
+        g_assert_false(note_exists());
+        g_assert_true(seed_pool_is_low(pool));
+}
+
+static void test_take(void) {
+        char name[DAX_NAME_MAX], other[DAX_NAME_MAX];
+
+        /* none is ready: one is made */
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.1");
+        g_assert_true(fake_is_claimed(name));
+        g_assert_true(note_has(name));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_cmpint(seed_pool_take(pool, other), ==, 0);
+        g_assert_cmpstr(other, !=, name);
+        g_assert_true(seed_pool_is_low(pool));
+
+        g_assert_cmpint(seed_pool_taken(pool, name), ==, 0);
+        g_assert_false(note_has(name));
+        g_assert_cmpint(seed_pool_taken(pool, name), ==, 0);
+        g_assert_true(note_has(other));
+
+        /* back, and out again */
+        seed_pool_return(pool, other);
+        g_assert_false(seed_pool_is_low(pool));
+        seed_pool_drain(pool);
+        g_assert_cmpuint(fake_count_devices(), ==, 2);
+        g_assert_true(fake_exists(name));
+        seed_pool_return(pool, name);
+        g_assert_cmpuint(fake_count_devices(), ==, 1);
+        g_assert_false(fake_is_claimed(name));
+}
+
+/* More come back than are wanted. */
+static void test_return_many(void) {
+        char names[5][DAX_NAME_MAX];
+
+        for (size_t i = 0; i < 5; i++)
+                g_assert_cmpint(seed_pool_take(pool, names[i]), ==, 0);
+        for (size_t i = 0; i < 5; i++)
+                seed_pool_return(pool, names[i]);
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+}
+
+/* Somebody else takes them, as daxctl does, or deletes them. */
+static void test_used_by_others(void) {
+        char name[DAX_NAME_MAX];
+
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        fake_add_range(region, "dax0.1", START, 2 * MIB);
+        fake_add_range(region, "dax0.2", START + 2 * MIB, 2 * MIB);
+        fake_bind(region, "dax0.2", "kmem");
+
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.3");
+        g_assert_false(note_has("dax0.1"));
+        g_assert_false(note_has("dax0.2"));
+        g_assert_false(fake_is_claimed("dax0.1"));
+
+        seed_pool_drain(pool);
+        succeed();
+        g_assert_true(fake_exists("dax0.1"));
+        g_assert_true(fake_exists("dax0.2"));
+        g_assert_false(fake_exists("dax0.3"));
+}
+
+static void test_drain_used(void) {
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        fake_add_range(region, "dax0.1", START, 2 * MIB);
+        seed_pool_drain(pool);
+        g_assert_true(fake_exists("dax0.1"));
+        g_assert_false(fake_exists("dax0.2"));
+        g_assert_false(note_exists());
+}
+
+static void test_full(void) {
+        char name[DAX_NAME_MAX];
+
+        fake_add_range(region, "dax0.0", START, GIB);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, -ENOSPC);
+        g_assert_cmpint(seed_pool_fill(pool), ==, -ENOSPC);
+        g_assert_false(note_exists());
+        g_assert_cmpuint(fake_count_devices(), ==, 1);
+}
+
+/* ---- Failures ---- */
+
+/* Whichever write fails, or does nothing: nothing is left when the pool is drained, or else it is known to the next. */
+static void test_failures(void) {
+        unsigned n_writes;
+        char name[DAX_NAME_MAX];
+
+        fake_inject(FAKE_NONE, 0, 0);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        n_writes = fake_count_writes();
+        g_assert_cmpuint(n_writes, ==, 4);
+        seed_pool_return(pool, name);
+        seed_pool_drain(pool);
+
+        for (unsigned i = 1; i <= n_writes; i++) {
+                fake_inject(FAKE_ERROR, i, ENOSPC);
+                g_assert_cmpint(seed_pool_take(pool, name), ==, -ENOSPC);
+                seed_pool_drain(pool);
+                g_assert_cmpuint(fake_count_devices(), ==, 1);
+                g_assert_false(note_exists());
+        }
+}
+
+/* What cannot be deleted stays in the note, and is deleted later. */
+static void test_strays(void) {
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        fake_inject(FAKE_ERROR, 2, EIO); /* after the claim */
+        seed_pool_drain(pool);
+        g_assert_cmpuint(fake_count_devices(), ==, 1);
+
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        for (unsigned i = 0; i < 2; i++) {
+                g_autofree char *path = g_build_filename(region, "dax_region", "delete", NULL);
+
+                g_assert_no_errno(chmod(path, i == 0 ? 0 : 0200));
+                seed_pool_drain(pool);
+                g_assert_cmpuint(fake_count_devices(), ==, i == 0 ? 3 : 1);
+                g_assert_cmpint(note_exists(), ==, i == 0);
+                if (i == 0)
+                        g_assert_true(seed_pool_is_low(pool)); /* they are not given out */
+        }
+}
+
+/* ---- The next broker ---- */
+
+static void test_recover(void) {
+        char name[DAX_NAME_MAX];
+
+        fake_device(region, 0, 1); /* somebody's, and as idle as ours will be */
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpuint(fake_count_devices(), ==, 4);
+        fake_add_range(region, "dax0.3", START, 2 * MIB);
+
+        succeed();
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+        g_assert_true(fake_exists("dax0.1"));
+        g_assert_true(fake_exists("dax0.3"));
+        g_assert_false(note_exists());
+        g_assert_false(fake_is_claimed("dax0.2"));
+        succeed();
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+}
+
+/* The first device is nobody's to delete, whatever a note says. */
+static void test_recover_lies(void) {
+        fake_device(region, 0, 4);
+        fake_write("daxbroker-seeds=1\nseed=dax0.0\nseed=dax0.4\nseed=dax0.4\nseed=dax0.5\nseed=dax9.1\ncreating=no\ncomplete=yes\n",
+                   "notes/" NOTE);
+        fake_inject(FAKE_NONE, 0, 0);
+        succeed();
+        g_assert_true(fake_exists("dax0.0"));
+        g_assert_false(fake_exists("dax0.4"));
+
+        fake_device(region, 0, 4);
+        fake_write("daxbroker-seeds=1\nseed=dax0.4\ncreating=no\ncomplete=y", "notes/" NOTE);
+        fake_inject(FAKE_NONE, 0, 0);
+        g_assert_cmpint(seed_pool_recover(pool), ==, -EBADMSG);
+        g_assert_cmpuint(fake_count_writes(), ==, 0);
+        g_assert_true(fake_exists("dax0.4"));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_true(note_has("dax0.1"));
+}
+
+static void use_pool(void) {
+        char name[DAX_NAME_MAX];
+
+        if (seed_pool_fill(pool) < 0 || seed_pool_take(pool, name) < 0)
+                _exit(1);
+        if (seed_pool_taken(pool, name) < 0 || seed_pool_fill(pool) < 0 || seed_pool_take(pool, name) < 0)
+                _exit(1);
+        seed_pool_return(pool, name);
+        seed_pool_drain(pool);
+        _exit(0);
+}
+
+static unsigned use_pool_until(FakeFault fault, unsigned number) {
+        int status;
+        pid_t pid;
+
+        pid = fork();
+        g_assert_cmpint(pid, >=, 0);
+        if (pid == 0) {
+                fake_inject(fault, number, 0);
+                use_pool();
+        }
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        g_assert_true(WIFEXITED(status));
+        return (unsigned) WEXITSTATUS(status);
+}
+
+/* The broker dies at every single write to the kernel or to a note, before it and after it; then its successor does while
+ * it recovers. At the end there is what others have, and the one that left the note for an allocation's record. */
+static void test_death(void) {
+        static const FakeFault faults[] = { FAKE_DIE_BEFORE, FAKE_DIE_AFTER };
+
+        for (unsigned i = 1; i <= 60; i++)
+                for (size_t j = 0; j < G_N_ELEMENTS(faults); j++)
+                        for (unsigned k = 0; k < 8; k++) {
+                                unsigned taken;
+
+                                fake_device(region, 0, 2);
+                                g_assert_cmpuint(use_pool_until(faults[j], i), ==, 0);
+                                if (k > 0 && fork() == 0) {
+                                        fake_inject(faults[j], k, 0);
+                                        (void) seed_pool_recover(pool);
+                                        _exit(0);
+                                }
+                                if (k > 0)
+                                        g_assert_cmpint(wait(NULL), >, 0);
+
+                                succeed();
+                                g_assert_false(note_exists());
+                                g_assert_true(fake_exists("dax0.2"));
+                                taken = fake_count_devices() - 2;
+                                g_assert_cmpuint(taken, <=, 1);
+                                if (taken == 1) {
+                                        g_assert_true(fake_exists("dax0.1"));
+                                        seed_pool_return(pool, "dax0.1");
+                                }
+                                seed_pool_return(pool, "dax0.2");
+                                g_assert_cmpuint(fake_count_devices(), ==, 1);
+                        }
+}
+
+/* ---- Several at once ---- */
+
+#define N_THREADS 8
+
+static void *take_and_give(void *userdata) {
+        GHashTable *taken = userdata;
+        static GMutex mutex;
+
+        for (unsigned i = 0; i < 40; i++) {
+                char name[DAX_NAME_MAX];
+
+                if (i % 4 == 0)
+                        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+                g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+                g_mutex_lock(&mutex);
+                if (!g_hash_table_add(taken, g_strdup(name)))
+                        g_error("%s was given out twice", name);
+                g_mutex_unlock(&mutex);
+
+                g_thread_yield();
+                if (i % 2 == 0)
+                        g_assert_cmpint(seed_pool_taken(pool, name), ==, 0);
+                g_mutex_lock(&mutex);
+                g_assert_true(g_hash_table_remove(taken, name));
+                g_mutex_unlock(&mutex);
+                seed_pool_return(pool, name);
+        }
+        return NULL;
+}
+
+static void test_threads(void) {
+        g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        GThread *threads[N_THREADS];
+
+        for (size_t i = 0; i < N_THREADS; i++)
+                threads[i] = g_thread_new("user", take_and_give, taken);
+        for (size_t i = 0; i < N_THREADS; i++)
+                g_thread_join(threads[i]);
+
+        seed_pool_drain(pool);
+        g_assert_cmpuint(fake_count_devices(), ==, 1);
+        g_assert_false(note_exists());
+}
+
+static void add(const char *path, void (*test)(void)) {
+        g_test_add(path, void, NULL, (void (*)(void *, gconstpointer)) (void *) setup,
+                   (void (*)(void *, gconstpointer)) (void *) test,
+                   (void (*)(void *, gconstpointer)) (void *) teardown);
+}
+
+int main(int argc, char **argv) {
+        /* root has all rights */
+        if (getuid() == 0 && (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
+                return 77;
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/seeds/note-round-trip", test_note_round_trip);
+        g_test_add_func("/seeds/note-torn", test_note_torn);
+        add("/seeds/note-file", test_note_file);
+        add("/seeds/fill", test_fill);
+        add("/seeds/take", test_take);
+        add("/seeds/return-many", test_return_many);
+        add("/seeds/used-by-others", test_used_by_others);
+        add("/seeds/drain-used", test_drain_used);
+        add("/seeds/full", test_full);
+        add("/seeds/failures", test_failures);
+        add("/seeds/strays", test_strays);
+        add("/seeds/recover", test_recover);
+        add("/seeds/recover-lies", test_recover_lies);
+        add("/seeds/death", test_death);
+        add("/seeds/threads", test_threads);
+        return g_test_run();
+}
