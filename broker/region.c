@@ -13,6 +13,14 @@
 #include "log.h"
 #include "size.h"
 
+/* What a provider that knows nothing of it leaves as it is. */
+static void region_clear_facts(Region *region) {
+        region->numa_node = region->target_node = -1;
+        region->performance = (DaxPerformance){ 0 };
+        region->largest = UINT64_MAX;
+        region->clean = region->recycle = "";
+}
+
 Region *region_free(Region *region) {
         if (!region)
                 return NULL;
@@ -60,6 +68,7 @@ int region_configure(Region *region, const RegionConfig *config) {
                 if (region->provider && region->provider != provider && region->provider->forget)
                         region->provider->forget(region);
                 region->provider = provider;
+                region_clear_facts(region);
                 if (provider->probe(region, config, &failure) >= 0) {
                         free(region->reason);
                         region->reason = NULL;
@@ -79,9 +88,7 @@ static Region *region_new_empty(const char *name) {
         if (!region)
                 return NULL;
 
-        region->numa_node = region->target_node = -1;
-        region->largest = UINT64_MAX;
-        region->clean = region->recycle = "";
+        region_clear_facts(region);
         region->name = strdup(name);
         return region->name ? region : region_free(region);
 }
