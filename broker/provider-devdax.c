@@ -408,12 +408,11 @@ static int devdax_plan(const Region *region, const Request *request, Piece *piec
         return 0;
 }
 
+/* The address at which a holder maps it is his; of physical addresses only the page size asks for alignment. */
 static RangeWish devdax_wish(const Piece *piece) {
-        uint64_t alignment = piece->page_size > piece->alignment ? piece->page_size : piece->alignment;
-
         return (RangeWish){
                 .length = piece->length,
-                .alignment = alignment > DAX_GRANULARITY ? alignment : DAX_GRANULARITY,
+                .alignment = piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY,
                 .contiguous = piece->contiguous,
                 .max_ranges = PIECE_RANGES_MAX,
         };
