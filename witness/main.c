@@ -20,9 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
 
-#include "cleanup.h"
 #include "confine.h"
 #include "layout.h"
 #include "lessons.h"
@@ -149,14 +147,6 @@ static int look(void *context, Look *look_) {
         return program_look(*fd, look_);
 }
 
-/* The number 0 stays taken, so that it is nobody's by accident. */
-static int close_stdin(void) {
-        _cleanup_close_ int null = -EBADF;
-
-        null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        return null < 0 || dup2(null, STDIN_FILENO) < 0 ? -errno : 0;
-}
-
 static int fail(const char *what, int r) {
         fprintf(stderr, SD_ERR "%s: %s\n", what, strerror(-r));
         return EXIT_FAILURE;
@@ -209,9 +199,10 @@ int main(int argc, char **argv) {
         else
                 remember(&judge, &server.lessons);
 
-        r = close_stdin();
-        if (r >= 0)
-                r = confine_finish();
+        /* The number stays taken, so that it is nobody's by accident. */
+        if (!freopen("/dev/null", "re", stdin))
+                return fail("/dev/null", -errno);
+        r = confine_finish();
         if (r < 0)
                 return fail("Cannot give up privileges", r);
 
