@@ -282,6 +282,10 @@ static int manager_configure_region(Manager *manager, const RegionConfig *config
 
         if (region_new(config, dax, manager->devices_dir, &region) < 0)
                 return -ENOMEM;
+        if (manager->started) {
+                region->recovered = true;
+                (void) region_configure(region, config);
+        }
         DL_APPEND(manager->regions, region);
         if (manager->observer)
                 manager->observer->region_added(region, manager->observer->userdata);
@@ -360,24 +364,31 @@ static int manager_apply_config(Manager *manager, const Config *config) {
 
 /* ---- What there is to make regions of ---- */
 
+/* Tells the regions that are made of it what was found. */
+static void manager_apply_found(Manager *manager) {
+        const RegionConfig *region_config;
+        Region *region;
+
+        DL_FOREACH(manager->config->regions, region_config)
+                if (region_config->provider && strcmp(region_config->provider, provider_devdax.name) == 0)
+                        (void) manager_configure_region(manager, region_config);
+        (void) manager_configure_discovered(manager, manager->config);
+
+        DL_FOREACH(manager->regions, region)
+                manager_replenish(manager, region);
+        manager_settle(manager);
+}
+
 static void on_discovered(DaxRegion *dax, void *userdata) {
         Manager *manager = userdata;
-        const RegionConfig *region_config;
         DaxRegion *before = manager->dax;
         Region *region;
 
         manager->dax = dax;
         DL_FOREACH(manager->regions, region)
                 region->dax = NULL;
-        DL_FOREACH(manager->config->regions, region_config)
-                if (region_config->provider && strcmp(region_config->provider, provider_devdax.name) == 0)
-                        (void) manager_configure_region(manager, region_config);
-        (void) manager_configure_discovered(manager, manager->config);
+        manager_apply_found(manager);
         dax_regions_free(before);
-
-        DL_FOREACH(manager->regions, region)
-                manager_replenish(manager, region);
-        manager_settle(manager);
 }
 
 static int replenish_work(Job *job) {
@@ -430,9 +441,10 @@ int manager_start(Manager *manager) {
                 return r;
 
         manager->started = true;
-        discovery_scan(manager->discovery); /* what came or went since the first look */
         DL_FOREACH(manager->regions, region)
-                manager_replenish(manager, region);
+                region->recovered = true;
+        manager_apply_found(manager);
+        discovery_scan(manager->discovery); /* what came or went since the first look */
         return 0;
 }
 

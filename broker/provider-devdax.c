@@ -305,7 +305,8 @@ static int devdax_probe(Region *region, const RegionConfig *config, Failure *fai
                 return failure_set(failure, REFUSAL_RegionUnusable,
                                    "there is no dax region '%s' now; \"ls -l /sys/bus/dax/devices\" shows what there is",
                                    config->source ? config->source : config->name);
-        if (dax->reason && !devdax)
+        if (dax->reason && !devdax &&
+            (!dax->start_known || dax->range.start % DAX_GRANULARITY != 0 || dax->range.length % DAX_GRANULARITY != 0))
                 return failure_set(failure, REFUSAL_RegionUnusable, "%s", dax->reason);
         whole = dax->start_known || !devdax ? dax->range : devdax->whole;
         if (devdax && ((devdax->map && (devdax->whole.start != whole.start || devdax->whole.length != whole.length)) ||
@@ -353,7 +354,8 @@ static int devdax_probe(Region *region, const RegionConfig *config, Failure *fai
         region->n_alignments = 2;
         region->alignments[0] = DAX_GRANULARITY;
         region->alignments[1] = GIB;
-        devdax_note_foreign(region, dax);
+        if (region->recovered)
+                devdax_note_foreign(region, dax);
         devdax_count(region);
         if (dax->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "%s", dax->reason);

@@ -70,6 +70,8 @@ int region_configure(Region *region, const RegionConfig *config) {
                 region->provider = provider;
                 region_clear_facts(region);
                 if (provider->probe(region, config, &failure) >= 0) {
+                        if (region->reason)
+                                log_notice("region '%s' can be used now", region->name);
                         free(region->reason);
                         region->reason = NULL;
                         region->changed = true;

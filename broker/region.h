@@ -35,6 +35,7 @@ struct Region {
         DaxRegion *dax;             /* what discovery found of this name, or NULL */
         void *state;                /* the provider's */
         int notes_dir;              /* borrowed: where the provider may note what it has made */
+        bool recovered;             /* what an earlier broker has carved is known: the rest is somebody else's */
         uint64_t drain_timeout;     /* how long a holder may take to let go, microseconds */
         Job replenish;
         bool replenishing;
