@@ -400,7 +400,11 @@ static void create_done(Job *job, int r) {
                 r = allocation_watch_node(allocation, NULL);
         if (r < 0) {
                 /* complete, and useless: nobody has got it, and it ends like any other */
-                (void) failure_set_errno(&operation->failure, r, "cannot watch what was carved");
+                if (r == -ESTALE) /* there is no event loop any more */
+                        (void) failure_set(&operation->failure, REFUSAL_ShuttingDown,
+                                           "the broker was stopped before the memory was handed out; ask again");
+                else
+                        (void) failure_set_errno(&operation->failure, r, "cannot watch what was carved");
                 operation->memory = safe_close(operation->memory);
                 operation->lease = safe_close(operation->lease);
                 allocation->end_cause = "it cannot be watched";
