@@ -3,7 +3,8 @@
 /* The life of one device, write by write.
  *
  * Some writes do more than they say, or less, and the kernel's answer does not always tell:
- * - A claim for a driver makes that driver look at the whole bus at once, and bind whatever it may have and has a size.
+ * - A claim for a driver makes that driver look at the whole bus at once, and bind whatever it may have and has a size, also
+ *   what was just unbound.
  * - A range can be added to a device that is bound, under the feet of those who use it; one of a wrong length is left out
  *   with no error.
  * - A device that was bound, and is bound again, is what old descriptors and mappings of it reach. The first device of a
@@ -35,8 +36,12 @@
 /* The kernel only tells which device is the youngest, so one is made at a time. */
 static pthread_mutex_t create_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-/* Written by those who claim, because that binds every device that has a size; read by those who give one several ranges. */
-static pthread_rwlock_t attach_lock = PTHREAD_RWLOCK_INITIALIZER;
+/* Written by those who claim, because that binds every device that has a size and is not bound; read by those who have one
+ * that must not be bound: it gets more ranges, or has just been unbound. A claim that waits goes first. */
+static pthread_rwlock_t attach_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+/* How often somebody else may bind again what we unbind. */
+#define UNBIND_TRIES 10
 
 /* ---- Reading ---- */
 
@@ -422,7 +427,8 @@ int dax_bind(const char *path, const char *name, uint64_t size) {
 
 /* ---- Waiting for udev ---- */
 
-/* What is needed of a new device. The udev rule gives the node first and "mapping" last. */
+/* What is needed of a new device. -EAGAIN: udev has not been there, -EACCES: or was not done. It gives the node first and
+ * "mapping" last, but what it does late for a device that is gone is also done to the next one of that name. */
 static int rights_check(int folder, int dev_folder, const char *name) {
         static const char *const attributes[] = { "mapping", "size", "align" };
 
@@ -462,7 +468,7 @@ static int rights_watch(const char *path, const char *name, int *ret_fd) {
         if (inotify_add_watch(fd, device, IN_ATTRIB | IN_ONLYDIR) < 0)
                 return errno == ENOENT ? -ENODEV : -errno;
         /* sysfs does not tell that something went */
-        if (inotify_add_watch(fd, dax_dev_root(), IN_DELETE | IN_ONLYDIR) < 0)
+        if (inotify_add_watch(fd, dax_dev_root(), IN_ATTRIB | IN_DELETE | IN_ONLYDIR) < 0)
                 return -errno;
 
         *ret_fd = TAKE_FD(fd);
@@ -502,7 +508,7 @@ int dax_await_rights(const char *path, const char *name, uint64_t usec) {
         if (r < 0)
                 return r;
         r = rights_check(folder, dev_folder, name);
-        if (r != -EAGAIN)
+        if (r != -EAGAIN && r != -EACCES)
                 return r;
         r = rights_watch(path, name, &watch);
         if (r < 0)
@@ -510,10 +516,14 @@ int dax_await_rights(const char *path, const char *name, uint64_t usec) {
 
         /* once more before the first wait: it may have come before there was a watch */
         for (;;) {
-                r = rights_check(folder, dev_folder, name);
-                if (r != -EAGAIN)
-                        return r;
+                int missing;
+
+                missing = rights_check(folder, dev_folder, name);
+                if (missing != -EAGAIN && missing != -EACCES)
+                        return missing;
                 r = rights_wait(watch, deadline);
+                if (r == -ETIMEDOUT && missing == -EACCES)
+                        return -EACCES;
                 if (r < 0)
                         return r;
         }
@@ -580,30 +590,54 @@ int dax_open(const char *path, const char *name, bool read_only, int *ret_fd) {
 
 /* ---- The end ---- */
 
+/* -EAGAIN: it has a size, and is bound again. */
+static int unbind_once(int folder, const char *name) {
+        DaxDriver driver;
+        int r;
+
+        r = driver_read(folder, &driver);
+        if (r < 0)
+                return r;
+        if (driver == DAX_DRIVER_OTHER)
+                return -EUCLEAN;
+        if (driver == DAX_DRIVER_DEVICE) {
+                r = driver_write("unbind", name);
+                if (r < 0 && r != -ENODEV) /* no device: it is not bound any more */
+                        return r;
+        }
+
+        r = dax_write_text(folder, "size", "0");
+        return r == -EBUSY ? -EAGAIN : r;
+}
+
 int dax_unbind(const char *path, const char *name) {
         _cleanup_close_ int folder = -EBADF;
         DaxDriver driver;
+        uint64_t size;
         int r;
 
         r = device_open_ours(path, name, &folder);
         if (r >= 0)
-                r = driver_read(folder, &driver);
-        if (r == -ENOENT || (r >= 0 && driver == DAX_DRIVER_NONE))
+                r = state_read(folder, &driver, &size);
+        if (r == -ENOENT || (r >= 0 && driver == DAX_DRIVER_NONE && size == 0))
                 return 0;
         if (r < 0)
                 return r;
-        if (driver != DAX_DRIVER_DEVICE)
-                return -EUCLEAN;
 
-        r = driver_write("unbind", name);
-        if (r < 0 && r != -ENODEV) /* no device: it is not bound any more */
-                return r;
-        r = driver_read(folder, &driver);
+        r = -EAGAIN;
+        pthread_rwlock_rdlock(&attach_lock);
+        for (unsigned i = 0; r == -EAGAIN && i < UNBIND_TRIES; i++)
+                r = unbind_once(folder, name);
+        pthread_rwlock_unlock(&attach_lock);
+        if (r == -EAGAIN)
+                return -EBUSY;
+        if (r >= 0)
+                r = state_read(folder, &driver, &size);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
                 return r;
-        return driver == DAX_DRIVER_NONE ? 0 : -EUCLEAN;
+        return driver == DAX_DRIVER_NONE && size == 0 ? 0 : -EUCLEAN;
 }
 
 int dax_shrink(const char *path, const char *name) {
@@ -619,20 +653,8 @@ int dax_shrink(const char *path, const char *name) {
                 return 0;
         if (r < 0)
                 return r;
-        if (driver != DAX_DRIVER_NONE)
-                return -EBUSY;
-        if (size == 0)
-                return 0;
 
-        r = dax_write_text(folder, "size", "0");
-        if (r < 0)
-                return r;
-        r = dax_read_number(folder, "size", &size);
-        if (r == -ENOENT)
-                return 0;
-        if (r < 0)
-                return r;
-        return size == 0 ? 0 : -EUCLEAN;
+        return driver == DAX_DRIVER_NONE ? dax_unbind(path, name) : -EBUSY;
 }
 
 int dax_delete(const char *path, const char *name) {

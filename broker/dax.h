@@ -102,8 +102,11 @@ int dax_bind(const char *path, const char *name, uint64_t size);
 /* Opens the node of a bound device; makes sure that it is still that device that is bound afterwards. */
 int dax_open(const char *path, const char *name, bool read_only, int *ret_fd);
 
-/* The end, step by step; each succeeds if it is already done. dax_delete(): -EBUSY as long as it is bound or has a
- * size. */
+/* The end, step by step; each succeeds if it is already done.
+ * dax_unbind() also takes its ranges away, before any claim of ours has the driver bind it again, which would bring old
+ * descriptors and mappings back to life; somebody else's claim that comes in between is undone. -EBUSY: too many of them.
+ * dax_shrink() takes them from a device that was never bound, dax_delete() deletes one that has none; -EBUSY: it is bound,
+ * or has a size. */
 int dax_unbind(const char *path, const char *name);
 int dax_shrink(const char *path, const char *name);
 int dax_delete(const char *path, const char *name);

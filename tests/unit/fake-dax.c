@@ -335,7 +335,8 @@ static int do_delete(const char *region, const char *device) {
 }
 
 static int do_mapping(const char *region, const char *device, const char *text) {
-        g_autofree char *folder = g_build_filename(region, device, NULL), *own = g_build_filename(region, "dax_region", NULL);
+        g_autofree char *folder = g_build_filename(region, device, NULL);
+        g_autofree char *own = g_build_filename(region, "dax_region", NULL);
         uint64_t start, end, used;
 
         if (sscanf(text, "%" SCNx64 "-%" SCNx64, &start, &end) != 2)

@@ -330,7 +330,9 @@ static void test_recover(void) {
 /* The first device is nobody's to delete, whatever a note says. */
 static void test_recover_lies(void) {
         fake_device(region, 0, 4);
-        fake_write("daxbroker-seeds=1\nseed=dax0.0\nseed=dax0.4\nseed=dax0.4\nseed=dax0.5\nseed=dax9.1\ncreating=no\ncomplete=yes\n",
+        fake_write("daxbroker-seeds=1\n"
+                   "seed=dax0.0\nseed=dax0.4\nseed=dax0.4\nseed=dax0.5\nseed=dax9.1\n"
+                   "creating=no\ncomplete=yes\n",
                    "notes/" NOTE);
         fake_inject(FAKE_NONE, 0, 0);
         succeed();
@@ -347,19 +349,27 @@ static void test_recover_lies(void) {
         g_assert_true(note_has("dax0.1"));
 }
 
-static void use_pool(void) {
+#define SURVIVED 1
+#define FAILED 2
+
+static int use_pool(void) {
         char name[DAX_NAME_MAX];
 
         if (seed_pool_fill(pool) < 0 || seed_pool_take(pool, name) < 0)
-                _exit(1);
+                return FAILED;
         if (seed_pool_taken(pool, name) < 0 || seed_pool_fill(pool) < 0 || seed_pool_take(pool, name) < 0)
-                _exit(1);
+                return FAILED;
         seed_pool_return(pool, name);
         seed_pool_drain(pool);
-        _exit(0);
+        return SURVIVED;
 }
 
-static unsigned use_pool_until(FakeFault fault, unsigned number) {
+static int recover(void) {
+        return seed_pool_recover(pool) < 0 ? FAILED : SURVIVED;
+}
+
+/* In another process, which may die at one of its writes. Returns whether it did. */
+static bool dies(int (*function)(void), FakeFault fault, unsigned number) {
         int status;
         pid_t pid;
 
@@ -367,45 +377,52 @@ static unsigned use_pool_until(FakeFault fault, unsigned number) {
         g_assert_cmpint(pid, >=, 0);
         if (pid == 0) {
                 fake_inject(fault, number, 0);
-                use_pool();
+                _exit(function());
         }
         g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
         g_assert_true(WIFEXITED(status));
-        return (unsigned) WEXITSTATUS(status);
+        g_assert_cmpint(WEXITSTATUS(status), !=, FAILED);
+        return WEXITSTATUS(status) != SURVIVED;
 }
 
-/* The broker dies at every single write to the kernel or to a note, before it and after it; then its successor does while
- * it recovers. At the end there is what others have, and the one that left the note for an allocation's record. */
+/* At the end there is what others have, and the one that left the note for an allocation's record. */
+static void assert_recovered(void) {
+        unsigned n_taken;
+
+        succeed();
+        g_assert_false(note_exists());
+        g_assert_true(fake_exists("dax0.2"));
+        n_taken = fake_count_devices() - 2;
+        g_assert_cmpuint(n_taken, <=, 1);
+        g_assert_cmpint(fake_exists("dax0.1"), ==, n_taken == 1);
+
+        seed_pool_return(pool, "dax0.1");
+        seed_pool_return(pool, "dax0.2");
+        g_assert_cmpuint(fake_count_devices(), ==, 1);
+}
+
+/* The broker dies at every single write to the kernel or to a note, before it and after it; then its successor does, while
+ * it recovers. */
 static void test_death(void) {
         static const FakeFault faults[] = { FAKE_DIE_BEFORE, FAKE_DIE_AFTER };
+        unsigned n_deaths = 0;
 
-        for (unsigned i = 1; i <= 60; i++)
-                for (size_t j = 0; j < G_N_ELEMENTS(faults); j++)
-                        for (unsigned k = 0; k < 8; k++) {
-                                unsigned taken;
+        for (size_t i = 0; i < G_N_ELEMENTS(faults); i++) {
+                bool died = true;
 
-                                fake_device(region, 0, 2);
-                                g_assert_cmpuint(use_pool_until(faults[j], i), ==, 0);
-                                if (k > 0 && fork() == 0) {
-                                        fake_inject(faults[j], k, 0);
-                                        (void) seed_pool_recover(pool);
-                                        _exit(0);
-                                }
-                                if (k > 0)
-                                        g_assert_cmpint(wait(NULL), >, 0);
+                for (unsigned j = 1; died; j++) {
+                        bool died_again = true;
 
-                                succeed();
-                                g_assert_false(note_exists());
-                                g_assert_true(fake_exists("dax0.2"));
-                                taken = fake_count_devices() - 2;
-                                g_assert_cmpuint(taken, <=, 1);
-                                if (taken == 1) {
-                                        g_assert_true(fake_exists("dax0.1"));
-                                        seed_pool_return(pool, "dax0.1");
-                                }
-                                seed_pool_return(pool, "dax0.2");
-                                g_assert_cmpuint(fake_count_devices(), ==, 1);
+                        for (unsigned k = 1; died_again; k++) {
+                                fake_device(region, 0, 2); /* somebody's */
+                                died = dies(use_pool, faults[i], j);
+                                died_again = dies(recover, faults[i], k);
+                                n_deaths += died;
+                                assert_recovered();
                         }
+                }
+        }
+        g_assert_cmpuint(n_deaths, >=, 50);
 }
 
 /* ---- Several at once ---- */
@@ -452,10 +469,30 @@ static void test_threads(void) {
         g_assert_false(note_exists());
 }
 
-static void add(const char *path, void (*test)(void)) {
-        g_test_add(path, void, NULL, (void (*)(void *, gconstpointer)) (void *) setup,
-                   (void (*)(void *, gconstpointer)) (void *) test,
-                   (void (*)(void *, gconstpointer)) (void *) teardown);
+/* In a folder of its own. */
+static const struct Test {
+        const char *path;
+        void (*function)(void);
+} tests[] = {
+        { "/seeds/note-file", test_note_file },
+        { "/seeds/fill", test_fill },
+        { "/seeds/take", test_take },
+        { "/seeds/return-many", test_return_many },
+        { "/seeds/used-by-others", test_used_by_others },
+        { "/seeds/drain-used", test_drain_used },
+        { "/seeds/full", test_full },
+        { "/seeds/failures", test_failures },
+        { "/seeds/strays", test_strays },
+        { "/seeds/recover", test_recover },
+        { "/seeds/recover-lies", test_recover_lies },
+        { "/seeds/death", test_death },
+        { "/seeds/threads", test_threads },
+};
+
+static void run(gconstpointer test) {
+        setup();
+        ((const struct Test *) test)->function();
+        teardown();
 }
 
 int main(int argc, char **argv) {
@@ -466,18 +503,7 @@ int main(int argc, char **argv) {
 
         g_test_add_func("/seeds/note-round-trip", test_note_round_trip);
         g_test_add_func("/seeds/note-torn", test_note_torn);
-        add("/seeds/note-file", test_note_file);
-        add("/seeds/fill", test_fill);
-        add("/seeds/take", test_take);
-        add("/seeds/return-many", test_return_many);
-        add("/seeds/used-by-others", test_used_by_others);
-        add("/seeds/drain-used", test_drain_used);
-        add("/seeds/full", test_full);
-        add("/seeds/failures", test_failures);
-        add("/seeds/strays", test_strays);
-        add("/seeds/recover", test_recover);
-        add("/seeds/recover-lies", test_recover_lies);
-        add("/seeds/death", test_death);
-        add("/seeds/threads", test_threads);
+        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+                g_test_add_data_func(tests[i].path, &tests[i], run);
         return g_test_run();
 }
