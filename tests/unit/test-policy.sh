@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# What is installed beside the programs: the unit is as locked in as promised, and the polkit actions are those that the
-# broker asks for, each open to the broker's user.
+# What is installed beside the programs: the unit is as locked in as promised, the polkit actions are those that the
+# broker asks for, each open to the broker's user, and udev hands over what policy/README.md lists and no more.
 #
 #     test-policy.sh SOURCE-ROOT BUILD-ROOT
 
@@ -29,7 +29,37 @@ actions_in_code() {
     grep -rhoE '"org\.daxbroker1\.[a-z-]+"' "$source"/broker/*.c | tr -d '"' | sort -u
 }
 
-echo "1..4"
+rules=$build/policy/91-daxbroker.rules
+unit=$build/policy/daxbroker.service
+
+# What the rules do, without comments, one rule a line.
+rules() {
+    grep -v '^#' "$rules" | sed -e ':a; /\\$/N; s/\\\n *//; ta' | grep .
+}
+
+# jumps GOTO|LABEL
+jumps() {
+    rules | grep -o "$1=\"[^\"]*\"" | cut -d'"' -f2 | sort -u
+}
+
+# shellcheck disable=SC2016  # udev expands it
+handed_over() {
+    rules | grep -oE '\$sys\$devpath/[^ "'"'"']*' | sed 's,.*devpath/,,' | sort -u
+}
+
+# Of the unit: all values of a key, in one line.
+values() {
+    sed -n "s/^$1=//p" "$unit" | xargs
+}
+
+# same WHAT EXPECTED FOUND
+same() {
+    [ "$2" = "$3" ]
+    result $? "$1"
+    [ "$2" = "$3" ] || printf '%s\n' "expected $2" "found $3" | sed 's/^/# /'
+}
+
+echo "1..13"
 
 # The threshold is in tenths.
 if command -v systemd-analyze >/dev/null; then
@@ -50,3 +80,32 @@ result $? "there are six actions"
 owners=$(grep -c 'org.freedesktop.policykit.owner">unix-user:' "$build/policy/org.daxbroker1.policy")
 [ "$owners" -eq 6 ]
 result $? "the broker's user may ask for each with details"
+
+if udevadm verify --help >/dev/null 2>&1; then
+    problems=$(udevadm verify --resolve-names=never "$rules" 2>&1)
+    result $? "udev understands the rules"
+    printf '%s\n' "$problems" | sed 's/^/# /'
+else
+    skip "udev understands the rules" "there is no udevadm that can verify rules"
+fi
+
+same "each jump in the rules has somewhere to land" "$(jumps GOTO)" "$(jumps LABEL)"
+
+same "udev hands over what carving takes, and no more" \
+    "$(printf '%s\n' ../dax_region/{align,create,delete} {align,mapping,resource,size} {bind,unbind,new_id,remove_id} \
+        'mapping[0-9]*/'{start,end,page_offset} | sort)" "$(handed_over)"
+
+! rules | grep -q kmem
+result $? "nothing of the driver kmem is handed over"
+
+user=$(values User)
+others=$(rules | grep -oE 'OWNER="[^"]*"|chown -f [^ ]*' | grep -vxE "OWNER=\"$user\"|chown -f $user" | sort -u)
+same "and it is handed to the user of the unit" "" "$others"
+
+same "the unit has no capability" "/" "$(values CapabilityBoundingSet)/$(values AmbientCapabilities)"
+
+same "it can open dax devices and no others" "closed char-dax rw" "$(values DevicePolicy) $(values DeviceAllow)"
+
+same "it can write to the dax devices' part of /sys" "-/sys/devices/platform -/sys/bus/dax" "$(values ReadWritePaths)"
+
+same "soft-reserved memory starts as free space" "options dax_hmem region_idle=1" "$(grep -v '^#' "$source/policy/daxbroker.modprobe")"
