@@ -296,10 +296,11 @@ def kernel_complaints():
     return "\n".join(line for line in found.splitlines() if "unaligned vma" not in line)
 
 
-def configure(text):
-    """In place of what was there; applied at once."""
+def configure(**keys):
+    """The region, in place of what was there, in a broker that has been started anew."""
     os.makedirs("/etc/daxbroker.conf.d", exist_ok=True)
-    write("/etc/daxbroker.conf.d/50-test.conf", text)
+    write("/etc/daxbroker.conf.d/50-test.conf", "\n".join(
+        [f"[Region {REGION}]", "Provider=devdax", *(f"{key}={value}" for key, value in keys.items()), ""]))
     systemctl("restart", "daxbroker")
     broker_ready()
 
@@ -310,7 +311,7 @@ def broker_ready():
         with contextlib.suppress(dbus.DBusException):
             return region("State") == "usable"
         return False
-    if not wait_for(there):
+    if not wait_for(there, 40):
         raise Wrong("region " + REGION + " does not become usable:\n" + regions() + "\n" + broker_log(40))
 
 
