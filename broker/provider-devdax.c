@@ -650,6 +650,7 @@ static void devdax_teach(Piece *piece) {
 
 static int devdax_make_device(Piece *piece, const char *name, Failure *failure) {
         const Devdax *devdax = piece->state;
+        Range ranges[PIECE_RANGES_MAX];
         DaxDevice device;
         int r = 0;
 
@@ -658,16 +659,16 @@ static int devdax_make_device(Piece *piece, const char *name, Failure *failure) 
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot give %s pages of %s", name, SIZE_TEXT(piece->page_size));
 
-        for (unsigned i = 0; i < piece->n_ranges; i++) {
-                r = dax_add_range(devdax->path, name, piece_range(piece, i));
-                if (r == -EADDRINUSE) {
-                        piece->foreign = true;
-                        return failure_set(failure, REFUSAL_NoSpace,
-                                           "somebody else has just taken memory of this region; try again");
-                }
-                if (r < 0)
-                        return failure_set_errno(failure, r, "cannot give %s its memory", name);
+        for (unsigned i = 0; i < piece->n_ranges; i++)
+                ranges[i] = piece_range(piece, i);
+        r = dax_add_ranges(devdax->path, name, ranges, piece->n_ranges);
+        if (r == -EADDRINUSE) {
+                piece->foreign = true;
+                return failure_set(failure, REFUSAL_NoSpace,
+                                   "somebody else has just taken memory of this region; try again");
         }
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot give %s its memory", name);
 
         r = dax_bind(devdax->path, name, piece->length);
         if (r < 0)
