@@ -239,6 +239,15 @@ static int foreign_add(Devdax *devdax, const char *device, Range range) {
         return 0;
 }
 
+/* Where a device lies that we know cannot be told just now. */
+static void foreign_keep(Devdax *devdax, const char *device) {
+        Foreign *foreign;
+
+        DL_FOREACH(devdax->foreign, foreign)
+                if (strcmp(foreign->device, device) == 0)
+                        foreign->seen = true;
+}
+
 /* Keeps an account of what others have carved. Whatever they have had in their hands is not clean any more, and since they
  * may come and go between two looks, nor is anything that they might have had. */
 static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
@@ -252,8 +261,12 @@ static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
         for (size_t i = 0; i < dax->n_devices; i++) {
                 const DaxDevice *device = &dax->devices[i];
 
-                unknown = unknown || (device->size > 0 && !device->ranges_known);
-                for (unsigned j = 0; j < device->n_ranges && device->size > 0 && device->ranges_known; j++) {
+                if (device->size > 0 && !device->ranges_known) {
+                        unknown = true;
+                        foreign_keep(devdax, device->name);
+                        continue;
+                }
+                for (unsigned j = 0; j < device->n_ranges && device->size > 0; j++) {
                         Range range = device->ranges[j];
 
                         foreign = foreign_find(devdax, device->name, range);
