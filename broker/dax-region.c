@@ -258,11 +258,15 @@ static int region_read_own(DaxRegion *region) {
         if (faccessat(folder, "create", F_OK, 0) < 0 && errno == ENOENT)
                 return region_refuse(region, "it is static: the kernel cannot divide it (persistent memory is divided into "
                                              "namespaces, with ndctl)");
-
-        r = dax_read_number(folder, "available_size", &region->available);
-        if (r < 0)
-                return region_refuse_error(region, "dax_region/available_size", r);
         return 0;
+}
+
+/* Not asked from the kernel: who reads it while the region goes waits for ever. */
+static void region_count_available(DaxRegion *region) {
+        region->available = region->range.length;
+        for (size_t i = 0; i < region->n_devices; i++)
+                if (__builtin_sub_overflow(region->available, region->devices[i].size, &region->available))
+                        region->available = 0;
 }
 
 static int region_read_nodes(DaxRegion *region) {
@@ -489,8 +493,10 @@ static int region_read(DaxRegion *region, const DaxRegion *list) {
         r = region_choose_name(region, list);
         if (r >= 0)
                 r = region_read_own(region);
-        if (r >= 0)
+        if (r >= 0) {
+                region_count_available(region);
                 r = region_read_nodes(region);
+        }
         if (r >= 0)
                 r = region_read_performance(region);
         if (r >= 0 && !region->reason)

@@ -11,6 +11,9 @@
  *   region cannot be deleted, so it is never touched here.
  * - The node can be opened at any time, but an open of one that is not bound, while another is open, breaks the kernel.
  * - The name of a deleted device is that of the next one.
+ * - Whoever takes something away (a range, a device) waits for those who are in its files, and in most of these files one
+ *   waits for whoever changes the region: both wait for ever, and with them all who want anything of that region. So where
+ *   ranges lie is read only while they cannot go, and nobody but its owner writes to a device.
  * So everything is read again, through a folder that was opened before the write and has no files once its device went. */
 
 #include "dax.h"
@@ -39,6 +42,9 @@ static pthread_mutex_t create_mutex = PTHREAD_MUTEX_INITIALIZER;
 /* Written by those who claim, because that binds every device that has a size and is not bound; read by those who have one
  * that must not be bound: it gets more ranges, or has just been unbound. A claim that waits goes first. */
 static pthread_rwlock_t attach_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+/* Read by those who are in files of ranges, written by those who take ranges away. */
+static pthread_rwlock_t ranges_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 /* How often somebody else may bind again what we unbind. */
 #define UNBIND_TRIES 10
@@ -138,7 +144,7 @@ static bool mapping_exists(int folder, unsigned i) {
         return faccessat(folder, name, F_OK, 0) >= 0;
 }
 
-/* Where a single range begins is told twice, and for a device without ranges where the region does. */
+/* Where the first range begins is also told in a file that nobody waits in. */
 static int ranges_read_single(int folder, DaxDevice *device) {
         int r;
 
@@ -150,23 +156,40 @@ static int ranges_read_single(int folder, DaxDevice *device) {
         return 0;
 }
 
+/* -EACCES: only those of a device that is bound can be read, because only they cannot go. */
+static int ranges_read_several(int folder, DaxDevice *device) {
+        DaxDriver driver;
+        int r;
+
+        pthread_rwlock_rdlock(&ranges_lock);
+        r = driver_read(folder, &driver);
+        if (r >= 0 && driver == DAX_DRIVER_NONE)
+                r = -EACCES;
+        for (unsigned i = 0; r >= 0 && i < device->n_ranges; i++)
+                r = mapping_read(folder, i, &device->ranges[i]);
+        pthread_rwlock_unlock(&ranges_lock);
+        return r;
+}
+
 static int ranges_read(int folder, DaxDevice *device) {
         uint64_t sum = 0;
-        int r = 0;
+        int r;
 
-        device->n_ranges = 0;
-        while (r >= 0 && mapping_exists(folder, device->n_ranges)) {
+        if (device->size == 0) {
+                device->ranges_known = true;
+                return 0;
+        }
+
+        while (mapping_exists(folder, device->n_ranges)) {
                 if (device->n_ranges == DAX_RANGES_MAX)
                         return 0; /* more than fit here: not known */
-                r = mapping_read(folder, device->n_ranges, &device->ranges[device->n_ranges]);
                 device->n_ranges++;
         }
-        if (r == -EACCES && !mapping_exists(folder, device->n_ranges))
-                r = device->n_ranges == 1 ? ranges_read_single(folder, device) : -EACCES;
-        if (device->n_ranges == 0 && device->size > 0) {
+        if (device->n_ranges <= 1) {
                 device->n_ranges = 1;
                 r = ranges_read_single(folder, device);
-        }
+        } else
+                r = ranges_read_several(folder, device);
         if (r == -EACCES || r == -EPERM || r == -ENOENT)
                 return 0;
         if (r < 0)
@@ -265,6 +288,17 @@ int dax_create(const char *path, char ret_name[static DAX_NAME_MAX]) {
 
         (void) snprintf(ret_name, DAX_NAME_MAX, "%s", name);
         return 0;
+}
+
+int dax_seed(const char *path, char ret_name[static DAX_NAME_MAX]) {
+        _cleanup_close_ int folder = -EBADF;
+        int r;
+
+        r = dax_open_folder(path, "dax_region", &folder);
+        if (r < 0)
+                return r;
+
+        return dax_read_text(folder, "seed", ret_name, DAX_NAME_MAX);
 }
 
 /* Writes the name to an attribute of the driver device_dax. */
@@ -606,7 +640,9 @@ static int unbind_once(int folder, const char *name) {
                         return r;
         }
 
+        pthread_rwlock_wrlock(&ranges_lock);
         r = dax_write_text(folder, "size", "0");
+        pthread_rwlock_unlock(&ranges_lock);
         return r == -EBUSY ? -EAGAIN : r;
 }
 

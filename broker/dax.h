@@ -33,7 +33,7 @@ typedef struct DaxDevice {
         DaxDriver driver;
         dev_t node; /* of /dev/daxX.Y */
         unsigned n_ranges;
-        bool ranges_known; /* false: we may not read where, there are too many, or they are just being changed */
+        bool ranges_known; /* false: we may not read where, there are too many, or several and it is not bound */
         Range ranges[DAX_RANGES_MAX];
 } DaxDevice;
 
@@ -73,6 +73,9 @@ int dax_inspect(const char *path, const char *name, DaxDevice *ret);
 /* Makes a device of size 0 and says its name. -ENOSPC: the region is full. -EUCLEAN: there may be one of which we do not
  * know the name. */
 int dax_create(const char *path, char ret_name[static DAX_NAME_MAX]);
+
+/* The idle device that daxctl would use next; "" if it would make one. */
+int dax_seed(const char *path, char ret_name[static DAX_NAME_MAX]);
 
 /* Waits until udev has handed the attributes and the node of a new device over to us; by event. -ETIMEDOUT, -ENODEV if it
  * vanished, -EACCES if udev gave us only a part. */

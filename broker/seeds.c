@@ -8,8 +8,10 @@
  * finds nothing that is somebody else's, as long as nobody else makes devices in the same moment. What it finds it deletes
  * rather than uses: others may have had it meanwhile, and a device that was once bound must not be bound again.
  *
- * Others may also use a device while we keep it, daxctl for instance takes any that is idle. So it is looked at before it
- * is given out, and forgotten if it is no longer idle; and whoever gets one checks after binding that it is as he made it.
+ * Others may use a device while we keep it: daxctl does not use the device that it makes but the one that the kernel calls
+ * the seed, the oldest that is idle. Two who work on one device can have the kernel hang. So the first that is made is a
+ * decoy, only there to be the seed for others; the rest is looked at before it is given out, and forgotten if it is no
+ * longer idle. Whoever gets one checks after binding that it is as he made it.
  *
  * The mutex protects everything in the pool, and the note. It is never held while the kernel makes or deletes a device. */
 
@@ -29,12 +31,16 @@
 /* How many are kept ready. */
 #define READY_WANTED 2
 
+/* How often daxctl may take the decoy while the next device is made. */
+#define DECOY_TRIES 10
+
 /* How long udev is given to hand a new device over. It may have much to do when it has just been started. */
 #define RIGHTS_USEC (10 * UINT64_C(1000000))
 
 typedef enum SeedState {
         SEED_BUSY,  /* in the hands of one thread: being made, looked at, deleted, or with a caller of seed_pool_take() */
         SEED_READY,
+        SEED_DECOY, /* never given out */
         SEED_STRAY, /* could not be deleted; tried again when the pool is drained */
 } SeedState;
 
@@ -295,12 +301,51 @@ static int pool_create(SeedPool *pool, Seed **ret) {
         return 0;
 }
 
+static bool is_seed(const SeedPool *pool, const char *name) {
+        char seed[DAX_NAME_MAX];
+
+        return dax_seed(pool->path, seed) >= 0 && strcmp(seed, name) == 0;
+}
+
+/* Instead of older ones, which others use by now. */
+static void pool_add_decoy(SeedPool *pool, Seed *decoy) {
+        Seed *seed, *next;
+
+        pthread_mutex_lock(&pool->mutex);
+        DL_FOREACH_SAFE(pool->seeds, seed, next)
+                if (seed->state == SEED_DECOY) {
+                        DL_DELETE(pool->seeds, seed);
+                        free(seed);
+                }
+        decoy->state = SEED_DECOY;
+        (void) pool_write_note(pool); /* has it already */
+        pthread_mutex_unlock(&pool->mutex);
+}
+
+static int pool_create_hidden(SeedPool *pool, Seed **ret) {
+        for (unsigned i = 0; i < DECOY_TRIES; i++) {
+                Seed *seed;
+                int r;
+
+                r = pool_create(pool, &seed);
+                if (r < 0)
+                        return r;
+                if (!is_seed(pool, seed->name)) {
+                        *ret = seed;
+                        return 0;
+                }
+                pool_add_decoy(pool, seed);
+        }
+
+        return -EAGAIN;
+}
+
 /* One that can be given out, in the caller's hands. */
 static int pool_make(SeedPool *pool, Seed **ret) {
         Seed *seed;
         int r;
 
-        r = pool_create(pool, &seed);
+        r = pool_create_hidden(pool, &seed);
         if (r < 0)
                 return r;
         r = dax_await_rights(pool->path, seed->name, RIGHTS_USEC);
@@ -323,7 +368,7 @@ static bool device_is_idle(const char *path, const char *name) {
         return dax_inspect(path, name, &device) >= 0 && device.size == 0 && device.driver == DAX_DRIVER_NONE;
 }
 
-/* Makes it ours again, as one that is to be deleted. */
+/* Makes it ours again, as one that is to be deleted unless it is the decoy. */
 static int pool_adopt(SeedPool *pool, const char *name) {
         Seed *seed;
 
@@ -331,7 +376,7 @@ static int pool_adopt(SeedPool *pool, const char *name) {
         if (!seed)
                 return -ENOMEM;
         memcpy(seed->name, name, strlen(name) + 1);
-        seed->state = SEED_STRAY;
+        seed->state = is_seed(pool, name) ? SEED_DECOY : SEED_STRAY;
 
         pthread_mutex_lock(&pool->mutex);
         DL_APPEND(pool->seeds, seed);
@@ -483,4 +528,5 @@ int seed_pool_fill(SeedPool *pool) {
 void seed_pool_drain(SeedPool *pool) {
         pool_discard_all(pool, SEED_READY);
         pool_discard_all(pool, SEED_STRAY);
+        pool_discard_all(pool, SEED_DECOY);
 }

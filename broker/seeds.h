@@ -19,7 +19,8 @@ int seed_pool_new(const char *path, int notes_dir, const char *note, SeedPool **
 /* Forgets it, and leaves the devices for seed_pool_recover() of the next broker. */
 SeedPool *seed_pool_free(SeedPool *pool);
 
-/* Deletes what the note says an earlier broker left. Devices that are not idle, or that are not in the note, are left alone.
+/* Deletes what the note says an earlier broker left, but for the decoy. Devices that are not idle, or that are not in the
+ * note, are left alone.
  * -EBADMSG: there is a note, but it cannot be understood; nothing was done then. */
 int seed_pool_recover(SeedPool *pool);
 

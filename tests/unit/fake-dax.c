@@ -230,6 +230,7 @@ char *fake_region(const char *parent, unsigned id, uint64_t start, uint64_t size
         set(folder, "size", "%" PRIu64 "\n", size);
         set(folder, "align", "2097152\n");
         set(folder, "create", "\n");
+        set(folder, "seed", "\n");
         set(folder, "delete", "%s", "");
         fake_device(path, id, 0);
         update_available(path);
@@ -302,6 +303,14 @@ unsigned fake_count_devices(void) {
 
 /* ---- What writes do ---- */
 
+/* It is bound, or goes. */
+static void not_seed(const char *region, const char *device) {
+        g_autofree char *own = g_build_filename(region, "dax_region", NULL), *seed = get(own, "seed");
+
+        if (strcmp(g_strchomp(seed), device) == 0)
+                set(own, "seed", "\n");
+}
+
 static int do_create(const char *region) {
         g_autofree char *own = g_build_filename(region, "dax_region", NULL);
         unsigned id = (unsigned) get_number(own, "id");
@@ -309,12 +318,15 @@ static int do_create(const char *region) {
         if (get_number(own, "available_size") == 0)
                 return -ENOSPC;
         for (unsigned number = 0;; number++) {
-                g_autofree char *name = g_strdup_printf("dax%u.%u", id, number);
+                g_autofree char *name = g_strdup_printf("dax%u.%u", id, number), *seed = NULL;
 
                 if (fake_exists(name))
                         continue;
                 fake_device(region, id, number);
                 set(own, "create", "%s\n", name);
+                seed = get(own, "seed");
+                if (strcmp(seed, "\n") == 0)
+                        set(own, "seed", "%s\n", name);
                 return 0;
         }
 }
@@ -328,6 +340,7 @@ static int do_delete(const char *region, const char *device) {
         if (driver || get_number(folder, "size") > 0 || g_str_has_suffix(device, ".0"))
                 return -EBUSY;
 
+        not_seed(region, device);
         g_assert_no_errno(g_remove(node));
         remove_tree(folder);
         g_assert_no_errno(g_remove(link));
@@ -380,6 +393,7 @@ static int do_bind(const char *device) {
                 return -ENXIO;
 
         region = g_path_get_dirname(folder);
+        not_seed(region, device);
         fake_bind(region, device, "device_dax");
         return 0;
 }

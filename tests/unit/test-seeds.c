@@ -28,6 +28,11 @@ static void open_pool(void) {
         g_assert_cmpint(seed_pool_new(region, notes, NOTE, &pool), ==, 0);
 }
 
+/* The seed is nobody's of ours here, so no decoy is needed. */
+static void set_seed(const char *name) {
+        fake_write(name, "sys/devices/platform/hmem.0/dax_region/seed");
+}
+
 static void setup(void) {
         g_autofree char *path = NULL;
 
@@ -38,6 +43,7 @@ static void setup(void) {
         notes = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         g_assert_cmpint(notes, >=, 0);
         open_pool();
+        set_seed("dax0.0\n");
 }
 
 static void teardown(void) {
@@ -263,6 +269,44 @@ static void test_full(void) {
         g_assert_cmpuint(fake_count_devices(), ==, 1);
 }
 
+/* What daxctl would use is there for it alone. */
+static void test_decoy(void) {
+        char name[DAX_NAME_MAX];
+
+        set_seed("\n");
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.2");
+        g_assert_true(note_has("dax0.1"));
+        g_assert_false(fake_is_claimed("dax0.1"));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_cmpuint(fake_count_devices(), ==, 5);
+
+        /* used */
+        fake_add_range(region, "dax0.1", START, 2 * MIB);
+        fake_bind(region, "dax0.1", "device_dax");
+        set_seed("\n");
+        g_assert_cmpint(seed_pool_taken(pool, name), ==, 0);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.3");
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_false(note_has("dax0.1"));
+        g_assert_true(note_has("dax0.5")); /* the next one */
+        g_assert_false(fake_is_claimed("dax0.5"));
+        g_assert_true(fake_is_claimed("dax0.6"));
+
+        /* kept by the next broker, which needs no other */
+        succeed();
+        g_assert_true(note_has("dax0.5"));
+        g_assert_false(fake_exists("dax0.6"));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_true(note_has("dax0.5"));
+        g_assert_cmpuint(fake_count_devices(), ==, 6); /* first, used, taken, decoy, two */
+        seed_pool_drain(pool);
+        g_assert_false(note_exists());
+        g_assert_false(fake_exists("dax0.5"));
+        g_assert_true(fake_exists("dax0.1"));
+}
+
 /* ---- Failures ---- */
 
 /* Whichever write fails, or does nothing: nothing is left when the pool is drained, or else it is known to the next. */
@@ -481,6 +525,7 @@ static const struct Test {
         { "/seeds/used-by-others", test_used_by_others },
         { "/seeds/drain-used", test_drain_used },
         { "/seeds/full", test_full },
+        { "/seeds/decoy", test_decoy },
         { "/seeds/failures", test_failures },
         { "/seeds/strays", test_strays },
         { "/seeds/recover", test_recover },
