@@ -305,20 +305,27 @@ static int region_read_performance(DaxRegion *region) {
         return 0;
 }
 
-/* A device of no size says where its region begins. */
+/* A device of no size says where its region begins. It may be given one at any time, and then says where that is; so it
+ * is asked for its size again after that. */
 static int region_ask_start(DaxRegion *region) {
         for (size_t i = 0; i < region->n_devices && !region->start_known; i++) {
                 _cleanup_close_ int folder = -EBADF;
+                uint64_t start = 0, size = 0;
                 int r;
 
                 if (region->devices[i].size != 0)
                         continue;
                 r = dax_open_folder(region->path, region->devices[i].name, &folder);
                 if (r >= 0)
-                        r = dax_read_number(folder, "resource", &region->range.start);
+                        r = dax_read_number(folder, "resource", &start);
+                if (r >= 0)
+                        r = dax_read_number(folder, "size", &size);
                 if (r == -EUCLEAN || error_is_ours(r))
                         return region_refuse_error(region, region->devices[i].name, r);
-                region->start_known = r >= 0;
+                if (r < 0 || size != 0)
+                        continue;
+                region->range.start = start;
+                region->start_known = true;
         }
 
         return 0;
