@@ -186,8 +186,8 @@ static void keep_and_answer(sd_bus_message *call) {
         sd_bus_message_unref(reply);
 }
 
-static sd_bus_message *new_allocate(char **words) {
-        sd_bus_message *call = new_call("/org/daxbroker1", "org.daxbroker1.Manager", "Allocate");
+static sd_bus_message *new_request(char **words, const char *method) {
+        sd_bus_message *call = new_call("/org/daxbroker1", "org.daxbroker1.Manager", method);
 
         if (sd_bus_message_append(call, "tt", number(words[0]), number(words[1])) < 0 || append_options(call, words + 2) < 0)
                 exit(EXIT_FAILURE);
@@ -195,7 +195,7 @@ static sd_bus_message *new_allocate(char **words) {
 }
 
 static void do_alloc(char **words) {
-        keep_and_answer(new_allocate(words));
+        keep_and_answer(new_request(words, "Allocate"));
 }
 
 static double now(void) {
@@ -207,7 +207,7 @@ static double now(void) {
 
 /* The same, mapped and written to; and the end of it, as far as the caller has to wait for it. */
 static void do_time(char **words) {
-        sd_bus_message *call = new_allocate(words), *reply;
+        sd_bus_message *call = new_request(words, "Allocate"), *reply;
         const char *object;
         double begin = now(), usable;
         Slot *slot;
@@ -226,6 +226,17 @@ static void do_time(char **words) {
                 drop(slot);
                 printf("ok %.3f %.3f\n", usable - begin, now() - usable);
         }
+        sd_bus_message_unref(reply);
+}
+
+/* What the same would be answered: all of it but the memory. */
+static void do_ask(char **words) {
+        sd_bus_message *call = new_request(words, "Check"), *reply;
+        double begin = now();
+
+        if (make_call(call, &reply) < 0)
+                return;
+        printf("ok %.3f\n", now() - begin);
         sd_bus_message_unref(reply);
 }
 
@@ -532,6 +543,7 @@ static const struct {
 } commands[] = {
         { "alloc", 2, do_alloc },               /* SIZE ALIGNMENT [OPTION=VALUE]…: SLOT OBJECT LENGTH */
         { "time", 2, do_time },                 /* the same: MILLISECONDS until usable, and for the end of it */
+        { "ask", 2, do_ask },                   /* the same: MILLISECONDS until it is known whether it would be granted */
         { "open", 1, do_open },                 /* NAME [OPTION=VALUE]…: the same */
         { "adopt", 0, do_adopt },               /* : the same */
         { "free", 1, do_free },                 /* OBJECT */
