@@ -190,6 +190,19 @@ static void allocation_keep(Allocation *allocation) {
         waiters_wake(&allocation->waiters);
 }
 
+/* Whether it was given up because the broker is being stopped: then it is left as its record says, and the next broker goes
+ * on. */
+static bool allocation_put_off(Allocation *allocation, int r) {
+        const Failure *failure = &allocation->operation.failure;
+
+        if (r >= 0 || failure->refusal != REFUSAL_ShuttingDown)
+                return false;
+
+        completions_run(&allocation->ending, allocation, r, failure, -EBADF, -EBADF);
+        waiters_wake(&allocation->waiters);
+        return true;
+}
+
 static int clean_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
 
@@ -210,6 +223,8 @@ static void clean_done(Job *job, int r) {
         Allocation *allocation = operation_allocation(job);
 
         operation_ended(allocation);
+        if (allocation_put_off(allocation, r))
+                return;
         if (r < 0) /* whoever gets it next has it zeroed before */
                 log_warning("allocation %s could not be zeroed: %s", allocation->id, allocation->operation.failure.text);
 
@@ -249,6 +264,8 @@ static void judge_done(Job *job, int r) {
         bool first = allocation->n_judged++ == 0;
 
         operation_ended(allocation);
+        if (allocation_put_off(allocation, r))
+                return;
         allocation->referenced = r < 0;
         (void) snprintf(allocation->reason_kept, sizeof(allocation->reason_kept), "%s",
                         r < 0 ? allocation->operation.failure.text : "");

@@ -612,6 +612,9 @@ fail:
 bool manager_drain(Manager *manager) {
         Region *region;
 
+        DL_FOREACH(manager->regions, region)
+                if (region->provider && region->provider->hurry)
+                        region->provider->hurry(region);
         if (worker_pool_drain(manager->pool, DRAIN_USEC)) {
                 DL_FOREACH(manager->regions, region)
                         if (region->provider && region->provider->rest)

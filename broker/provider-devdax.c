@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +69,9 @@ typedef struct Devdax {
         SeedPool *seeds; /* for any thread, as all that follows */
         Throttle *throttle;
         _Atomic int clean, recycle;
+        pthread_mutex_t order_mutex;
         atomic_bool put_in_order;
+        atomic_bool stopping;
         atomic_bool taught_small, taught_large, taught_huge; /* page sizes the witness has learnt */
 } Devdax;
 
@@ -180,6 +183,7 @@ static void devdax_forget(Region *region) {
         range_map_free(devdax->map);
         seed_pool_free(devdax->seeds);
         throttle_free(devdax->throttle);
+        pthread_mutex_destroy(&devdax->order_mutex);
         free(devdax->path);
         free(devdax);
 }
@@ -194,6 +198,7 @@ static int devdax_make(Region *region, const DaxRegion *dax) {
                 return -ENOMEM;
 
         region->state = devdax;
+        pthread_mutex_init(&devdax->order_mutex, NULL);
         devdax->path = strdup(dax->path);
         r = !devdax->path ? -ENOMEM : seed_pool_new(devdax->path, region->notes_dir, dax->name, &devdax->seeds);
         if (r >= 0)
@@ -535,12 +540,27 @@ static bool devdax_is_low(const Region *region) {
 
 /* ---- In worker threads ---- */
 
+/* Before the first device is made: the note about what an earlier broker has left would be gone with it. */
+static int devdax_put_in_order(Devdax *devdax) {
+        int r = 0;
+
+        pthread_mutex_lock(&devdax->order_mutex);
+        if (!devdax->put_in_order) {
+                r = seed_pool_recover(devdax->seeds);
+                devdax->put_in_order = r >= 0;
+        }
+        pthread_mutex_unlock(&devdax->order_mutex);
+        return r;
+}
+
 static int devdax_prepare(Piece *piece, Failure *failure) {
         Devdax *devdax = piece->state;
         char device[DAX_NAME_MAX];
         int r;
 
-        r = seed_pool_take(devdax->seeds, device);
+        r = devdax_put_in_order(devdax);
+        if (r >= 0)
+                r = seed_pool_take(devdax->seeds, device);
         if (r == -ETIMEDOUT || r == -EACCES)
                 return failure_set(failure, REFUSAL_Failed,
                                    "udev does not hand new devices over to us: is its rule for daxbroker installed?");
@@ -574,22 +594,65 @@ static void devdax_prepared(Piece *piece, bool recorded) {
                 log_warning("cannot note that %s is in use: %s", device, strerror(-r));
 }
 
-/* Whether the device is the one that the piece says; not one that an admin made under the same name. */
-static bool device_is_of(const DaxDevice *device, const Piece *piece) {
-        if (device->size != piece->length)
-                return false;
-        if (!device->ranges_known)
-                return true;
-        if (device->n_ranges != piece->n_ranges)
-                return false;
-        for (unsigned i = 0; i < piece->n_ranges; i++) {
+/* Whether the device is the one that the piece says, or has the first of its ranges, as while it is being carved; and not
+ * one that was made under the same name after ours was destroyed. Since nobody else is given the ranges of a piece, it is
+ * they that tell. */
+static bool device_begins_as(const DaxDevice *device, const Piece *piece) {
+        uint64_t sum = 0;
+        unsigned i;
+
+        for (i = 0; i < piece->n_ranges && sum < device->size; i++) {
                 Range range = piece_range(piece, i);
 
-                if (device->ranges[i].start != range.start || device->ranges[i].length != range.length)
+                if (device->ranges_known && (i >= device->n_ranges || device->ranges[i].start != range.start ||
+                                             device->ranges[i].length != range.length))
                         return false;
+                sum += range.length;
         }
 
-        return true;
+        return sum == device->size;
+}
+
+static bool device_is_of(const DaxDevice *device, const Piece *piece) {
+        return device->size == piece->length && device_begins_as(device, piece);
+}
+
+/* Looks at the device of a piece that was complete. -ENOENT: it is gone, whatever has its name now. */
+static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
+        const Devdax *devdax = piece->state;
+        char name[DAX_NAME_MAX];
+        DaxDevice device;
+        int r;
+
+        r = dax_inspect(devdax->path, piece_device(piece, name), &device);
+        if (r < 0)
+                return r;
+        if (!device_is_of(&device, piece))
+                return -ENOENT;
+
+        *ret = device;
+        return 0;
+}
+
+/* Opens the device of a piece that was complete. It is looked at after that, because what has its name can only change from
+ * ours to another. */
+static int devdax_open_own(const Piece *piece, bool read_only, int *ret_fd) {
+        const Devdax *devdax = piece->state;
+        _cleanup_close_ int fd = -EBADF;
+        char name[DAX_NAME_MAX];
+        DaxDevice device;
+        int r;
+
+        r = dax_open(devdax->path, piece_device(piece, name), read_only, &fd);
+        if (r >= 0)
+                r = devdax_inspect(piece, &device);
+        if (r < 0)
+                return r;
+        if (!device.ranges_known)
+                return -EUCLEAN;
+
+        *ret_fd = TAKE_FD(fd);
+        return 0;
 }
 
 static int devdax_revoke(Piece *piece, Failure *failure) {
@@ -606,8 +669,7 @@ static int devdax_revoke(Piece *piece, Failure *failure) {
                 return 0;
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot look at %s", name);
-        /* while carving it may have some of its ranges only */
-        if (device.driver != DAX_DRIVER_NONE && !device_is_of(&device, piece)) {
+        if (!device_begins_as(&device, piece)) {
                 log_warning("%s is not ours any more: somebody has made another one of this name", name);
                 piece->clean = false;
                 return 0;
@@ -641,8 +703,10 @@ static int devdax_zero(Piece *piece, int fd, Failure *failure) {
 
         piece->cleaned = 0;
         r = clean_fd(fd, piece->length, piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY,
-                     devdax->throttle, &piece->cleaned, NULL);
+                     devdax->throttle, &piece->cleaned, &devdax->stopping);
         piece->clean = r >= 0;
+        if (r == -ECANCELED)
+                return failure_set(failure, REFUSAL_ShuttingDown, "the broker was stopped while it zeroed the memory; ask again");
         return r < 0 ? failure_set_errno(failure, r, "cannot zero it") : 0;
 }
 
@@ -729,12 +793,18 @@ static int devdax_reuse(Piece *piece, Failure *failure) {
         char name[DAX_NAME_MAX];
         int r;
 
-        (void) piece_device(piece, name);
-        r = devdax_open_files(piece, name, failure);
+        r = devdax_open_own(piece, false, &piece->fd);
+        if (r >= 0)
+                r = devdax_open_own(piece, true, &piece->fd_read_only);
+        if (r < 0)
+                (void) failure_set_errno(failure, r, "cannot open /dev/%s again", piece_device(piece, name));
         if (r >= 0 && (!piece->clean || devdax->clean != CLEAN_ON_FREE))
                 r = devdax_zero(piece, piece->fd, failure);
         if (r >= 0)
                 piece->clean = false;
+        /* it is not offered again */
+        if (r == -ENOENT || r == -ENXIO || r == -EUCLEAN || r == -EFAULT)
+                piece->stuck = true;
         return r;
 }
 
@@ -751,10 +821,18 @@ static int devdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failu
 static int devdax_judge(Piece *piece, Failure *failure) {
         const Devdax *devdax = piece->state;
         Range ranges[PIECE_RANGES_MAX];
-        char why[256] = "";
+        char name[DAX_NAME_MAX], why[256] = "";
+        DaxDevice device;
 
+        if (devdax->stopping)
+                return failure_set(failure, REFUSAL_ShuttingDown, "the broker is being stopped");
         if (devdax->recycle == RECYCLE_ANY)
                 return 0;
+        /* like any revocation by force: an admin's doing, and his to answer for */
+        if (devdax_inspect(piece, &device) == -ENOENT) {
+                log_warning("somebody has destroyed %s, which may have been referred to still", piece_device(piece, name));
+                return 0;
+        }
         if (devdax->recycle == RECYCLE_OWNER)
                 return failure_set(failure, REFUSAL_StillReferenced,
                                    "something may refer to its pages still, and nobody can tell (Recycle=owner): kept for "
@@ -786,19 +864,22 @@ static int devdax_clean(Piece *piece, Failure *failure) {
         if (piece->clean || devdax->clean == CLEAN_ON_ALLOC)
                 return 0;
 
-        (void) piece_device(piece, name);
-        r = dax_open(devdax->path, name, false, &fd);
+        r = devdax_open_own(piece, false, &fd);
+        if (r == -ENOENT) /* there is nothing to do it with */
+                return 0;
         if (r < 0)
-                return failure_set_errno(failure, r, "cannot open /dev/%s", name);
+                return failure_set_errno(failure, r, "cannot open /dev/%s", piece_device(piece, name));
 
         return devdax_zero(piece, fd, failure);
 }
 
 static int devdax_node(const Piece *piece, char *ret, size_t size) {
         char name[DAX_NAME_MAX];
+        DaxDevice device;
 
-        (void) piece_device(piece, name);
-        return snprintf(ret, size, "/dev/%s", name) < (int) size ? 0 : -ENAMETOOLONG;
+        if (devdax_inspect(piece, &device) == -ENOENT)
+                return -ENOENT;
+        return snprintf(ret, size, "/dev/%s", piece_device(piece, name)) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
 static int devdax_recover(Piece *piece, int stored_fds[static 2], Failure *failure) {
@@ -837,18 +918,21 @@ static int devdax_replenish(Region *region, Failure *failure) {
         Devdax *devdax = region->state;
         int r;
 
-        if (!devdax->put_in_order) {
-                r = seed_pool_recover(devdax->seeds);
-                if (r < 0)
-                        return failure_set_errno(failure, r, "cannot put in order what an earlier broker has left");
-                devdax->put_in_order = true;
-        }
-
+        r = devdax_put_in_order(devdax);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot put in order what an earlier broker has left");
         r = seed_pool_fill(devdax->seeds);
         if (r == -ETIMEDOUT || r == -EACCES)
                 return failure_set(failure, REFUSAL_RegionUnusable,
                                    "udev does not hand new devices over to us: is its rule for daxbroker installed?");
         return r < 0 && r != -ENOSPC ? failure_set_errno(failure, r, "cannot make devices ahead") : 0;
+}
+
+static void devdax_hurry(Region *region) {
+        Devdax *devdax = region->state;
+
+        if (devdax)
+                devdax->stopping = true;
 }
 
 static void devdax_rest(Region *region) {
@@ -882,5 +966,6 @@ const Provider provider_devdax = {
         .node = devdax_node,
         .recover = devdax_recover,
         .replenish = devdax_replenish,
+        .hurry = devdax_hurry,
         .rest = devdax_rest,
 };

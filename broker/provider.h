@@ -36,7 +36,7 @@ typedef struct Piece {
         int fd;           /* the broker's own way to the memory */
         int fd_read_only; /* another one with which nobody can write, where that cannot be made of the first */
         bool foreign;     /* carving found somebody else in its ranges */
-        bool stuck;       /* carving failed, and what there is of it could not be undone */
+        bool stuck;       /* it cannot be used, and what there is of it could not be undone */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
         void *state;  /* the provider's, of the region */
 } Piece;
@@ -101,7 +101,7 @@ typedef struct Provider {
          * repeated. */
         int (*revoke)(Piece *piece, Failure *failure);
 
-        /* The path of its device node; where it drains. Does not block. */
+        /* The path of its device node; where it drains. -ENOENT: its device is gone. Does not block. */
         int (*node)(const Piece *piece, char *ret, size_t size);
 
         /* After a restart: whether the kernel still has what the record says. stored_fds (read-write and read-only) are
@@ -112,7 +112,11 @@ typedef struct Provider {
         /* Prepares for the next requests; at the start, also puts in order what an earlier broker has left. */
         int (*replenish)(Region *region, Failure *failure);
 
-        /* The broker is being stopped: undoes what was prepared. */
+        /* The broker is about to be stopped: what takes long is given up from now on, with ShuttingDown, so that the next
+         * broker begins it anew. In the event loop, while threads are at work. */
+        void (*hurry)(Region *region);
+
+        /* The broker is being stopped, and no thread is at work: undoes what was prepared. */
         void (*rest)(Region *region);
 } Provider;
 
