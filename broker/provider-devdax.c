@@ -253,16 +253,14 @@ static void foreign_keep(Devdax *devdax, const char *device) {
                         foreign->seen = true;
 }
 
-/* Keeps an account of what others have carved. Whatever they have had in their hands is not clean any more, and since they
- * may come and go between two looks, nor is anything that they might have had. */
-static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
-        Devdax *devdax = region->state;
+/* Forgets what others do not have any more; also what was only known to be somebody's, as soon as it is known of all
+ * devices what they have, for otherwise it would hide whose it is. Returns whether there was something. */
+static bool devdax_forget_foreign(Devdax *devdax, const DaxRegion *dax) {
         Foreign *foreign, *next;
         bool changed = false, unknown = false;
 
         DL_FOREACH(devdax->foreign, foreign)
                 foreign->seen = false;
-
         for (size_t i = 0; i < dax->n_devices; i++) {
                 const DaxDevice *device = &dax->devices[i];
 
@@ -272,15 +270,40 @@ static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
                         continue;
                 }
                 for (unsigned j = 0; j < device->n_ranges && device->size > 0; j++) {
+                        foreign = foreign_find(devdax, device->name, device->ranges[j]);
+                        if (foreign)
+                                foreign->seen = true;
+                }
+        }
+
+        DL_FOREACH_SAFE(devdax->foreign, foreign, next) {
+                if (foreign->seen || (foreign->device[0] == '\0' && unknown))
+                        continue;
+                range_map_give(devdax->map, foreign->range, false);
+                DL_DELETE(devdax->foreign, foreign);
+                free(foreign);
+                changed = true;
+        }
+
+        return changed;
+}
+
+/* Keeps an account of what others have carved. Whatever they have had in their hands is not clean any more, and since they
+ * may come and go between two looks, nor is anything that they might have had. */
+static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
+        Devdax *devdax = region->state;
+        bool changed = devdax_forget_foreign(devdax, dax);
+        const Foreign *foreign;
+
+        for (size_t i = 0; i < dax->n_devices; i++) {
+                const DaxDevice *device = &dax->devices[i];
+
+                for (unsigned j = 0; j < device->n_ranges && device->size > 0 && device->ranges_known; j++) {
                         Range range = device->ranges[j];
 
-                        foreign = foreign_find(devdax, device->name, range);
-                        if (foreign) {
-                                foreign->seen = true;
-                                continue;
-                        }
                         /* if it is not free it is one of ours */
-                        if (devdax_gave(devdax, range, dax->scanned) || range_map_claim(devdax->map, range) < 0)
+                        if (foreign_find(devdax, device->name, range) || devdax_gave(devdax, range, dax->scanned) ||
+                            range_map_claim(devdax->map, range) < 0)
                                 continue;
                         if (foreign_add(devdax, device->name, range) < 0) {
                                 range_map_give(devdax->map, range, false);
@@ -293,15 +316,8 @@ static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
         }
 
         region->foreign = 0;
-        DL_FOREACH_SAFE(devdax->foreign, foreign, next) {
-                if (!foreign->seen && (foreign->device[0] != '\0' || !unknown)) {
-                        range_map_give(devdax->map, foreign->range, false);
-                        DL_DELETE(devdax->foreign, foreign);
-                        free(foreign);
-                        changed = true;
-                } else
-                        region->foreign += foreign->range.length;
-        }
+        DL_FOREACH(devdax->foreign, foreign)
+                region->foreign += foreign->range.length;
         if (changed)
                 range_map_soil(devdax->map);
 }
