@@ -435,6 +435,8 @@ void allocation_end_now(Allocation *allocation) {
 int allocation_resume_end(Allocation *allocation, RecordStage stage) {
         allocation_drop_name(allocation);
         lease_end(&allocation->lease);
+        if (stage == RECORD_CARVING)
+                allocation->untouched = allocation->drained = true;
         if (!allocation->provider->drains || stage == RECORD_CARVING) {
                 allocation_revoke(allocation);
                 return 0;

@@ -64,9 +64,14 @@ static void node_handle(NodeWatch *watch, const struct inotify_event *event) {
         if (event->mask & IN_CLOSE_NOWRITE)
                 node_closed(node, false);
         if (event->mask & IN_IGNORED) {
-                /* the node is gone, and with it the watch */
+                /* The node was removed, and with its last open file the kernel has forgotten it: nobody has it, whatever
+                 * was uncertain before. While we have copies of ours it does not come to that. */
                 HASH_DEL(watch->nodes, node);
                 node->wd = -1;
+                if (!(event->mask & IN_UNMOUNT)) {
+                        node->writer_gone = node->reader_gone = true;
+                        node->doubtful = false;
+                }
         }
         if (node->letting_go && node->changed)
                 node->changed(node);
