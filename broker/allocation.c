@@ -376,6 +376,8 @@ static void create_failed(Allocation *allocation, int r) {
 
         if (operation->reuse || allocation->piece.stuck) {
                 /* what there is of it stays, as something that has ended */
+                allocation->untouched = !operation->reuse;
+                allocation->state = ALLOCATION_QUARANTINED;
                 allocation_notify_added(allocation);
                 (void) allocation_resume_end(allocation, RECORD_DRAINED);
                 return;
@@ -450,7 +452,7 @@ static void allocation_forget(Allocation *allocation) {
 }
 
 /* The memory of a retained allocation goes to another one of the same owner; the old one is over. */
-static void allocation_hand_over(Allocation *from, Allocation *to) {
+static void allocation_hand_over(Allocation *from, Allocation *to, const Piece *plan) {
         Manager *manager = from->manager;
         Region *region = from->reservation.region;
         User *user = from->charge.user;
@@ -460,6 +462,7 @@ static void allocation_hand_over(Allocation *from, Allocation *to) {
         (void) snprintf(to->operation.reused, sizeof(to->operation.reused), "%s", from->id);
         to->piece = from->piece;
         from->piece = (Piece){ .fd = -EBADF, .fd_read_only = -EBADF };
+        to->piece.alignment = plan->alignment; /* of addresses at which it is mapped, which are the holders' */
         reservation_take(&to->reservation, region, to->piece.length);
         charge_take(&to->charge, user, to->piece.length);
         reservation_release(&from->reservation);
@@ -477,7 +480,7 @@ static int allocation_take_memory(Allocation *allocation, Region *region, const 
         int r;
 
         if (retained) {
-                allocation_hand_over(retained, allocation);
+                allocation_hand_over(retained, allocation, plan);
                 return 0;
         }
 

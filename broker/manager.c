@@ -75,7 +75,7 @@ static Allocation *manager_find_retained(const Manager *manager, const Region *r
 
                 if (allocation->owner != uid || allocation->reservation.region != region ||
                     !allocation_is_retained(allocation) || piece->page_size != plan->page_size ||
-                    piece->alignment < plan->alignment || (plan->contiguous && piece->n_ranges > 1) ||
+                    (plan->contiguous && piece->n_ranges > 1) ||
                     piece->length < plan->length || (exactly && piece->length != plan->length))
                         continue;
                 if (!best || piece->length < best->piece.length)
