@@ -876,6 +876,7 @@ static void test_open_fails(void) {
 static void test_name_of_another(void) {
         Piece piece = carved(UNIT);
         g_autofree char *name = g_strdup(device_of(&piece));
+        Failure failure = { 0 };
         unsigned id, number;
 
         g_assert_cmpint(dax_name_parse(name, &id, &number), ==, 0);
@@ -884,6 +885,18 @@ static void test_name_of_another(void) {
         fake_device(path, id, number);
         fake_add_range(path, name, START + 3 * GIB, 4 * UNIT);
         fake_bind(path, name, "device_dax");
+
+        /* which is not cleaned for ours, nor handed out as ours; and ours is nobody's any more */
+        piece_close(&piece);
+        g_assert_cmpint(pwrite(memory, "x", 1, 0), ==, 1);
+        g_assert_cmpint(devdax->clean(&piece, &failure), ==, 0);
+        g_assert_cmpint(byte_at(0), ==, 'x');
+        g_assert_false(piece.clean);
+        g_assert_cmpint(devdax->reuse(&piece, &failure), ==, -ENOENT);
+        g_assert_cmpint(byte_at(0), ==, 'x');
+        g_assert_true(piece.stuck);
+        g_assert_cmpint(devdax->judge(&piece, &failure), ==, 0);
+
         piece.clean = true;
         take_down(&piece);
         g_assert_true(fake_exists(name));
@@ -985,6 +998,9 @@ static void test_node(void) {
         Piece piece = claim("dax0.12 100000000+200000", UNIT);
         char node[32], little[8];
 
+        g_assert_cmpint(devdax->node(&piece, node, sizeof(node)), ==, -ENOENT);
+        fake_device(path, 0, 12);
+        fake_add_range(path, "dax0.12", START, UNIT);
         g_assert_cmpint(devdax->node(&piece, node, sizeof(node)), ==, 0);
         g_assert_cmpstr(node, ==, "/dev/dax0.12");
         g_assert_cmpint(devdax->node(&piece, little, sizeof(little)), ==, -ENAMETOOLONG);
