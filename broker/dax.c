@@ -322,6 +322,16 @@ static int driver_write(const char *attribute, const char *name) {
 int dax_claim(const char *name) {
         int r;
 
+        /* The driver takes no device without a size, but says whether it otherwise would. Where it would, as in all regions
+         * that are not meant for kmem, a claim changes nothing but has it bind what others have just unbound. */
+        r = driver_write("bind", name);
+        if (r == -ENXIO)
+                return 0;
+        if (r >= 0)
+                return -EBUSY;
+        if (r != -ENODEV)
+                return r;
+
         pthread_rwlock_wrlock(&attach_lock);
         r = driver_write("new_id", name);
         pthread_rwlock_unlock(&attach_lock);

@@ -81,7 +81,8 @@ int dax_seed(const char *path, char ret_name[static DAX_NAME_MAX]);
  * vanished, -EACCES if udev gave us only a part. */
 int dax_await_rights(const char *path, const char *name, uint64_t usec);
 
-/* Claims a device for the device_dax driver, so that no other driver takes it; before it has a size. */
+/* Claims a device for the device_dax driver, so that no other driver takes it; before it has a size. Where no other driver
+ * would, nothing is done. */
 int dax_claim(const char *name);
 /* Forgets the claim. Also when there is none. Before dax_delete(): after that the name may be another device's. */
 int dax_unclaim(const char *name);

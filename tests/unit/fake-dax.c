@@ -237,6 +237,10 @@ char *fake_region(const char *parent, unsigned id, uint64_t start, uint64_t size
         return path;
 }
 
+void fake_region_is_not_for_kmem(const char *region) {
+        set(region, "idle", "%s", "");
+}
+
 static unsigned count_ranges(const char *folder) {
         for (unsigned i = 0;; i++) {
                 g_autofree char *mapping = g_strdup_printf("%s/mapping%u", folder, i);
@@ -382,9 +386,13 @@ static int do_size(const char *region, const char *device, const char *text) {
 }
 
 static int do_bind(const char *device) {
-        g_autofree char *folder = device_folder(device), *driver = NULL, *region = NULL;
+        g_autofree char *folder = device_folder(device), *driver = NULL, *region = NULL, *idle = NULL;
 
         if (!folder)
+                return -ENODEV;
+        region = g_path_get_dirname(folder);
+        idle = g_build_filename(region, "idle", NULL);
+        if (!g_file_test(idle, G_FILE_TEST_EXISTS) && !fake_is_claimed(device))
                 return -ENODEV;
         driver = driver_of(folder);
         if (driver)
@@ -392,7 +400,6 @@ static int do_bind(const char *device) {
         if (get_number(folder, "size") == 0)
                 return -ENXIO;
 
-        region = g_path_get_dirname(folder);
         not_seed(region, device);
         fake_bind(region, device, "device_dax");
         return 0;
@@ -411,7 +418,7 @@ static int do_unbind(const char *device) {
         return 0;
 }
 
-/* All of the bus that has a size is bound as well. */
+/* All of the bus that has a size and is for this driver is bound as well. */
 static int do_new_id(const char *device) {
         g_autofree char *path = fake_path("sys/bus/dax/devices");
         GDir *dir = g_dir_open(path, 0, NULL);

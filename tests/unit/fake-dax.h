@@ -17,8 +17,10 @@ void fake_dax_teardown(void);
 char *fake_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void fake_write(const char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A dynamic region with its first device, of size 0. Returns its path. */
+/* A dynamic region with its first device, of size 0. Returns its path. Its devices are for kmem unless claimed for
+ * device_dax, until it is said that they are not. */
 char *fake_region(const char *parent, unsigned id, uint64_t start, uint64_t size);
+void fake_region_is_not_for_kmem(const char *region);
 void fake_device(const char *region, unsigned id, unsigned number);
 /* As an admin would do it. */
 void fake_add_range(const char *region, const char *device, uint64_t start, uint64_t length);

@@ -541,6 +541,7 @@ static void test_not_ours(void) {
 static void test_other_driver(void) {
         int fd;
 
+        fake_region_is_not_for_kmem(region);
         fake_device(region, 0, 1);
         fake_add_range(region, "dax0.1", START, 2 * MIB);
         fake_bind(region, "dax0.1", "kmem");
@@ -555,12 +556,33 @@ static void test_attached_early(void) {
         char name[DAX_NAME_MAX], other[DAX_NAME_MAX];
 
         g_assert_cmpint(dax_create(region, name), ==, 0);
+        g_assert_cmpint(dax_claim(name), ==, 0);
         g_assert_cmpint(dax_create(region, other), ==, 0);
         g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, 0);
         g_assert_cmpint(dax_claim(other), ==, 0);
         g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EBUSY);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_bind(region, name, 4 * MIB), ==, -EUCLEAN);
+}
+
+/* No claim where none is needed: it would bind what an admin has just unbound. */
+static void test_claim_needless(void) {
+        char name[DAX_NAME_MAX];
+        DaxDevice device;
+
+        fake_region_is_not_for_kmem(region);
+        fake_device(region, 0, 5);
+        fake_add_range(region, "dax0.5", START, 2 * MIB);
+
+        g_assert_cmpint(dax_create(region, name), ==, 0);
+        g_assert_cmpint(dax_claim(name), ==, 0);
+        g_assert_false(fake_is_claimed(name));
+        g_assert_cmpint(dax_inspect(region, "dax0.5", &device), ==, 0);
+        g_assert_cmpint(device.driver, ==, DAX_DRIVER_NONE);
+        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 2 * MIB, 2 * MIB }), ==, 0);
+        g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, 0);
+        g_assert_cmpint(dax_claim(name), ==, -EBUSY);
+        g_assert_cmpint(dax_unclaim(name), ==, 0);
 }
 
 /* Somebody's claim comes between the unbinding and the taking away of its ranges. */
@@ -596,6 +618,7 @@ static void test_lies(void) {
         g_assert_cmpint(dax_create(region, name), ==, -ENOSPC);
 
         g_assert_cmpint(dax_create(region, name), ==, 0);
+        g_assert_cmpint(dax_claim(name), ==, 0);
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_align(region, name, 4 * KIB), ==, -EUCLEAN);
         fake_inject(FAKE_LIE, 1, 0);
@@ -734,6 +757,7 @@ static const struct Test {
         { "/dax/not-ours", test_not_ours },
         { "/dax/other-driver", test_other_driver },
         { "/dax/attached-early", test_attached_early },
+        { "/dax/claim-needless", test_claim_needless },
         { "/dax/attached-again", test_attached_again },
         { "/dax/lies", test_lies },
         { "/dax/create-says-nonsense", test_create_says_nonsense },
