@@ -23,7 +23,7 @@ UNIT = 2 * MIB
 REGION = "hmem.0"
 DAX_REGION = f"/sys/devices/platform/{REGION}/dax_region"
 # Emulated, on a busy host.
-PATIENCE = 120
+PATIENCE = 40
 
 
 # ---- Results -----------------------------------------------------------------------------------------------------------
@@ -74,6 +74,8 @@ def check(what, passed, detail=""):
             passed = passed()
         except (Refused, Wrong, TimeoutError, OSError, subprocess.SubprocessError, dbus.DBusException) as error:
             passed, detail = False, f"{type(error).__name__}: {error}\n{detail}"
+        if not passed:
+            detail = f"{detail}\n{regions()}{allocations()}devices: {sized_devices()}\n{broker_log(15)}"
     tap.result(bool(passed), what, detail)
     return bool(passed)
 
@@ -317,6 +319,11 @@ def broker_ready():
 
 def regions():
     return subprocess.run(["daxbrokerctl", "regions"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False).stdout
+
+
+def allocations():
+    return subprocess.run(["daxbrokerctl", "list"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           check=False).stdout
 
 
