@@ -125,10 +125,10 @@ static void test_nodes(void) {
 /* ---- Regions ---- */
 
 static void test_scan(void) {
-        g_autofree char *other = fake_region("platform/ACPI0017:00/root0/dax_region1", 1, 16 * GIB, 256 * MIB);
         g_autofree char *initiators = fake_path("sys/devices/system/node/node3/access0/initiators");
         DaxRegion *list, *first, *second;
 
+        g_free(fake_region("platform/ACPI0017:00/root0/dax_region1", 1, 16 * GIB, 256 * MIB));
         g_assert_no_errno(g_mkdir_with_parents(initiators, 0700));
         fake_write("5120\n", "sys/devices/system/node/node3/access0/initiators/read_bandwidth");
         fake_write("2560\n", "sys/devices/system/node/node3/access0/initiators/write_bandwidth");
@@ -310,12 +310,13 @@ static void test_reason_rights(void) {
 }
 
 static void test_reason_names(void) {
-        g_autofree char *twin = fake_region("virtual/hmem.0", 1, 16 * GIB, GIB);
-        g_autofree char *odd = fake_region("virtual/what is:this", 2, 32 * GIB, GIB);
-        g_autofree char *endless = fake_region("virtual/12345678901234567890123456789012345678901", 3, 64 * GIB, GIB);
         unsigned n_usable = 0, n_second = 0, n_unnamed = 0;
-        DaxRegion *list = scan(), *each;
+        DaxRegion *list, *each;
 
+        g_free(fake_region("virtual/hmem.0", 1, 16 * GIB, GIB));
+        g_free(fake_region("virtual/what is:this", 2, 32 * GIB, GIB));
+        g_free(fake_region("virtual/12345678901234567890123456789012345678901", 3, 64 * GIB, GIB));
+        list = scan();
         DL_FOREACH(list, each) {
                 if (!each->reason) {
                         n_usable++;
@@ -349,8 +350,8 @@ static void test_reason_nonsense(void) {
                 { "dax0.0/target_node", "4294967296\n" },
                 { "dax0.0/resource", "100000000x\n" },
         };
-        g_autofree char *other = fake_region("platform/hmem.1", 1, 16 * GIB, GIB);
 
+        g_free(fake_region("platform/hmem.1", 1, 16 * GIB, GIB));
         for (size_t i = 0; i < G_N_ELEMENTS(lies); i++) {
                 g_autofree char *path = g_build_filename(region, lies[i].attribute, NULL), *before = NULL;
                 bool existed = g_file_get_contents(path, &before, NULL, NULL);
