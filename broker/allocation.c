@@ -37,6 +37,9 @@
 /* Calls of Free that can wait for the end of one allocation. */
 #define ENDING_MAX 16
 
+/* How often carving is begun anew when somebody else was in its way. */
+#define CARVE_TRIES 3
+
 const char *allocation_state_to_string(AllocationState state) {
         static const char *const names[] = {
                 [ALLOCATION_CARVING] = "carving",   [ALLOCATION_LIVE] = "live",
@@ -275,7 +278,7 @@ void allocation_unstore_fds(const Allocation *allocation) {
 /* ---- Carving ---- */
 
 /* Makes the piece, with a record of what is being made before anything is that would outlive us. */
-static int create_piece(Allocation *allocation, Failure *failure) {
+static int create_piece_once(Allocation *allocation, Failure *failure) {
         const Provider *provider = allocation->provider;
         int r;
 
@@ -292,6 +295,14 @@ static int create_piece(Allocation *allocation, Failure *failure) {
         r = provider->carve(&allocation->piece, allocation->id, failure);
         if (r < 0 && provider->prepare && !allocation->piece.stuck)
                 (void) record_remove(allocation->manager->records_dir, allocation->id);
+        return r;
+}
+
+static int create_piece(Allocation *allocation, Failure *failure) {
+        int r = -EAGAIN;
+
+        for (unsigned i = 0; r == -EAGAIN && i < CARVE_TRIES; i++)
+                r = create_piece_once(allocation, failure);
         return r;
 }
 

@@ -797,6 +797,12 @@ static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
         if (r < 0 && devdax_revoke(piece, &undo) < 0) {
                 piece->stuck = true;
                 log_warning("carving failed (%s), and could not be undone: %s", failure->text, undo.text);
+        } else if (r == -EBUSY || r == -EUCLEAN) {
+                /* an admin's claim has bound it before it was complete, or he has taken it for his own: try another one */
+                log_notice("%s was in somebody else's hands while it was made: %s", name, failure->text);
+                free(piece->handle);
+                piece->handle = NULL;
+                return -EAGAIN;
         }
         /* from the moment somebody has it, nobody knows what is in it */
         if (r >= 0)

@@ -81,7 +81,8 @@ typedef struct Provider {
         /* The record is written (or will not be: recorded is false, and the piece is dropped). */
         void (*prepared)(Piece *piece, bool recorded);
 
-        /* Makes it, full of zeros. On failure nothing is left. id is for people who look at maps and device lists. */
+        /* Makes it, full of zeros. On failure nothing is left; -EAGAIN: somebody else was in the way,
+         * and it may be prepared anew. id is for people who look at maps and device lists. */
         int (*carve)(Piece *piece, const char *id, Failure *failure);
 
         /* Makes a drained piece usable again, for the user who had it before, full of zeros. */
