@@ -199,7 +199,7 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
         }
 
         if (manager->n_allocations >= manager->max_allocations ||
-            (getenv("NOTIFY_SOCKET") && manager->n_stored + 2 > FD_STORE_MAX))
+            (getenv("NOTIFY_SOCKET") && manager->n_stored + FD_STORE_OTHERS + 2 > FD_STORE_MAX)) /* a device has two */
                 return failure_set(failure, REFUSAL_NoResources,
                                    "the broker keeps %" PRIu64
                                    " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)",
