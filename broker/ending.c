@@ -241,7 +241,7 @@ static void allocation_clean(Allocation *allocation) {
         allocation_set_state(allocation, ALLOCATION_CLEANING);
         (void) sd_event_add_time_relative(allocation->manager->event, &allocation->end_timer, CLOCK_MONOTONIC, PROGRESS_USEC,
                                           0, on_progress, allocation);
-        operation_start(allocation, clean_work, clean_done);
+        operation_start_aside(allocation, clean_work, clean_done);
 }
 
 /* ---- Judging: does anybody still refer to what nobody has? ---- */
@@ -282,7 +282,7 @@ static void judge_done(Job *job, int r) {
 }
 
 static void allocation_judge(Allocation *allocation) {
-        operation_start(allocation, judge_work, judge_done);
+        operation_start_aside(allocation, judge_work, judge_done);
 }
 
 static int on_judge_again(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -36,7 +36,7 @@ void completions_run(Completion **list, Allocation *allocation, int r, const Fai
         }
 }
 
-void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int)) {
+static void operation_start_in(Allocation *allocation, uint64_t lane, int (*work)(Job *), void (*done)(Job *, int)) {
         Operation *operation = &allocation->operation;
 
         assert(!operation->running);
@@ -44,7 +44,15 @@ void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Jo
         operation->failure = (Failure){ 0 };
         operation->memory = operation->lease = -EBADF;
         operation->job = (Job){ .work = work, .done = done };
-        worker_pool_submit(allocation->manager->pool, &operation->job, allocation->owner);
+        worker_pool_submit(allocation->manager->pool, &operation->job, lane);
+}
+
+void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int)) {
+        operation_start_in(allocation, allocation->owner, work, done);
+}
+
+void operation_start_aside(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int)) {
+        operation_start_in(allocation, WORKER_ASIDE | allocation->owner, work, done);
 }
 
 Allocation *operation_allocation(Job *job) {

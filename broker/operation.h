@@ -44,8 +44,10 @@ int completion_add(Completion **list, AllocationHandler handler, void *userdata)
 /* Tells everybody on the list, and empties it; descriptors can go to one only. */
 void completions_run(Completion **list, Allocation *allocation, int r, const Failure *failure, int memory, int lease);
 
-/* Starts one; work() runs in a worker thread, done() in the event loop. */
+/* Starts one; work() runs in a worker thread, done() in the event loop. Aside is for what may take long and that nobody
+ * waits for. */
 void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int));
+void operation_start_aside(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int));
 
 /* The allocation a job is about. */
 Allocation *operation_allocation(Job *job);

@@ -4,7 +4,8 @@
  *
  * A holder of memory can make the kernel hang in work on that memory for as long as it likes, for instance by keeping a
  * write to its memfd waiting for a page that a file system of its own serves: the inode stays locked, and revoking it
- * waits. So jobs belong to lanes, one per uid. A lane has at most LANE_MAX jobs running; the lanes that have jobs waiting
+ * waits. So jobs belong to lanes, one per uid, and another one per uid for zeroing what he has had, which can take minutes
+ * and must not keep him from anything else. A lane has at most LANE_MAX jobs running; the lanes that have jobs waiting
  * and room to run them stand in a ring and take turns. Threads are made when needed, up to THREADS_MAX, and leave when
  * idle, all but the first, so that there always is one.
  *
@@ -32,7 +33,7 @@
 #define IDLE_SEC 10
 
 typedef struct Lane {
-        uid_t uid;
+        uint64_t id;
         unsigned running;
         uint64_t n_waiting;
         bool in_ring;
@@ -282,16 +283,16 @@ WorkerPool *worker_pool_free(WorkerPool *pool) {
         return NULL;
 }
 
-void worker_pool_submit(WorkerPool *pool, Job *job, uid_t lane_uid) {
+void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t id) {
         Lane *lane;
 
         job->next = NULL;
-        job->lane = lane_uid;
+        job->lane = id;
         job->result = 0;
         pool->n_unfinished++;
 
         pthread_mutex_lock(&pool->mutex);
-        HASH_FIND(hh, pool->lanes, &lane_uid, sizeof(lane_uid), lane);
+        HASH_FIND(hh, pool->lanes, &id, sizeof(id), lane);
         if (!lane) {
                 lane = calloc(1, sizeof(*lane));
                 if (!lane) {
@@ -303,8 +304,8 @@ void worker_pool_submit(WorkerPool *pool, Job *job, uid_t lane_uid) {
                         pthread_mutex_unlock(&pool->mutex);
                         return;
                 }
-                lane->uid = lane_uid;
-                HASH_ADD(hh, pool->lanes, uid, sizeof(lane->uid), lane);
+                lane->id = id;
+                HASH_ADD(hh, pool->lanes, id, sizeof(lane->id), lane);
         }
 
         if (lane->waiting_last)

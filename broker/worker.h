@@ -4,6 +4,7 @@
 /* Threads for what may block, so that the event loop never does. */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
@@ -15,7 +16,7 @@ struct Job {
         int (*work)(Job *job);              /* called in a worker thread; its result goes to done() */
         void (*done)(Job *job, int result); /* called in the event loop */
         Job *next;                          /* the pool's, as the rest */
-        uid_t lane;
+        uint64_t lane;
         int result;
 };
 
@@ -27,5 +28,7 @@ bool worker_pool_drain(WorkerPool *pool, uint64_t grace);
 WorkerPool *worker_pool_free(WorkerPool *pool);
 
 /* Queues a job. lane is the user it is done for: jobs of one lane start in the order they came, only a few of them run at
- * once, and lanes take turns, so that a user who makes jobs hang delays nobody but himself. */
-void worker_pool_submit(WorkerPool *pool, Job *job, uid_t lane);
+ * once, and lanes take turns, so that a user who makes jobs hang delays nobody but himself. With WORKER_ASIDE it is the
+ * user's lane for what takes long and that nobody waits for. */
+#define WORKER_ASIDE (UINT64_C(1) << 32)
+void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t lane);
