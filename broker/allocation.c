@@ -234,6 +234,7 @@ int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordS
                 .page_size = allocation->piece.page_size,
                 .created = allocation->created,
                 .persistent = allocation->persistent,
+                .shared = allocation->shared,
                 .stage = stage,
         };
 
@@ -554,6 +555,12 @@ static int open_work(Job *job) {
         Operation *operation = &allocation->operation;
         int r;
 
+        if (operation->first_shared) {
+                r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
+                if (r < 0)
+                        return failure_set_errno(&operation->failure, r, "cannot write the record");
+        }
+
         r = lease_open_writer(&allocation->lease, &operation->lease);
         if (r < 0)
                 return failure_set_errno(&operation->failure, r, "cannot open the lease");
@@ -567,6 +574,8 @@ static int open_work(Job *job) {
 static void open_done(Job *job, int r) {
         Allocation *allocation = operation_allocation(job);
 
+        if (r < 0 && allocation->operation.first_shared)
+                allocation->shared = false; /* nobody has got it, so it may stay on record or not */
         if (r >= 0) {
                 r = allocation_watch(allocation);
                 if (r < 0)
@@ -595,6 +604,10 @@ int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const 
         if (completion_add(&allocation->operation.completion, handler, userdata) < 0)
                 return -ENOMEM;
 
+        /* root reaches everybody's memory anyway */
+        allocation->operation.first_shared = allocation->provider->drains && !allocation->shared && opener != 0 &&
+                                             opener != allocation->owner;
+        allocation->shared = allocation->shared || allocation->operation.first_shared;
         allocation->operation.read_only = read_only;
         allocation->operation.opener = opener;
         allocation->operation.decision = decision;

@@ -58,6 +58,7 @@ struct Allocation {
         uid_t end_uid;
         bool end_late;         /* revoking takes longer than it should */
         bool untouched;        /* nobody has ever got it */
+        bool shared;           /* somebody else than its owner has opened it, and may refer to its pages still */
         bool drained;          /* nobody has a descriptor or a mapping any more */
         bool referenced;       /* as far as it was judged */
         char reason_kept[FAILURE_TEXT_MAX]; /* why */

@@ -58,24 +58,27 @@ static void allocation_set_reason(Allocation *allocation, const char *reason) {
 }
 
 bool allocation_is_retained(const Allocation *allocation) {
-        return allocation->state == ALLOCATION_QUARANTINED && allocation->drained && !allocation->piece.stuck &&
+        return allocation->state == ALLOCATION_QUARANTINED && allocation->drained && !allocation->shared &&
+               !allocation->untouched && !allocation->piece.stuck &&
                !allocation->operation.running && allocation->provider->reuse;
 }
 
 static void allocation_quarantine(Allocation *allocation, const char *why) {
-        bool again = allocation->state == ALLOCATION_QUARANTINED && allocation->reason &&
-                     strcmp(allocation->reason, why) == 0;
+        bool known = allocation->reason && strcmp(allocation->reason, why) == 0;
 
         allocation_set_ending(allocation, false);
         reservation_set_quarantined(&allocation->reservation, true);
         allocation->end_late = false;
         if (!allocation->provider->drains)
                 allocation->end_cause = NULL;
-        if (again)
+        if (known && allocation->state == ALLOCATION_QUARANTINED)
                 return;
-        allocation_set_reason(allocation, why);
+        if (!known)
+                allocation_set_reason(allocation, why);
         allocation_set_state(allocation, ALLOCATION_QUARANTINED);
-        allocation_log_unusable(allocation);
+        /* what cannot be ended is tried again every minute, and not worth a word each time */
+        if (!known)
+                allocation_log_unusable(allocation);
         manager_settle(allocation->manager);
 }
 
@@ -225,7 +228,7 @@ static void clean_done(Job *job, int r) {
         operation_ended(allocation);
         if (allocation_put_off(allocation, r))
                 return;
-        if (r < 0) /* whoever gets it next has it zeroed before */
+        if (r < 0 && allocation->n_judged <= 1) /* whoever gets it next has it zeroed before */
                 log_warning("allocation %s could not be zeroed: %s", allocation->id, allocation->operation.failure.text);
 
         if (!allocation->referenced) {
@@ -250,11 +253,14 @@ static int judge_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
         int r;
 
-        r = allocation->untouched ? 0 : allocation_write_record(allocation, allocation->mode, RECORD_DRAINED);
-        if (r < 0)
-                log_warning("cannot note that nobody has allocation %s any more: %s", allocation->id, strerror(-r));
         if (allocation->untouched)
                 return 0;
+
+        if (allocation->n_judged == 0) {
+                r = allocation_write_record(allocation, allocation->mode, RECORD_DRAINED);
+                if (r < 0)
+                        log_warning("cannot note that nobody has allocation %s any more: %s", allocation->id, strerror(-r));
+        }
 
         return allocation->provider->judge(&allocation->piece, &allocation->operation.failure);
 }
@@ -267,8 +273,11 @@ static void judge_done(Job *job, int r) {
         if (allocation_put_off(allocation, r))
                 return;
         allocation->referenced = r < 0;
-        (void) snprintf(allocation->reason_kept, sizeof(allocation->reason_kept), "%s",
-                        r < 0 ? allocation->operation.failure.text : "");
+        (void) snprintf(allocation->reason_kept, sizeof(allocation->reason_kept), "%s%s",
+                        r < 0 ? allocation->operation.failure.text : "",
+                        r >= 0               ? ""
+                        : allocation->shared ? "; others have opened it, so it is kept from everybody"
+                                             : "; kept for its owner");
         if (r < 0 && !first) {
                 allocation_keep(allocation);
                 return;

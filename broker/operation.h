@@ -27,7 +27,8 @@ typedef struct Operation {
         Job job;
         Failure failure;
         bool running;
-        bool read_only;       /* of an open, as the next two */
+        bool read_only;       /* of an open, as the next three */
+        bool first_shared;    /* that it is opened by somebody else is not on record yet */
         uid_t opener;
         const char *decision; /* how that was authorized; static */
         uint32_t mode;        /* the new one */

@@ -857,8 +857,7 @@ static int devdax_judge(Piece *piece, Failure *failure) {
         }
         if (devdax->recycle == RECYCLE_OWNER)
                 return failure_set(failure, REFUSAL_StillReferenced,
-                                   "something may refer to its pages still, and nobody can tell (Recycle=owner): kept for "
-                                   "its owner");
+                                   "something may refer to its pages still, and nobody can tell (Recycle=owner)");
 
         for (unsigned i = 0; i < piece->n_ranges; i++)
                 ranges[i] = piece_range(piece, i);
@@ -867,14 +866,13 @@ static int devdax_judge(Piece *piece, Failure *failure) {
                 return 0;
         case WITNESS_REFERENCED:
                 return failure_set(failure, REFUSAL_StillReferenced,
-                                   "something refers to its pages still (%s): kept for its owner until that is over", why);
+                                   "something refers to its pages still (%s)", why);
         case WITNESS_UNKNOWN:
                 break;
         }
 
         return failure_set(failure, REFUSAL_StillReferenced,
-                           "something may refer to its pages still, and the witness cannot tell (%s): kept for its owner",
-                           why);
+                           "something may refer to its pages still, and the witness cannot tell (%s)", why);
 }
 
 static int devdax_clean(Piece *piece, Failure *failure) {

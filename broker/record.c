@@ -54,6 +54,7 @@ static const struct Field {
         { "unit", FIELD_TEXT, offsetof(Record, unit), true },
         { "pid", FIELD_U32, offsetof(Record, pid), false },
         { "handle", FIELD_TEXT, offsetof(Record, handle), true },
+        { "shared", FIELD_BOOL, offsetof(Record, shared), false },
         { "stage", FIELD_STAGE, offsetof(Record, stage), false },
 };
 

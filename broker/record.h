@@ -27,6 +27,7 @@ typedef struct Record {
         uint32_t owner, group, mode, pid;
         uint64_t offset, length, alignment, page_size, created;
         bool persistent;
+        bool shared; /* somebody else than its owner has opened it */
         RecordStage stage;
 } Record;
 

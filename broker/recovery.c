@@ -188,6 +188,7 @@ static int allocation_from_record(Manager *manager, const char *id, Record *reco
         allocation->mode = record->mode;
         allocation->pid = (pid_t) record->pid;
         allocation->persistent = record->persistent;
+        allocation->shared = record->shared;
         allocation->created = record->created;
         allocation->piece.offset = record->offset;
         allocation->piece.length = record->length;

@@ -65,6 +65,7 @@ static void assert_same(const Record *a, const Record *b) {
         g_assert_cmpuint(a->page_size, ==, b->page_size);
         g_assert_cmpuint(a->created, ==, b->created);
         g_assert_cmpint(a->persistent, ==, b->persistent);
+        g_assert_cmpint(a->shared, ==, b->shared);
         g_assert_cmpint((int) a->stage, ==, (int) b->stage);
 }
 
@@ -109,6 +110,7 @@ static void test_round_trip(void) {
         record.created = UINT64_MAX;
         record.mode = 0666;
         record.persistent = false;
+        record.shared = true;
         record.stage = RECORD_DRAINED;
         record.offset = 1;
         record.length = INT64_MAX - 1;
@@ -186,7 +188,7 @@ static void test_lines(void) {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         guint n = g_strv_length(lines) - 1; /* the last one is what follows the last line break */
 
-        g_assert_cmpuint(n, ==, 18);
+        g_assert_cmpuint(n, ==, 19);
         for (guint i = 0; i < n; i++) {
                 g_autoptr(GStrvBuilder) missing = g_strv_builder_new(), doubled = g_strv_builder_new();
                 g_auto(GStrv) without = NULL, twice = NULL;
