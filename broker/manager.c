@@ -28,6 +28,9 @@
 /* How long changes of a region are gathered before they are told. */
 #define ANNOUNCE_USEC (50 * UINT64_C(1000))
 
+/* How long after a try to prepare a region has failed there is another one. */
+#define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
+
 /* No user has these uids, so nobody's jobs are in their way. */
 #define LANE_RELOAD ((uid_t) -1)
 #define LANE_REPLENISH ((uid_t) -2)
@@ -397,23 +400,63 @@ static int replenish_work(Job *job) {
         return region->provider->replenish(region, &region->replenish_failure);
 }
 
-static void replenish_done(Job *job, int r) {
-        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
+static void manager_configure_again(Manager *manager, Region *region) {
+        const RegionConfig *config = config_find_region(manager->config, region->name);
 
-        region->replenishing = false;
-        if (r < 0)
-                region_disable(region, region->replenish_failure.text);
+        region->configure_again = false;
+        if (config)
+                (void) manager_configure_region(manager, config);
+        else
+                (void) manager_configure_discovered(manager, manager->config);
+        manager_replenish(manager, region);
+        manager_settle(manager);
 }
 
-void manager_replenish(Manager *manager, Region *region) {
-        if (!manager->started || region->replenishing || !region->provider || !region->provider->is_low ||
-            !region->provider->is_low(region))
+static void replenish_done(Job *job, int r) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
+        Manager *manager = region->replenisher;
+        bool again = region->configure_again || (r >= 0 && region->unprepared[0] != '\0');
+
+        region->replenishing = false;
+        region->unprepared[0] = '\0';
+        if (r < 0) {
+                (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
+                region_disable(region, region->unprepared);
+                /* not by the uevents that it has made itself */
+                (void) sd_event_source_set_time_relative(manager->prepare_again, PREPARE_AGAIN_USEC);
+                (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
+        }
+        if (again)
+                manager_configure_again(manager, region);
+}
+
+static void region_replenish(Manager *manager, Region *region) {
+        if (region->replenishing || !region->provider || !region->provider->replenish)
                 return;
 
         region->replenishing = true;
+        region->replenisher = manager;
         region->replenish_failure = (Failure){ 0 };
         region->replenish = (Job){ .work = replenish_work, .done = replenish_done };
         worker_pool_submit(manager->pool, &region->replenish, LANE_REPLENISH);
+}
+
+static int on_prepare_again(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *manager = userdata;
+        Region *region;
+
+        (void) source;
+        (void) usec;
+        DL_FOREACH(manager->regions, region)
+                if (region->unprepared[0] != '\0')
+                        region_replenish(manager, region);
+        return 0;
+}
+
+void manager_replenish(Manager *manager, Region *region) {
+        if (manager->started && !region->replenishing && region->unprepared[0] == '\0' && region->provider &&
+            region->provider->is_low && region->provider->is_low(region))
+                region_replenish(manager, region);
 }
 
 int manager_get_nodes(Manager *manager, NodeWatch **ret) {
@@ -589,6 +632,11 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         r = sd_event_add_time_relative(event, &manager->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, manager);
         if (r < 0)
                 goto fail;
+        r = sd_event_add_time_relative(event, &manager->prepare_again, CLOCK_MONOTONIC, 0, 0, on_prepare_again, manager);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_OFF);
+        if (r < 0)
+                goto fail;
         r = open_directories(manager);
         if (r < 0)
                 goto fail;
@@ -650,6 +698,7 @@ Manager *manager_free(Manager *manager) {
 
         sd_event_source_disable_unref(manager->settle);
         sd_event_source_disable_unref(manager->announce);
+        sd_event_source_disable_unref(manager->prepare_again);
         worker_pool_free(manager->pool);
         safe_close(manager->leases_dir);
         safe_close(manager->records_dir);

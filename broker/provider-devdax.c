@@ -348,6 +348,10 @@ static int devdax_probe(Region *region, const RegionConfig *config, Failure *fai
                 if (region->n_reservations > 0)
                         return failure_set(failure, REFUSAL_RegionUnusable,
                                            "it has moved, and there are allocations from where it was");
+                if (region->replenishing) {
+                        region->configure_again = true;
+                        return failure_set(failure, REFUSAL_RegionUnusable, "it has moved just now");
+                }
                 devdax_forget(region);
                 devdax = NULL;
         }
@@ -937,6 +941,9 @@ static int devdax_recover(Piece *piece, int stored_fds[static 2], Failure *failu
 static int devdax_replenish(Region *region, Failure *failure) {
         Devdax *devdax = region->state;
         int r;
+
+        if (!devdax) /* it has gone meanwhile */
+                return 0;
 
         r = devdax_put_in_order(devdax);
         if (r < 0)

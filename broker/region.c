@@ -54,9 +54,10 @@ int region_configure(Region *region, const RegionConfig *config) {
         const Provider *provider = config->provider ? provider_find(config->provider) : NULL;
         Failure failure = { 0 };
 
-        if (!config->enabled)
+        if (!config->enabled) {
+                region->unprepared[0] = '\0';
                 (void) failure_set(&failure, REFUSAL_RegionUnusable, "the configuration disables it (Enabled=no)");
-        else if (!config->provider)
+        } else if (!config->provider)
                 (void) failure_set(&failure, REFUSAL_RegionUnusable, "the configuration has no Provider= for it");
         else if (!provider)
                 (void) failure_set(&failure, REFUSAL_RegionUnusable, "there is no provider '%s'", config->provider);
@@ -64,12 +65,20 @@ int region_configure(Region *region, const RegionConfig *config) {
                 (void) failure_set(&failure, REFUSAL_RegionUnusable,
                                    "it has allocations of provider '%s'; another one takes a restart without them",
                                    region->provider->name);
-        else {
+        else if (region->provider && region->provider != provider && region->replenishing) {
+                region->configure_again = true;
+                (void) failure_set(&failure, REFUSAL_RegionUnusable, "its provider '%s' is about to leave it",
+                                   region->provider->name);
+        } else {
                 if (region->provider && region->provider != provider && region->provider->forget)
                         region->provider->forget(region);
+                if (region->provider != provider)
+                        region->unprepared[0] = '\0';
                 region->provider = provider;
                 region_clear_facts(region);
-                if (provider->probe(region, config, &failure) >= 0) {
+                if (provider->probe(region, config, &failure) >= 0 && region->unprepared[0] != '\0')
+                        (void) failure_set(&failure, REFUSAL_RegionUnusable, "%s", region->unprepared);
+                else if (failure.refusal == REFUSAL_NONE) {
                         if (region->reason)
                                 log_notice("region '%s' can be used now", region->name);
                         free(region->reason);

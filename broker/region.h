@@ -38,8 +38,11 @@ struct Region {
         bool recovered;             /* what an earlier broker has carved is known: the rest is somebody else's */
         uint64_t drain_timeout;     /* how long a holder may take to let go, microseconds */
         Job replenish;
-        bool replenishing;
+        bool replenishing;    /* and so the provider's state is in use */
+        bool configure_again; /* it could not be configured as it should be, because of that */
+        void *replenisher;    /* who started it */
         Failure replenish_failure;
+        char unprepared[FAILURE_TEXT_MAX]; /* why the last try has failed; "" if it has not */
         bool changed; /* Available and what follows from it, since the last signal */
         struct Region *prev, *next;
 };
