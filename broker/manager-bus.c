@@ -56,6 +56,16 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
         Details details = { .wanted_bytes = wish->plan.length, .wanted_count = 1 };
         /* Of several requests at the same time each must count those before it, or a rule about the sum is none. */
         uint64_t held = user->bytes + user->wanted_bytes, held_count = user->count + user->wanted_count;
+        Allocation *retained = NULL;
+        Failure ignored = { 0 };
+
+        /* What it would get again, and holds until then, it does not get in addition. */
+        (void) manager_admit(call->server->manager, wish->region, request, &wish->plan, user, call->caller->groups,
+                             call->caller->n_groups, &retained, &ignored);
+        if (retained) {
+                held -= retained->piece.length;
+                held_count--;
+        }
 
         details_add(&details, "region", "%s", wish->region->name);
         details_add(&details, "provider", "%s", wish->region->provider->name);
