@@ -61,7 +61,7 @@ struct Allocation {
         bool shared;           /* somebody else than its owner has opened it, and may refer to its pages still */
         bool drained;          /* nobody has a descriptor or a mapping any more */
         bool referenced;       /* as far as it was judged */
-        char reason_kept[FAILURE_TEXT_MAX]; /* why */
+        char reason_kept[FAILURE_TEXT_MAX + 64]; /* why, and for whom it is kept */
         unsigned n_judged;     /* how often somebody was found to refer to it still */
         Completion *ending;    /* who wants to know when it has ended */
         sd_event_source *end_timer; /* of whatever its end waits for */
