@@ -302,7 +302,8 @@ def configure(**keys):
     """The region, in place of what was there, in a broker that has been started anew."""
     os.makedirs("/etc/daxbroker.conf.d", exist_ok=True)
     write("/etc/daxbroker.conf.d/50-test.conf", "\n".join(
-        [f"[Region {REGION}]", "Provider=devdax", *(f"{key}={value}" for key, value in keys.items()), ""]))
+        ["[Broker]", f"PolkitTimeoutSec={PATIENCE}", f"[Region {REGION}]", "Provider=devdax",
+         *(f"{key}={value}" for key, value in keys.items()), ""]))
     systemctl("restart", "daxbroker")
     broker_ready()
 
