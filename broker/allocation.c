@@ -235,6 +235,10 @@ int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordS
                 .created = allocation->created,
                 .persistent = allocation->persistent,
                 .shared = allocation->shared,
+                .read_only = allocation->read_only,
+                .marks = stage == RECORD_ENDING && allocation->marked
+                                 ? (char *) (uintptr_t) end_marks_name(allocation->manager->marks)
+                                 : NULL,
                 .stage = stage,
         };
 
@@ -555,7 +559,7 @@ static int open_work(Job *job) {
         Operation *operation = &allocation->operation;
         int r;
 
-        if (operation->first_shared) {
+        if (operation->first) {
                 r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
                 if (r < 0)
                         return failure_set_errno(&operation->failure, r, "cannot write the record");
@@ -574,8 +578,10 @@ static int open_work(Job *job) {
 static void open_done(Job *job, int r) {
         Allocation *allocation = operation_allocation(job);
 
-        if (r < 0 && allocation->operation.first_shared)
-                allocation->shared = false; /* nobody has got it, so it may stay on record or not */
+        if (r < 0) { /* nobody has got it, so it may be on record or not */
+                allocation->shared = allocation->operation.was_shared;
+                allocation->read_only = allocation->operation.was_read_only;
+        }
         if (r >= 0) {
                 r = allocation_watch(allocation);
                 if (r < 0)
@@ -604,10 +610,15 @@ int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const 
         if (completion_add(&allocation->operation.completion, handler, userdata) < 0)
                 return -ENOMEM;
 
-        /* root reaches everybody's memory anyway */
-        allocation->operation.first_shared = allocation->provider->drains && !allocation->shared && opener != 0 &&
-                                             opener != allocation->owner;
-        allocation->shared = allocation->shared || allocation->operation.first_shared;
+        allocation->operation.was_shared = allocation->shared;
+        allocation->operation.was_read_only = allocation->read_only;
+        if (allocation->provider->drains) {
+                /* root reaches everybody's memory anyway */
+                allocation->shared = allocation->shared || (opener != allocation->owner && opener != 0);
+                allocation->read_only = allocation->read_only || read_only;
+        }
+        allocation->operation.first = allocation->shared != allocation->operation.was_shared ||
+                                      allocation->read_only != allocation->operation.was_read_only;
         allocation->operation.read_only = read_only;
         allocation->operation.opener = opener;
         allocation->operation.decision = decision;

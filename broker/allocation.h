@@ -59,6 +59,8 @@ struct Allocation {
         bool end_late;         /* revoking takes longer than it should */
         bool untouched;        /* nobody has ever got it */
         bool shared;           /* somebody else than its owner has opened it, and may refer to its pages still */
+        bool read_only;        /* somebody has got a descriptor for reading only */
+        bool marked;           /* a later broker can find out who has let go */
         bool drained;          /* nobody has a descriptor or a mapping any more */
         bool referenced;       /* as far as it was judged */
         char reason_kept[FAILURE_TEXT_MAX + 64]; /* why, and for whom it is kept */

@@ -348,7 +348,7 @@ int allocation_watch_node(Allocation *allocation, const char *by_path) {
         if (r < 0)
                 return r;
         if (by_path)
-                return node_watch_add_path(nodes, &allocation->node, by_path, allocation->name != NULL, on_node_changed);
+                return node_watch_add_path(nodes, &allocation->node, by_path, allocation->read_only, on_node_changed);
 
         return node_watch_add(nodes, &allocation->node, piece->fd, piece->fd_read_only >= 0, on_node_changed);
 }
@@ -423,10 +423,18 @@ static void let_go_done(Job *job, int r) {
 }
 
 static void allocation_let_go(Allocation *allocation) {
+        EndMarks *marks = allocation->manager->marks;
+        Node *node = &allocation->node;
+        char path[64];
+
         allocation_drop_name(allocation);
-        if (allocation->node.wd >= 0)
-                node_watch_let_go(allocation->manager->nodes, &allocation->node);
-        allocation->node.letting_go = true;
+        if (node->wd >= 0)
+                node_watch_let_go(allocation->manager->nodes, node);
+        if (node->wd >= 0 && marks && allocation->piece.fd >= 0 && node->n_others == 0 && !node->doubtful) {
+                (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", allocation->piece.fd);
+                allocation->marked = end_marks_set(marks, path) >= 0;
+        }
+        node->letting_go = true;
         operation_start(allocation, let_go_work, let_go_done);
 }
 

@@ -23,7 +23,7 @@ typedef struct StoredFd {
 /* The watch over device nodes. */
 #define FD_STORE_WATCH "watch"
 /* That many are stored beside those of allocations. */
-#define FD_STORE_OTHERS 1
+#define FD_STORE_OTHERS 4
 
 /* Gives it a descriptor under a name. 1 if it was told, 0 if there is no service manager. May block. */
 int fd_store_push(const char *name, int fd);

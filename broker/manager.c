@@ -469,6 +469,11 @@ int manager_get_nodes(Manager *manager, NodeWatch **ret) {
                 if (fd_store_push(FD_STORE_WATCH, node_watch_fd(manager->nodes)) < 0)
                         log_warning("cannot give the watch over device nodes to the service manager");
         }
+        if (!manager->marks) {
+                r = end_marks_new(&manager->marks);
+                if (r < 0 && r != -ENOTCONN)
+                        log_warning("a later broker may not be able to tell who has let go of memory: %s", strerror(-r));
+        }
 
         *ret = manager->nodes;
         return 0;
@@ -695,6 +700,7 @@ Manager *manager_free(Manager *manager) {
         discovery_free(manager->discovery);
         dax_regions_free(manager->dax);
         node_watch_free(manager->nodes);
+        end_marks_free(manager->marks);
 
         sd_event_source_disable_unref(manager->settle);
         sd_event_source_disable_unref(manager->announce);

@@ -8,6 +8,7 @@
 #include "allocation.h"
 #include "config.h"
 #include "discovery.h"
+#include "end-marks.h"
 #include "node-watch.h"
 #include "region.h"
 #include "user.h"
@@ -33,6 +34,7 @@ struct Manager {
         DaxRegion *dax;  /* what discovery has found; regions point to it */
         Discovery *discovery;
         NodeWatch *nodes;
+        EndMarks *marks; /* NULL if there is no service manager to keep them */
         UserTable users;
         Allocation *by_id, *by_name; /* uthash */
         uint64_t n_allocations;

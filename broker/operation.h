@@ -27,8 +27,9 @@ typedef struct Operation {
         Job job;
         Failure failure;
         bool running;
-        bool read_only;       /* of an open, as the next three */
-        bool first_shared;    /* that it is opened by somebody else is not on record yet */
+        bool read_only;       /* of an open, as the next five */
+        bool first;           /* that it is opened by somebody else, or for reading only, is not on record yet */
+        bool was_shared, was_read_only;
         uid_t opener;
         const char *decision; /* how that was authorized; static */
         uint32_t mode;        /* the new one */

@@ -55,6 +55,8 @@ static const struct Field {
         { "pid", FIELD_U32, offsetof(Record, pid), false },
         { "handle", FIELD_TEXT, offsetof(Record, handle), true },
         { "shared", FIELD_BOOL, offsetof(Record, shared), false },
+        { "read-only", FIELD_BOOL, offsetof(Record, read_only), false },
+        { "marks", FIELD_TEXT, offsetof(Record, marks), true },
         { "stage", FIELD_STAGE, offsetof(Record, stage), false },
 };
 
@@ -73,6 +75,7 @@ void record_done(Record *record) {
         free(record->provider);
         free(record->unit);
         free(record->handle);
+        free(record->marks);
         *record = (Record){ 0 };
 }
 

@@ -27,7 +27,9 @@ typedef struct Record {
         uint32_t owner, group, mode, pid;
         uint64_t offset, length, alignment, page_size, created;
         bool persistent;
-        bool shared; /* somebody else than its owner has opened it */
+        bool shared;    /* somebody else than its owner has opened it */
+        bool read_only; /* somebody has got a descriptor for reading only */
+        char *marks;    /* that tell which ends have come, see end-marks.h; NULL if none do */
         RecordStage stage;
 } Record;
 

@@ -189,6 +189,9 @@ static int allocation_from_record(Manager *manager, const char *id, Record *reco
         allocation->pid = (pid_t) record->pid;
         allocation->persistent = record->persistent;
         allocation->shared = record->shared;
+        allocation->read_only = record->read_only;
+        allocation->marked = record->marks && manager->marks &&
+                             strcmp(record->marks, end_marks_name(manager->marks)) == 0;
         allocation->created = record->created;
         allocation->piece.offset = record->offset;
         allocation->piece.length = record->length;
@@ -265,8 +268,9 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
         return 0;
 }
 
-/* Its node tells when its holders have let go. Where it is not there any more, they have nothing. */
+/* Its node tells when its holders have let go. Where its device is not there any more, they have nothing. */
 static int recover_node(Allocation *allocation) {
+        Node *node = &allocation->node;
         char path[64];
         int r;
 
@@ -274,13 +278,19 @@ static int recover_node(Allocation *allocation) {
                 return 0;
 
         r = allocation->piece.fd < 0 ? allocation->provider->node(&allocation->piece, path, sizeof(path)) : 0;
+        if (r == -ENOENT) {
+                allocation->untouched = true;
+                return 0;
+        }
         if (r >= 0)
                 r = allocation_watch_node(allocation, allocation->piece.fd < 0 ? path : NULL);
         /* we have no copies of what it had */
-        allocation->node.letting_go = allocation->piece.fd < 0;
-        if (r == -ENOENT)
-                allocation->untouched = true;
-        else if (r < 0)
+        node->letting_go = allocation->piece.fd < 0;
+        /* what is read of the watch again, from now on, comes on top of what the marks say */
+        if (r >= 0 && allocation->marked && end_marks_look(allocation->manager->marks, path, &node->writer_gone,
+                                                           &node->reader_gone) < 0)
+                node->doubtful = true;
+        if (r < 0)
                 log_warning("cannot watch who has allocation %s: %s", allocation->id, strerror(-r));
         return r == -ENOMEM ? r : 0;
 }
@@ -468,9 +478,13 @@ static int recover_watch(Recovery *recovery) {
         int fd = fd_store_find(recovery->store, FD_STORE_WATCH), r;
 
         r = fd >= 0 ? node_watch_new(manager->event, fd, &manager->nodes) : 0;
-        if (r < 0)
+        if (r < 0) {
                 safe_close(fd);
-        return r;
+                return r;
+        }
+
+        r = end_marks_recover(recovery->store, &manager->marks);
+        return r == -ENOENT ? 0 : r;
 }
 
 int recovery_run(Manager *manager) {

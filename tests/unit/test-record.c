@@ -55,6 +55,7 @@ static void assert_same(const Record *a, const Record *b) {
         g_assert_cmpstr(a->provider, ==, b->provider);
         g_assert_cmpstr(a->unit, ==, b->unit);
         g_assert_cmpstr(a->handle, ==, b->handle);
+        g_assert_cmpstr(a->marks, ==, b->marks);
         g_assert_cmpuint(a->owner, ==, b->owner);
         g_assert_cmpuint(a->group, ==, b->group);
         g_assert_cmpuint(a->mode, ==, b->mode);
@@ -66,6 +67,7 @@ static void assert_same(const Record *a, const Record *b) {
         g_assert_cmpuint(a->created, ==, b->created);
         g_assert_cmpint(a->persistent, ==, b->persistent);
         g_assert_cmpint(a->shared, ==, b->shared);
+        g_assert_cmpint(a->read_only, ==, b->read_only);
         g_assert_cmpint((int) a->stage, ==, (int) b->stage);
 }
 
@@ -111,6 +113,8 @@ static void test_round_trip(void) {
         record.mode = 0666;
         record.persistent = false;
         record.shared = true;
+        record.read_only = true;
+        record.marks = g_strdup("0123456789abcdef");
         record.stage = RECORD_DRAINED;
         record.offset = 1;
         record.length = INT64_MAX - 1;
@@ -188,7 +192,7 @@ static void test_lines(void) {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         guint n = g_strv_length(lines) - 1; /* the last one is what follows the last line break */
 
-        g_assert_cmpuint(n, ==, 19);
+        g_assert_cmpuint(n, ==, 21);
         for (guint i = 0; i < n; i++) {
                 g_autoptr(GStrvBuilder) missing = g_strv_builder_new(), doubled = g_strv_builder_new();
                 g_auto(GStrv) without = NULL, twice = NULL;
