@@ -45,7 +45,7 @@ static EndMarks *end_marks_alloc(const char *name) {
         if (!marks)
                 return NULL;
 
-        (void) snprintf(marks->name, sizeof(marks->name), "%s", name);
+        (void) snprintf(marks->name, sizeof(marks->name), "%.16s", name);
         for (Mark i = 0; i < N_MARKS; i++)
                 marks->fds[i] = -EBADF;
         return marks;
