@@ -113,6 +113,7 @@ static void allocation_judge_later(Allocation *allocation);
 
 static void allocation_gone(Allocation *allocation) {
         Manager *manager = allocation->manager;
+        Region *region = allocation->reservation.region;
 
         lease_end(&allocation->lease);
         if (allocation->end_late) /* it may have been written when revoke_work() had removed it */
@@ -123,6 +124,7 @@ static void allocation_gone(Allocation *allocation) {
         allocation_unlink(allocation);
         allocation_release(allocation);
         manager_settle(manager);
+        manager_replenish(manager, region); /* it may have been full */
         completions_run(&allocation->ending, allocation, 0, NULL, -EBADF, -EBADF);
         allocation_free(allocation);
 }
@@ -540,7 +542,9 @@ static void force_done(Job *job, int r) {
                 (void) failure_set_errno(&failure, r, "cannot revoke it");
         completions_run(&allocation->operation.completion, allocation, r, &failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);
-        if (allocation->drained)
+        if (allocation->drained && allocation->ending)
+                allocation_judge(allocation); /* who wants to free it waits for that */
+        else if (allocation->drained)
                 allocation_judge_later(allocation);
         else if (node_is_drained(&allocation->node))
                 allocation_drained(allocation);

@@ -551,7 +551,7 @@ static void devdax_release(Piece *piece) {
 static bool devdax_is_low(const Region *region) {
         const Devdax *devdax = region->state;
 
-        if (!devdax || (region->reason && devdax->map))
+        if (!devdax || devdax->stopping || (region->reason && devdax->map))
                 return false;
 
         return !devdax->put_in_order ||

@@ -413,6 +413,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                                : 0;
 
         allocation_unstore_fds(allocation);
+        (void) unlinkat(manager->leases_dir, id, 0);
         return allocation_resume_end(allocation, record->stage);
 }
 
