@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -64,15 +65,32 @@ static void attach_all(void) {
         closedir(directory);
 }
 
-static void tell_death(size_t i, unsigned long argument) {
-        char path[64], target[256] = "";
-        ssize_t n = -1;
+/* What a descriptor leads to; 0-terminated. */
+static void look_up(unsigned long fd, char *ret, size_t room) {
+        char path[64];
+        ssize_t n;
 
-        snprintf(path, sizeof(path), "/proc/%d/fd/%lu", pid, argument);
+        snprintf(path, sizeof(path), "/proc/%d/fd/%lu", pid, fd);
+        n = readlink(path, ret, room - 1);
+        ret[n > 0 ? n : 0] = '\0';
+}
+
+/* To have looked at something leaves nothing behind. */
+static bool only_looks(const struct ptrace_syscall_info *info, const char *target) {
+        if (info->entry.nr == SYS_openat)
+                return !(info->entry.args[2] & (O_CREAT | O_TRUNC));
+        return info->entry.nr == SYS_close && (strncmp(target, "/sys/", 5) == 0 || strncmp(target, "/proc/", 6) == 0);
+}
+
+static void count_call(const struct ptrace_syscall_info *info, size_t i) {
+        char target[256] = "";
+
         if (calls[i].takes_fd)
-                n = readlink(path, target, sizeof(target) - 1);
+                look_up(info->entry.args[0], target, sizeof(target));
+        if (only_looks(info, target) || ++count != last)
+                return;
         kill(pid, SIGKILL);
-        printf("killed %s %.*s\n", calls[i].name, n > 0 ? (int) n : 0, target);
+        printf("killed %s %s\n", calls[i].name, target);
         exit(EXIT_SUCCESS);
 }
 
@@ -82,8 +100,8 @@ static void on_call(pid_t thread) {
         if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) < 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY || !counting)
                 return;
         for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
-                if (calls[i].number == info.entry.nr && ++count == last)
-                        tell_death(i, info.entry.args[0]);
+                if (calls[i].number == info.entry.nr)
+                        count_call(&info, i);
 }
 
 /* Everything that has stopped goes on. */

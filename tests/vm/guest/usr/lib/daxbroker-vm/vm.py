@@ -298,12 +298,12 @@ def kernel_complaints():
     return "\n".join(line for line in found.splitlines() if "unaligned vma" not in line)
 
 
-def configure(**keys):
-    """The region, in place of what was there, in a broker that has been started anew."""
+def configure(more="", **keys):
+    """The region, and more, in place of what was there, in a broker that has been started anew."""
     os.makedirs("/etc/daxbroker.conf.d", exist_ok=True)
     write("/etc/daxbroker.conf.d/50-test.conf", "\n".join(
         ["[Broker]", f"PolkitTimeoutSec={PATIENCE}", f"[Region {REGION}]", "Provider=devdax",
-         *(f"{key}={value}" for key, value in keys.items()), ""]))
+         *(f"{key}={value}" for key, value in keys.items()), more]))
     systemctl("restart", "daxbroker")
     broker_ready()
 
