@@ -321,6 +321,7 @@ static void allocation_judge_later(Allocation *allocation) {
 
 static void allocation_drained(Allocation *allocation) {
         allocation->drained = true;
+        allocation->piece.held = false;
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
         node_watch_remove(allocation->manager->nodes, &allocation->node);
         allocation_set_ending(allocation, true);
@@ -565,6 +566,7 @@ int allocation_force(Allocation *allocation, bool despite_references, const Ende
                 return -ENOMEM;
 
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
+        allocation->piece.held = !allocation->drained && !node_is_drained(&allocation->node);
         allocation->end_cause = despite_references ? "it was revoked in spite of references" : "it was revoked";
         allocation->end_decision = ender->decision;
         allocation->end_uid = ender->uid;

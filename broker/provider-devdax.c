@@ -859,6 +859,9 @@ static int devdax_judge(Piece *piece, Failure *failure) {
                 log_warning("somebody has destroyed %s, which may have been referred to still", piece_device(piece, name));
                 return 0;
         }
+        if (piece->held)
+                return failure_set(failure, REFUSAL_StillReferenced,
+                                   "somebody still has it, and can have the kernel refer to its pages at any moment");
         if (devdax->recycle == RECYCLE_OWNER)
                 return failure_set(failure, REFUSAL_StillReferenced,
                                    "something may refer to its pages still, and nobody can tell (Recycle=owner)");

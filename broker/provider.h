@@ -35,6 +35,7 @@ typedef struct Piece {
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
         int fd;           /* the broker's own way to the memory */
         int fd_read_only; /* another one with which nobody can write, where that cannot be made of the first */
+        bool held;        /* asked about by force: somebody has a descriptor or a mapping of it */
         bool foreign;     /* carving found somebody else in its ranges */
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
@@ -91,8 +92,8 @@ typedef struct Provider {
         /* A new descriptor for a holder. With read_only, one with which writing is impossible, also by opening it again. */
         int (*open)(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
 
-        /* Whether anything may still refer to the memory of a drained piece: 0 if surely not, else -EBUSY, and failure
-         * says what is known. */
+        /* Whether anything may still refer to the memory of a drained piece, or of one that is held: 0 if surely not, else
+         * -EBUSY, and failure says what is known. */
         int (*judge)(Piece *piece, Failure *failure);
 
         /* Zeroes the memory of a drained piece, if that is to be done now rather than when it is handed out again. */

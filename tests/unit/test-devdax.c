@@ -922,6 +922,11 @@ static void test_judge(void) {
         g_assert_cmpint(failure.refusal, ==, REFUSAL_StillReferenced);
         assert_text(failure.text, "Recycle=owner");
 
+        piece.held = true;
+        g_assert_cmpint(devdax->judge(&piece, &failure), ==, -EBUSY);
+        assert_text(failure.text, "somebody still has it");
+        piece.held = false;
+
         config.recycle = RECYCLE_WITNESSED; /* and there is none */
         apply(found);
         g_assert_cmpint(devdax->judge(&piece, &failure), ==, -EBUSY);
