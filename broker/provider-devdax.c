@@ -637,7 +637,21 @@ static bool device_is_of(const DaxDevice *device, const Piece *piece) {
         return device->size == piece->length && device_begins_as(device, piece);
 }
 
-/* Looks at the device of a piece that was complete. -ENOENT: it is gone, whatever has its name now. */
+/* Whether it is surely another one, which lies elsewhere. */
+static bool device_is_elsewhere(const DaxDevice *device, const Piece *piece) {
+        for (unsigned i = 0; i < device->n_ranges && device->size > 0; i++)
+                for (unsigned j = 0; j < piece->n_ranges; j++) {
+                        Range ours = piece_range(piece, j), theirs = device->ranges[i];
+
+                        if (theirs.start < ours.start + ours.length && ours.start < theirs.start + theirs.length)
+                                return false;
+                }
+
+        return device->ranges_known;
+}
+
+/* Looks at the device of a piece that was complete. -ENOENT: it is gone, whatever has its name now; -EUCLEAN: somebody has
+ * changed it. */
 static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
         const Devdax *devdax = piece->state;
         char name[DAX_NAME_MAX];
@@ -648,7 +662,7 @@ static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
         if (r < 0)
                 return r;
         if (!device_is_of(&device, piece))
-                return -ENOENT;
+                return device_is_elsewhere(&device, piece) ? -ENOENT : -EUCLEAN;
 
         *ret = device;
         return 0;
@@ -918,7 +932,7 @@ static int devdax_recover(Piece *piece, int stored_fds[static 2], Failure *failu
 
         (void) piece_device(piece, name);
         r = dax_inspect(devdax->path, name, &device);
-        if (r == -ENOENT) {
+        if (r == -ENOENT || (r >= 0 && device.size > 0 && device_is_elsewhere(&device, piece))) {
                 (void) failure_set(failure, REFUSAL_Failed, "%s is no longer there", name);
                 return -ESTALE;
         }

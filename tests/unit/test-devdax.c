@@ -1066,7 +1066,9 @@ static void test_recover(void) {
         piece.length = 2 * UNIT;
         piece.ranges[0].start += UNIT;
         assert_recovers(&piece, open_null(), open_null(), -EUCLEAN);
-        piece.ranges[0].start -= UNIT;
+        piece.ranges[0].start += UNIT; /* and this is another one */
+        assert_recovers(&piece, open_null(), open_null(), -ESTALE);
+        piece.ranges[0].start -= 2 * UNIT;
         g_assert_cmpint(dax_unbind(path, name), ==, 0);
         assert_recovers(&piece, open_null(), open_null(), -EUCLEAN);
         g_assert_cmpint(dax_delete(path, name), ==, 0);
