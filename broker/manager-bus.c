@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "names.h"
 #include "options-bus.h"
+#include "preference.h"
 #include "server-bus.h"
 #include "size.h"
 
@@ -33,7 +34,7 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         if (r < 0)
                 return r;
 
-        wish.region = manager_choose_region(call->server->manager, &wish.request, failure);
+        wish.region = region_choose(call->server->manager, &wish.request, failure);
         if (!wish.region)
                 return -refusal_to_errno(failure->refusal);
         call->about.region = wish.region->name;

@@ -71,11 +71,6 @@ Region *manager_find_region(const Manager *manager, const char *name);
 Allocation *manager_find_allocation(const Manager *manager, const char *id);
 Allocation *manager_find_allocation_by_name(const Manager *manager, const char *name);
 
-/* The region for a validated request: the one it names, one as it prefers, or the default. A preference chooses among the
- * regions that could meet the request if they were empty, on its NUMA node if it names one; those that have room for it
- * now go first, then the better ones, then the default region. What the kernel says nothing about is worst. */
-Region *manager_choose_region(const Manager *manager, const Request *request, Failure *failure);
-
 /* Judges whether a validated and planned request can be met now: its name is free, the quota allows it, there is room,
  * and the broker can keep one more. No side effects. *ret_retained is what this user has had before and nobody else may
  * have, if that is to be taken, else NULL. */

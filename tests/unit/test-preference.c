@@ -2,7 +2,7 @@
 
 /* Which region a request gets that names none. */
 
-#include "manager.h"
+#include "preference.h"
 
 #include <glib.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static void tear_down(World *world, gconstpointer unused) {
 
 static const char *choose(World *world, Request request) {
         Failure failure = { 0 };
-        const Region *region = manager_choose_region(&world->manager, &request, &failure);
+        const Region *region = region_choose(&world->manager, &request, &failure);
 
         g_assert_cmpint(!region, ==, failure.refusal != REFUSAL_NONE);
         return region ? region->name : refusal_to_bus_name(failure.refusal);
