@@ -32,6 +32,7 @@
 #include "log.h"
 #include "manager.h"
 #include "record.h"
+#include "regions.h"
 #include "size.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
@@ -437,7 +438,7 @@ static void create_done(Job *job, int r) {
                 allocation_log_refusal(allocation, allocation->owner, allocation->unit);
         allocation_notify_added(allocation);
         manager_settle(manager);
-        manager_replenish(manager, allocation->reservation.region);
+        regions_replenish(manager, allocation->reservation.region);
         operation_finish(allocation, r);
 }
 

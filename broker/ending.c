@@ -23,6 +23,7 @@
 
 #include "log.h"
 #include "manager.h"
+#include "regions.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
 #define ENDING_MAX 16
@@ -124,7 +125,7 @@ static void allocation_gone(Allocation *allocation) {
         allocation_unlink(allocation);
         allocation_release(allocation);
         manager_settle(manager);
-        manager_replenish(manager, region); /* it may have been full */
+        regions_replenish(manager, region); /* it may have been full */
         completions_run(&allocation->ending, allocation, 0, NULL, -EBADF, -EBADF);
         allocation_free(allocation);
 }

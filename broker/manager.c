@@ -20,6 +20,7 @@
 #include "cleanup.h"
 #include "fd-store.h"
 #include "log.h"
+#include "regions.h"
 #include "size.h"
 
 /* How long a stopping broker waits for what its worker threads are doing. */
@@ -28,12 +29,8 @@
 /* How long changes of a region are gathered before they are told. */
 #define ANNOUNCE_USEC (50 * UINT64_C(1000))
 
-/* How long after a try to prepare a region has failed there is another one. */
-#define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
-
-/* No user has these uids, so nobody's jobs are in their way. */
+/* No user has this uid, so nobody's jobs are in its way. */
 #define LANE_RELOAD ((uid_t) -1)
-#define LANE_REPLENISH ((uid_t) -2)
 
 /* Descriptors beside those of allocations: bus, log, timers, and what is in flight. */
 #define FDS_RESERVED 128
@@ -175,201 +172,6 @@ void manager_settle(Manager *manager) {
 
 /* ---- Configuration ---- */
 
-static DaxRegion *manager_find_dax(const Manager *manager, const char *name) {
-        DaxRegion *dax;
-
-        DL_FOREACH(manager->dax, dax)
-                if (strcmp(dax->name, name) == 0)
-                        return dax;
-
-        return NULL;
-}
-
-static int manager_configure_region(Manager *manager, const RegionConfig *config) {
-        DaxRegion *dax = manager_find_dax(manager, config->source ? config->source : config->name);
-        Region *region = manager_find_region(manager, config->name);
-
-        if (region) {
-                region->dax = dax;
-                return region_configure(region, config);
-        }
-
-        if (region_new(config, dax, manager->devices_dir, &region) < 0)
-                return -ENOMEM;
-        if (manager->started) {
-                region->recovered = true;
-                (void) region_configure(region, config);
-        }
-        DL_APPEND(manager->regions, region);
-        if (manager->observer)
-                manager->observer->region_added(region, manager->observer->userdata);
-        return 0;
-}
-
-static const RegionConfig *config_find_region(const Config *config, const char *name) {
-        const RegionConfig *region;
-
-        DL_FOREACH(config->regions, region)
-                if (strcmp(region->name, name) == 0)
-                        return region;
-
-        return NULL;
-}
-
-static bool config_uses_dax(const Config *config, const char *name) {
-        const RegionConfig *region;
-
-        DL_FOREACH(config->regions, region)
-                if (strcmp(region->source ? region->source : region->name, name) == 0)
-                        return true;
-
-        return false;
-}
-
-/* Those that no section is about, whether they are there or were, as they are by default. */
-static int manager_configure_discovered(Manager *manager, const Config *config) {
-        const DaxRegion *dax;
-        Region *region;
-        int r = 0;
-
-        DL_FOREACH(manager->dax, dax) {
-                RegionConfig by_default = config_region_default(dax->name);
-
-                by_default.provider = (char *) (uintptr_t) provider_devdax.name;
-                if (config->discover_dax && !config_uses_dax(config, dax->name) &&
-                    manager_configure_region(manager, &by_default) < 0)
-                        r = -ENOMEM;
-        }
-
-        DL_FOREACH(manager->regions, region) {
-                if (config_find_region(config, region->name))
-                        continue;
-                if (!config->discover_dax || region->provider != &provider_devdax ||
-                    config_uses_dax(config, region->name))
-                        region_disable(region, "it is no longer configured");
-                else if (!manager_find_dax(manager, region->name)) {
-                        region->dax = NULL;
-                        region_disable(region, "the kernel has no dax region of this name any more; it appears by itself "
-                                               "when the kernel shows it again");
-                }
-        }
-
-        return r;
-}
-
-static int manager_apply_config(Manager *manager, const Config *config) {
-        const RegionConfig *region_config;
-        Region *region;
-        int r = 0;
-
-        DL_FOREACH(config->regions, region_config)
-                if (manager_configure_region(manager, region_config) < 0)
-                        r = -ENOMEM;
-        if (manager_configure_discovered(manager, config) < 0)
-                r = -ENOMEM;
-        DL_FOREACH(manager->regions, region)
-                manager_replenish(manager, region);
-
-        if (!manager_find_region(manager, config->default_region))
-                log_warning("DefaultRegion=%s: there is no such region; requests that name none will fail",
-                            config->default_region);
-        return r;
-}
-
-/* ---- What there is to make regions of ---- */
-
-/* Tells the regions that are made of it what was found. */
-static void manager_apply_found(Manager *manager) {
-        const RegionConfig *region_config;
-        Region *region;
-
-        DL_FOREACH(manager->config->regions, region_config)
-                if (region_config->provider && strcmp(region_config->provider, provider_devdax.name) == 0)
-                        (void) manager_configure_region(manager, region_config);
-        (void) manager_configure_discovered(manager, manager->config);
-
-        DL_FOREACH(manager->regions, region)
-                manager_replenish(manager, region);
-        manager_settle(manager);
-}
-
-static void on_discovered(DaxRegion *dax, void *userdata) {
-        Manager *manager = userdata;
-        DaxRegion *before = manager->dax;
-        Region *region;
-
-        manager->dax = dax;
-        DL_FOREACH(manager->regions, region)
-                region->dax = NULL;
-        manager_apply_found(manager);
-        dax_regions_free(before);
-}
-
-static int replenish_work(Job *job) {
-        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
-
-        return region->provider->replenish(region, &region->replenish_failure);
-}
-
-static void manager_configure_again(Manager *manager, Region *region) {
-        const RegionConfig *config = config_find_region(manager->config, region->name);
-
-        region->configure_again = false;
-        if (config)
-                (void) manager_configure_region(manager, config);
-        else
-                (void) manager_configure_discovered(manager, manager->config);
-        manager_replenish(manager, region);
-        manager_settle(manager);
-}
-
-static void replenish_done(Job *job, int r) {
-        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
-        Manager *manager = region->replenisher;
-        bool again = region->configure_again || (r >= 0 && region->unprepared[0] != '\0');
-
-        region->replenishing = false;
-        region->unprepared[0] = '\0';
-        if (r < 0) {
-                (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
-                region_disable(region, region->unprepared);
-                /* not by the uevents that it has made itself */
-                (void) sd_event_source_set_time_relative(manager->prepare_again, PREPARE_AGAIN_USEC);
-                (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
-        }
-        if (again)
-                manager_configure_again(manager, region);
-}
-
-static void region_replenish(Manager *manager, Region *region) {
-        if (region->replenishing || !region->provider || !region->provider->replenish)
-                return;
-
-        region->replenishing = true;
-        region->replenisher = manager;
-        region->replenish_failure = (Failure){ 0 };
-        region->replenish = (Job){ .work = replenish_work, .done = replenish_done };
-        worker_pool_submit(manager->pool, &region->replenish, LANE_REPLENISH);
-}
-
-static int on_prepare_again(sd_event_source *source, uint64_t usec, void *userdata) {
-        Manager *manager = userdata;
-        Region *region;
-
-        (void) source;
-        (void) usec;
-        DL_FOREACH(manager->regions, region)
-                if (region->unprepared[0] != '\0')
-                        region_replenish(manager, region);
-        return 0;
-}
-
-void manager_replenish(Manager *manager, Region *region) {
-        if (manager->started && !region->replenishing && region->unprepared[0] == '\0' && region->provider &&
-            region->provider->is_low && region->provider->is_low(region))
-                region_replenish(manager, region);
-}
-
 int manager_get_nodes(Manager *manager, NodeWatch **ret) {
         int r;
 
@@ -394,7 +196,7 @@ int manager_start(Manager *manager) {
         Region *region;
         int r;
 
-        r = discovery_new(manager->event, manager->pool, TAKE_FD(manager->uevents), on_discovered, manager,
+        r = discovery_new(manager->event, manager->pool, TAKE_FD(manager->uevents), regions_on_discovered, manager,
                           &manager->discovery);
         if (r < 0)
                 return r;
@@ -402,7 +204,7 @@ int manager_start(Manager *manager) {
         manager->started = true;
         DL_FOREACH(manager->regions, region)
                 region->recovered = true;
-        manager_apply_found(manager);
+        regions_apply_found(manager);
         discovery_scan(manager->discovery); /* what came or went since the first look */
         return 0;
 }
@@ -423,7 +225,7 @@ static void reload_done(Job *job, int r) {
         if (r >= 0) {
                 if (config->filter != manager->config->filter)
                         log_warning("SystemCallFilter= has changed; that takes a restart");
-                r = manager_apply_config(manager, config);
+                r = regions_configure(manager, config);
                 config_free(manager->config);
                 manager->config = config;
                 if (manager->observer)
@@ -548,7 +350,8 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         r = sd_event_add_time_relative(event, &manager->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, manager);
         if (r < 0)
                 goto fail;
-        r = sd_event_add_time_relative(event, &manager->prepare_again, CLOCK_MONOTONIC, 0, 0, on_prepare_again, manager);
+        r = sd_event_add_time_relative(event, &manager->prepare_again, CLOCK_MONOTONIC, 0, 0, regions_on_prepare_again,
+                                       manager);
         if (r >= 0)
                 r = sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_OFF);
         if (r < 0)
@@ -559,7 +362,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         r = dax_scan(&manager->dax);
         if (r < 0)
                 log_warning("cannot look for dax regions: %s", strerror(-r));
-        r = manager_apply_config(manager, config);
+        r = regions_configure(manager, config);
         if (r < 0)
                 goto fail;
 

@@ -84,9 +84,6 @@ bool manager_is_settling(const Manager *manager, const Region *region, const Req
 /* The watch over device nodes, which is made when the first one is to be watched. */
 int manager_get_nodes(Manager *manager, NodeWatch **ret);
 
-/* Starts to prepare for the region's next request, if there is need. */
-void manager_replenish(Manager *manager, Region *region);
-
 /* To be called after anything that changes a region's account; what follows from it happens later, once. */
 void manager_settle(Manager *manager);
 

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Which regions there are: those that the configuration names, and those that the kernel shows and no section is about. Both
+ * can change while the broker runs; a region that is gone stays listed, and keeps the account of what was carved from it. */
+
+#include "regions.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+
+/* How long after a try to prepare a region has failed there is another one. */
+#define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
+
+/* No user has this uid, so nobody's jobs are in its way. */
+#define LANE_REPLENISH ((uid_t) -2)
+
+/* ---- As configured ---- */
+
+static DaxRegion *find_dax(const Manager *manager, const char *name) {
+        DaxRegion *dax;
+
+        DL_FOREACH(manager->dax, dax)
+                if (strcmp(dax->name, name) == 0)
+                        return dax;
+
+        return NULL;
+}
+
+static int configure_region(Manager *manager, const RegionConfig *config) {
+        DaxRegion *dax = find_dax(manager, config->source ? config->source : config->name);
+        Region *region = manager_find_region(manager, config->name);
+
+        if (region) {
+                region->dax = dax;
+                return region_configure(region, config);
+        }
+
+        if (region_new(config, dax, manager->devices_dir, &region) < 0)
+                return -ENOMEM;
+        if (manager->started) {
+                region->recovered = true;
+                (void) region_configure(region, config);
+        }
+        DL_APPEND(manager->regions, region);
+        if (manager->observer)
+                manager->observer->region_added(region, manager->observer->userdata);
+        return 0;
+}
+
+static const RegionConfig *config_find_region(const Config *config, const char *name) {
+        const RegionConfig *region;
+
+        DL_FOREACH(config->regions, region)
+                if (strcmp(region->name, name) == 0)
+                        return region;
+
+        return NULL;
+}
+
+static bool config_uses_dax(const Config *config, const char *name) {
+        const RegionConfig *region;
+
+        DL_FOREACH(config->regions, region)
+                if (strcmp(region->source ? region->source : region->name, name) == 0)
+                        return true;
+
+        return false;
+}
+
+/* Those that no section is about, whether they are there or were, as they are by default. */
+static int configure_discovered(Manager *manager, const Config *config) {
+        const DaxRegion *dax;
+        Region *region;
+        int r = 0;
+
+        DL_FOREACH(manager->dax, dax) {
+                RegionConfig by_default = config_region_default(dax->name);
+
+                by_default.provider = (char *) (uintptr_t) provider_devdax.name;
+                if (config->discover_dax && !config_uses_dax(config, dax->name) &&
+                    configure_region(manager, &by_default) < 0)
+                        r = -ENOMEM;
+        }
+
+        DL_FOREACH(manager->regions, region) {
+                if (config_find_region(config, region->name))
+                        continue;
+                if (!config->discover_dax || region->provider != &provider_devdax ||
+                    config_uses_dax(config, region->name))
+                        region_disable(region, "it is no longer configured");
+                else if (!find_dax(manager, region->name)) {
+                        region->dax = NULL;
+                        region_disable(region, "the kernel has no dax region of this name any more; it appears by itself "
+                                               "when the kernel shows it again");
+                }
+        }
+
+        return r;
+}
+
+int regions_configure(Manager *manager, const Config *config) {
+        const RegionConfig *region_config;
+        Region *region;
+        int r = 0;
+
+        DL_FOREACH(config->regions, region_config)
+                if (configure_region(manager, region_config) < 0)
+                        r = -ENOMEM;
+        if (configure_discovered(manager, config) < 0)
+                r = -ENOMEM;
+        DL_FOREACH(manager->regions, region)
+                regions_replenish(manager, region);
+
+        if (!manager_find_region(manager, config->default_region))
+                log_warning("DefaultRegion=%s: there is no such region; requests that name none will fail",
+                            config->default_region);
+        return r;
+}
+
+/* ---- What there is to make regions of ---- */
+
+/* Tells the regions that are made of it what was found. */
+void regions_apply_found(Manager *manager) {
+        const RegionConfig *region_config;
+        Region *region;
+
+        DL_FOREACH(manager->config->regions, region_config)
+                if (region_config->provider && strcmp(region_config->provider, provider_devdax.name) == 0)
+                        (void) configure_region(manager, region_config);
+        (void) configure_discovered(manager, manager->config);
+
+        DL_FOREACH(manager->regions, region)
+                regions_replenish(manager, region);
+        manager_settle(manager);
+}
+
+void regions_on_discovered(DaxRegion *dax, void *userdata) {
+        Manager *manager = userdata;
+        DaxRegion *before = manager->dax;
+        Region *region;
+
+        manager->dax = dax;
+        DL_FOREACH(manager->regions, region)
+                region->dax = NULL;
+        regions_apply_found(manager);
+        dax_regions_free(before);
+}
+
+/* ---- Prepared ahead of requests ---- */
+
+static int replenish_work(Job *job) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
+
+        return region->provider->replenish(region, &region->replenish_failure);
+}
+
+static void configure_region_again(Manager *manager, Region *region) {
+        const RegionConfig *config = config_find_region(manager->config, region->name);
+
+        region->configure_again = false;
+        if (config)
+                (void) configure_region(manager, config);
+        else
+                (void) configure_discovered(manager, manager->config);
+        regions_replenish(manager, region);
+        manager_settle(manager);
+}
+
+static void replenish_done(Job *job, int r) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
+        Manager *manager = region->replenisher;
+        bool again = region->configure_again || (r >= 0 && region->unprepared[0] != '\0');
+
+        region->replenishing = false;
+        region->unprepared[0] = '\0';
+        if (r < 0) {
+                (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
+                region_disable(region, region->unprepared);
+                /* not by the uevents that it has made itself */
+                (void) sd_event_source_set_time_relative(manager->prepare_again, PREPARE_AGAIN_USEC);
+                (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
+        }
+        if (again)
+                configure_region_again(manager, region);
+}
+
+static void region_replenish(Manager *manager, Region *region) {
+        if (region->replenishing || !region->provider || !region->provider->replenish)
+                return;
+
+        region->replenishing = true;
+        region->replenisher = manager;
+        region->replenish_failure = (Failure){ 0 };
+        region->replenish = (Job){ .work = replenish_work, .done = replenish_done };
+        worker_pool_submit(manager->pool, &region->replenish, LANE_REPLENISH);
+}
+
+int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *manager = userdata;
+        Region *region;
+
+        (void) source;
+        (void) usec;
+        DL_FOREACH(manager->regions, region)
+                if (region->unprepared[0] != '\0')
+                        region_replenish(manager, region);
+        return 0;
+}
+
+void regions_replenish(Manager *manager, Region *region) {
+        if (manager->started && !region->replenishing && region->unprepared[0] == '\0' && region->provider &&
+            region->provider->is_low && region->provider->is_low(region))
+                region_replenish(manager, region);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "manager.h"
+
+/* Applies a configuration. -ENOMEM: not wholly. */
+int regions_configure(Manager *manager, const Config *config);
+
+/* Tells the regions that are made of it what was found. */
+void regions_apply_found(Manager *manager);
+
+/* A DiscoveryHandler, for the manager. */
+void regions_on_discovered(DaxRegion *dax, void *userdata);
+
+/* For the timer of the manager that lets what could not be prepared be tried again. */
+int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Starts to prepare for the region's next request, if there is need. */
+void regions_replenish(Manager *manager, Region *region);
