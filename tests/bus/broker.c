@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "provider.h"
 #include "world.h"
 
 /* Sanitizers and valgrind on a busy machine take their time. */
@@ -90,8 +91,9 @@ Broker *broker_free(Broker *broker) {
 
 void broker_configure(Broker *broker, const char *configuration) {
         g_autofree char *path = g_build_filename(broker->configuration, "daxbroker.conf.d", "test.conf", NULL);
+        g_autofree char *text = provider_configuration(configuration);
 
-        g_assert_true(g_file_set_contents(path, configuration ? configuration : "", -1, NULL));
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
         g_assert_cmpint(chmod(path, 0644), ==, 0);
 }
 

@@ -14,6 +14,7 @@
 
 #include "memory.h"
 #include "names.h"
+#include "provider.h"
 #include "world.h"
 
 #define MANAGER DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE
@@ -103,7 +104,7 @@ static void append_options(sd_bus_message *message, const char *options) {
 
                 g_assert_cmpint(sd_bus_message_open_container(message, 'e', "sv"), >=, 0);
                 g_assert_cmpint(sd_bus_message_append(message, "s", name), >=, 0);
-                append_variant(message, type, parts[1]);
+                append_variant(message, type, g_str_equal(name, "region") ? provider_region(parts[1]) : parts[1]);
                 g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
         }
         g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
@@ -436,7 +437,7 @@ static PropertyReply region_property(const char *region, const char *property) {
         char *path = NULL;
         sd_bus *bus = NULL;
 
-        g_assert_cmpint(sd_bus_path_encode(DAXBROKER_REGION_PATH, region, &path), >=, 0);
+        g_assert_cmpint(sd_bus_path_encode(DAXBROKER_REGION_PATH, provider_region(region), &path), >=, 0);
         copy(request.path, sizeof(request.path), path);
         copy(request.property, sizeof(request.property), property);
         g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
