@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "devdax-handle.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int devdax_handle_format(const char *device, const Range *ranges, size_t n_ranges, char **ret) {
+        char *text = NULL;
+        size_t size;
+        FILE *file;
+        bool failed;
+
+        file = open_memstream(&text, &size);
+        if (!file)
+                return -ENOMEM;
+        fputs(device, file);
+        for (size_t i = 0; i < n_ranges; i++)
+                fprintf(file, "%c%" PRIx64 "+%" PRIx64, i == 0 ? ' ' : ',', ranges[i].start, ranges[i].length);
+        failed = ferror(file);
+        if (fclose(file) != 0 || failed) {
+                free(text);
+                return -ENOMEM;
+        }
+
+        *ret = text;
+        return 0;
+}
+
+static int hex_parse(const char **text, uint64_t *ret) {
+        static const char digits[] = "0123456789abcdef";
+        uint64_t value = 0;
+        unsigned n = 0;
+
+        for (; **text; (*text)++) {
+                const char *digit = strchr(digits, **text);
+
+                if (!digit)
+                        break;
+                if (++n > 16)
+                        return -EBADMSG;
+                value = value << 4 | (uint64_t) (digit - digits);
+        }
+        if (n == 0)
+                return -EBADMSG;
+
+        *ret = value;
+        return 0;
+}
+
+int devdax_handle_parse(const char *handle, char ret_device[static DAX_NAME_MAX], Range ret[static DAX_RANGES_MAX],
+                        unsigned *ret_n) {
+        const char *at = handle ? strchr(handle, ' ') : NULL;
+        unsigned n = 0, region, number;
+        char end;
+
+        if (!at || at == handle || at - handle >= DAX_NAME_MAX)
+                return -EBADMSG;
+        (void) snprintf(ret_device, DAX_NAME_MAX, "%.*s", (int) (at - handle), handle);
+        /* daxX.0 is never ours */
+        if (sscanf(ret_device, "dax%9u.%9u%c", &region, &number, &end) != 2 || number == 0)
+                return -EBADMSG;
+
+        do {
+                at++;
+                if (n == DAX_RANGES_MAX || hex_parse(&at, &ret[n].start) < 0 || *at++ != '+' ||
+                    hex_parse(&at, &ret[n].length) < 0 || ret[n].length == 0 || ret[n].length % DAX_GRANULARITY != 0 ||
+                    ret[n].start % DAX_GRANULARITY != 0)
+                        return -EBADMSG;
+                n++;
+        } while (*at == ',');
+        if (*at != '\0')
+                return -EBADMSG;
+
+        *ret_n = n;
+        return 0;
+}

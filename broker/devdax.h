@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What the provider devdax keeps of a region, for its two halves: devdax-region.c keeps the account of its ranges, in the
+ * event loop; provider-devdax.c makes and unmakes devices, in worker threads. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "clean.h"
+#include "dax.h"
+#include "provider.h"
+#include "range-map.h"
+#include "region.h"
+#include "seeds.h"
+
+/* Ranges that were given back lately; a scan that began before may still show what was in them. */
+#define GIVEN_MAX 64
+
+/* What somebody else has. */
+typedef struct Foreign {
+        char device[DAX_NAME_MAX]; /* empty if only the kernel knows whose it is */
+        Range range;
+        bool seen;
+        struct Foreign *prev, *next;
+} Foreign;
+
+/* What is kept of a region. */
+typedef struct Devdax {
+        char *path;
+        Range whole;        /* physical addresses that can be carved */
+        uint64_t alignment; /* that a new device has, 0 if unknown */
+        RangeMap *map;      /* of physical addresses; the event loop's alone, as the rest up to here */
+        Foreign *foreign;
+        struct {
+                Range range;
+                uint64_t time;
+        } given[GIVEN_MAX];
+        unsigned n_given;
+        SeedPool *seeds; /* for any thread, as all that follows */
+        Throttle *throttle;
+        _Atomic int clean, recycle;
+        pthread_mutex_t order_mutex;
+        atomic_bool put_in_order;
+        atomic_bool stopping;
+        atomic_bool taught_small, taught_large, taught_huge; /* page sizes the witness has learnt */
+} Devdax;
+
+/* One range of a piece, as physical addresses. */
+Range devdax_range(const Piece *piece, unsigned i);
+
+/* Functions of the provider, see provider.h. */
+int devdax_probe(Region *region, const RegionConfig *config, Failure *failure);
+int devdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure);
+int devdax_fits(const Region *region, const Piece *plan, Failure *failure);
+int devdax_reserve(Region *region, Piece *piece, Failure *failure);
+int devdax_claim(Region *region, Piece *piece, Failure *failure);
+void devdax_release(Piece *piece);
+bool devdax_is_low(const Region *region);
+void devdax_forget(Region *region);
