@@ -342,6 +342,8 @@ static int create_stored(Allocation *allocation, Failure *failure) {
         return 0;
 }
 
+static void create_done(Job *job, int r);
+
 static int create_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
         const Provider *provider = allocation->provider;
@@ -379,6 +381,28 @@ undo_lease:
         return r;
 }
 
+/* Somebody else was where it should lie. By now that is known, so it is tried elsewhere. */
+static bool create_elsewhere(Allocation *allocation) {
+        const Provider *provider = allocation->provider;
+        Operation *operation = &allocation->operation;
+        Piece *piece = &allocation->piece;
+
+        if (!piece->foreign || piece->stuck || operation->reuse || allocation->end_cause ||
+            ++allocation->n_tries >= CARVE_TRIES)
+                return false;
+
+        provider->release(piece);
+        piece->foreign = false;
+        free(piece->handle);
+        piece->handle = NULL;
+        if (provider->reserve(allocation->reservation.region, piece, &operation->failure) < 0)
+                return false;
+
+        operation->running = false;
+        operation_start(allocation, create_work, create_done);
+        return true;
+}
+
 /* Nobody has seen it, so nobody needs to be told but who asked. */
 static void create_failed(Allocation *allocation, int r) {
         Operation *operation = &allocation->operation;
@@ -410,7 +434,8 @@ static void create_done(Job *job, int r) {
         Manager *manager = allocation->manager;
 
         if (r < 0) {
-                create_failed(allocation, r);
+                if (!create_elsewhere(allocation))
+                        create_failed(allocation, r);
                 return;
         }
 

@@ -57,6 +57,7 @@ struct Allocation {
         const char *end_decision; /* why he could who ended it; NULL if nobody did; static */
         uid_t end_uid;
         bool end_late;         /* revoking takes longer than it should */
+        unsigned n_tries;      /* to carve it where nobody else is */
         bool untouched;        /* nobody has ever got it */
         bool shared;           /* somebody else than its owner has opened it, and may refer to its pages still */
         bool read_only;        /* somebody has got a descriptor for reading only */

@@ -32,17 +32,22 @@ static DaxRegion *find_dax(const Manager *manager, const char *name) {
 static int configure_region(Manager *manager, const RegionConfig *config) {
         DaxRegion *dax = find_dax(manager, config->source ? config->source : config->name);
         Region *region = manager_find_region(manager, config->name);
+        RegionConfig completed = *config;
+
+        /* a section can be about a region that is found anyway */
+        if (!config->provider && (dax || (region && region->provider == &provider_devdax)))
+                completed.provider = (char *) (uintptr_t) provider_devdax.name;
 
         if (region) {
                 region->dax = dax;
-                return region_configure(region, config);
+                return region_configure(region, &completed);
         }
 
-        if (region_new(config, dax, manager->devices_dir, &region) < 0)
+        if (region_new(&completed, dax, manager->devices_dir, &region) < 0)
                 return -ENOMEM;
         if (manager->started) {
                 region->recovered = true;
-                (void) region_configure(region, config);
+                (void) region_configure(region, &completed);
         }
         DL_APPEND(manager->regions, region);
         if (manager->observer)
@@ -128,7 +133,7 @@ void regions_apply_found(Manager *manager) {
         Region *region;
 
         DL_FOREACH(manager->config->regions, region_config)
-                if (region_config->provider && strcmp(region_config->provider, provider_devdax.name) == 0)
+                if (!region_config->provider || strcmp(region_config->provider, provider_devdax.name) == 0)
                         (void) configure_region(manager, region_config);
         (void) configure_discovered(manager, manager->config);
 
