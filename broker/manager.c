@@ -354,6 +354,9 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
                                        manager);
         if (r >= 0)
                 r = sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time_relative(event, &manager->patience, CLOCK_MONOTONIC, REGIONS_PATIENCE_USEC, 0,
+                                               regions_on_patience, manager);
         if (r < 0)
                 goto fail;
         r = open_directories(manager);
@@ -419,6 +422,7 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->settle);
         sd_event_source_disable_unref(manager->announce);
         sd_event_source_disable_unref(manager->prepare_again);
+        sd_event_source_disable_unref(manager->patience);
         worker_pool_free(manager->pool);
         safe_close(manager->leases_dir);
         safe_close(manager->records_dir);

@@ -44,6 +44,7 @@ struct Manager {
         int uevents; /* what the service manager passed for discovery, until that has it */
         Waiter *waiting_for_space;
         sd_event_source *settle;   /* deferred: wakes who waits for space */
+        sd_event_source *patience;      /* a while after something has appeared: what still cannot be used, should be */
         sd_event_source *prepare_again; /* a minute later: regions that could not be */
         sd_event_source *announce; /* a little later: tells of changed regions, so that a burst is told once */
         const Observer *observer;

@@ -34,8 +34,19 @@ Region *region_free(Region *region) {
         return NULL;
 }
 
-void region_disable(Region *region, const char *reason) {
+static void region_log_unusable(const Region *region, int priority) {
         LogFields fields = { .event = "unusable", .region = region->name };
+
+        log_record(priority, &fields, "region '%s' cannot be used: %s", region->name, region->reason);
+}
+
+void region_expect_no_more(Region *region) {
+        if (region->reason && region->dax && !region->settled)
+                region_log_unusable(region, LOG_WARNING);
+        region->settled = true;
+}
+
+void region_disable(Region *region, const char *reason) {
         char *copy;
 
         if (region->reason && strcmp(region->reason, reason) == 0)
@@ -44,10 +55,10 @@ void region_disable(Region *region, const char *reason) {
         if (!copy)
                 return;
 
-        log_record(LOG_WARNING, &fields, "region '%s' cannot be used: %s", region->name, reason);
         free(region->reason);
         region->reason = copy;
         region->changed = true;
+        region_log_unusable(region, region->dax && !region->settled ? LOG_INFO : LOG_WARNING);
 }
 
 int region_configure(Region *region, const RegionConfig *config) {

@@ -35,6 +35,7 @@ struct Region {
         DaxRegion *dax;             /* what discovery found of this name, or NULL */
         void *state;                /* the provider's */
         int notes_dir;              /* borrowed: where the provider may note what it has made */
+        bool settled;               /* what udev and others do about what the kernel shows should be done by now */
         bool recovered;             /* what an earlier broker has carved is known: the rest is somebody else's */
         uint64_t drain_timeout;     /* how long a holder may take to let go, microseconds */
         Job replenish;
@@ -65,6 +66,9 @@ int region_new_unconfigured(const char *name, const Provider *provider, int note
 /* Applies a changed configuration. Sizes can grow and shrink; below what is used, nothing is available until enough has
  * come back. -ENOMEM leaves it as it was. */
 int region_configure(Region *region, const RegionConfig *config);
+
+/* No more patience with a region that cannot be used yet: it is said in the log. */
+void region_expect_no_more(Region *region);
 
 /* Makes it unusable. */
 void region_disable(Region *region, const char *reason);

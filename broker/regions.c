@@ -49,6 +49,8 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
                 region->recovered = true;
                 (void) region_configure(region, &completed);
         }
+        (void) sd_event_source_set_time_relative(manager->patience, REGIONS_PATIENCE_USEC);
+        (void) sd_event_source_set_enabled(manager->patience, SD_EVENT_ONESHOT);
         DL_APPEND(manager->regions, region);
         if (manager->observer)
                 manager->observer->region_added(region, manager->observer->userdata);
@@ -152,6 +154,17 @@ void regions_on_discovered(DaxRegion *dax, void *userdata) {
                 region->dax = NULL;
         regions_apply_found(manager);
         dax_regions_free(before);
+}
+
+int regions_on_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *manager = userdata;
+        Region *region;
+
+        (void) source;
+        (void) usec;
+        DL_FOREACH(manager->regions, region)
+                region_expect_no_more(region);
+        return 0;
 }
 
 /* ---- Prepared ahead of requests ---- */

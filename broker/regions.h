@@ -12,6 +12,12 @@ void regions_apply_found(Manager *manager);
 /* A DiscoveryHandler, for the manager. */
 void regions_on_discovered(DaxRegion *dax, void *userdata);
 
+/* How long it may take udev to hand over what has appeared. */
+#define REGIONS_PATIENCE_USEC (10 * UINT64_C(1000000))
+
+/* For the timer of the manager that ends the patience with what has appeared lately. */
+int regions_on_patience(sd_event_source *source, uint64_t usec, void *userdata);
+
 /* For the timer of the manager that lets what could not be prepared be tried again. */
 int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userdata);
 
