@@ -36,7 +36,10 @@
 #include "dax-attribute.h"
 #include "size.h"
 
-/* The kernel only tells which device is the youngest, so one is made at a time. */
+#define CREATE_TRIES 10
+
+/* The kernel only tells which device is the youngest, so one is made at a time. And not while one is deleted: its number is
+ * free before its name is. */
 static pthread_mutex_t create_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* Written by those who claim, because that binds every device that has a size and is not bound; read by those who have one
@@ -251,10 +254,13 @@ static int state_read(int folder, DaxDriver *ret_driver, uint64_t *ret_size) {
 /* ---- The beginning ---- */
 
 static int create_and_name(int folder, char ret_name[static DAX_NAME_MAX]) {
+        unsigned tries = 0;
         int r;
 
         pthread_mutex_lock(&create_mutex);
-        r = dax_write_text(folder, "create", "1");
+        do /* somebody else may be deleting one */
+                r = dax_write_text(folder, "create", "1");
+        while (r == -EEXIST && ++tries < CREATE_TRIES);
         if (r >= 0)
                 r = dax_read_text(folder, "create", ret_name, DAX_NAME_MAX);
         pthread_mutex_unlock(&create_mutex);
@@ -722,7 +728,9 @@ int dax_delete(const char *path, const char *name) {
         r = dax_open_folder(path, "dax_region", &region);
         if (r < 0)
                 return r;
+        pthread_mutex_lock(&create_mutex);
         r = dax_write_text(region, "delete", name);
+        pthread_mutex_unlock(&create_mutex);
         if (r < 0 && r != -ENXIO) /* no such child: somebody was faster */
                 return r;
 
