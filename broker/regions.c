@@ -13,6 +13,8 @@
 
 /* How long after a try to prepare a region has failed there is another one. */
 #define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
+/* The same where what was to be prepared has vanished meanwhile: it may just be coming back. */
+#define PREPARE_SOON_USEC (2 * UINT64_C(1000000))
 
 /* No user has this uid, so nobody's jobs are in its way. */
 #define LANE_REPLENISH ((uid_t) -2)
@@ -100,6 +102,7 @@ static int configure_discovered(Manager *manager, const Config *config) {
                         region_disable(region, "it is no longer configured");
                 else if (!find_dax(manager, region->name)) {
                         region->dax = NULL;
+                        region->unprepared[0] = '\0'; /* with what comes back it may be otherwise */
                         region_disable(region, "the kernel has no dax region of this name any more; it appears by itself "
                                                "when the kernel shows it again");
                 }
@@ -198,7 +201,8 @@ static void replenish_done(Job *job, int r) {
                 (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
                 region_disable(region, region->unprepared);
                 /* not by the uevents that it has made itself */
-                (void) sd_event_source_set_time_relative(manager->prepare_again, PREPARE_AGAIN_USEC);
+                (void) sd_event_source_set_time_relative(
+                        manager->prepare_again, r == -ENODEV || r == -ENOENT ? PREPARE_SOON_USEC : PREPARE_AGAIN_USEC);
                 (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
         }
         if (again)
