@@ -284,25 +284,24 @@ static int region_read_nodes(DaxRegion *region) {
 }
 
 /* Only hints: what cannot be read is not known. */
-static int region_read_performance(DaxRegion *region) {
-        int node = region->target_node >= 0 ? region->target_node : region->numa_node;
+void dax_read_performance(int node, DaxPerformance *ret) {
         _cleanup_close_ int folder = -EBADF;
         _cleanup_free_ char *path = NULL;
 
+        *ret = (DaxPerformance){ 0 };
         if (node < 0)
-                return 0;
+                return;
         if (asprintf(&path, "%s/devices/system/node/node%d/access0/initiators", dax_sys_root(), node) < 0) {
                 path = NULL;
-                return -ENOMEM;
+                return;
         }
         if (dax_open_folder(path, NULL, &folder) < 0)
-                return 0;
+                return;
 
-        (void) dax_read_number(folder, "read_bandwidth", &region->performance.read_bandwidth);
-        (void) dax_read_number(folder, "write_bandwidth", &region->performance.write_bandwidth);
-        (void) dax_read_number(folder, "read_latency", &region->performance.read_latency);
-        (void) dax_read_number(folder, "write_latency", &region->performance.write_latency);
-        return 0;
+        (void) dax_read_number(folder, "read_bandwidth", &ret->read_bandwidth);
+        (void) dax_read_number(folder, "write_bandwidth", &ret->write_bandwidth);
+        (void) dax_read_number(folder, "read_latency", &ret->read_latency);
+        (void) dax_read_number(folder, "write_latency", &ret->write_latency);
 }
 
 /* A device of no size says where its region begins. It may be given one at any time, and then says where that is; so it
@@ -505,7 +504,8 @@ static int region_read(DaxRegion *region, const DaxRegion *list) {
                 r = region_read_nodes(region);
         }
         if (r >= 0)
-                r = region_read_performance(region);
+                dax_read_performance(region->target_node >= 0 ? region->target_node : region->numa_node,
+                                     &region->performance);
         if (r >= 0 && !region->reason)
                 r = region_find_start(region);
         if (r >= 0 && !region->reason)

@@ -67,6 +67,9 @@ int dax_scan(DaxRegion **ret);
 DaxRegion *dax_region_free(DaxRegion *region);
 void dax_regions_free(DaxRegion *list);
 
+/* Of the memory of a node; -1 for none. What cannot be read is not known. */
+void dax_read_performance(int node, DaxPerformance *ret);
+
 /* One device. -ENOENT: there is none of this name. path is the region's. */
 int dax_inspect(const char *path, const char *name, DaxDevice *ret);
 

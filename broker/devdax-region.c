@@ -15,6 +15,7 @@
 
 #include "devdax-handle.h"
 #include "log.h"
+#include "node-watch.h"
 #include "size.h"
 #include "witness.h"
 
@@ -244,6 +245,9 @@ int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
         devdax->recycle = config->recycle;
         if (devdax->recycle == RECYCLE_DEFAULT)
                 devdax->recycle = witness_installed() ? RECYCLE_WITNESSED : RECYCLE_OWNER;
+        /* The witness only knows of references that were there when it looked: who still maps it takes new ones. */
+        if (devdax->recycle == RECYCLE_WITNESSED && node_watch_can_be_deceived())
+                devdax->recycle = RECYCLE_OWNER;
         throttle_set(devdax->throttle, config->clean_bandwidth);
 
         region->size = whole.length;

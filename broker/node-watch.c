@@ -11,11 +11,13 @@
 #include "node-watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -114,6 +116,32 @@ static int on_events(sd_event_source *source, int fd, uint32_t revents, void *us
         (void) revents;
         node_watch_process(userdata);
         return 0;
+}
+
+/* Asked of a file of our own, once: a kernel does not change. What cannot be tried is taken for the worse. */
+bool node_watch_can_be_deceived(void) {
+        static int answer = -1;
+        _cleanup_close_ int file = -EBADF, watch = -EBADF, path_fd = -EBADF;
+        struct inotify_event event;
+        char path[64];
+
+        if (answer >= 0)
+                return answer;
+
+        file = memfd_create("daxbroker-probe", MFD_CLOEXEC);
+        watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+        if (file < 0 || watch < 0 || inotify_add_watch(watch, path, IN_CLOSE) < 0)
+                return true;
+        path_fd = open(path, O_PATH | O_CLOEXEC);
+        if (path_fd < 0)
+                return true;
+        safe_close(TAKE_FD(path_fd));
+
+        answer = read(watch, &event, sizeof(event)) >= 0 || errno != EAGAIN;
+        if (answer)
+                log_warning("this kernel lets anybody pretend that a reader has let go of a device (a newer one does not)");
+        return answer;
 }
 
 int node_watch_new(sd_event *event, int fd, NodeWatch **ret) {

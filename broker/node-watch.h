@@ -43,5 +43,10 @@ void node_watch_let_go(NodeWatch *watch, Node *node);
 /* Whether all that was handed out is gone, for sure. */
 bool node_is_drained(const Node *node);
 
+/* Whether this kernel reports the end of descriptors that only name a file (O_PATH), too. Anybody can open such ones of any
+ * node, so anybody could then make it seem that the reader of it has gone. Fixed in Linux 6.10, and in older ones that are
+ * maintained since the middle of 2024. */
+bool node_watch_can_be_deceived(void);
+
 /* Looks at events that have arrived, now. */
 void node_watch_process(NodeWatch *watch);

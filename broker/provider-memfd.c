@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "dax.h"
 #include "huge-pages.h"
 #include "log.h"
 #include "provider.h"
@@ -81,6 +82,7 @@ static int memfd_probe(Region *region, const RegionConfig *config, Failure *fail
 
         region->size = size;
         region->numa_node = config->numa_node;
+        dax_read_performance(config->numa_node, &region->performance);
         region->granularity = small_page();
         region->n_alignments = 3;
         region->alignments[0] = small_page();

@@ -548,6 +548,27 @@ static void test_take_over_half(void) {
         device_done(&device);
 }
 
+/* Whoever can see a node can have a descriptor that names it, and no more. Here nothing comes of it; on a kernel where it
+ * does, nobody may believe what is told of readers. */
+static void test_named_only(void) {
+        Device device;
+        bool deceived;
+        int reader, fd;
+
+        device_open(&device, "named", make_file, true);
+        reader = copy(device.reader);
+        device_let_go(&device);
+        g_assert_false(is_drained(&device));
+        fd = open(device.path, O_PATH | O_CLOEXEC);
+        g_assert_cmpint(fd, >=, 0);
+        close(fd);
+        deceived = is_drained(&device);
+        g_assert_cmpint(deceived, ==, node_watch_can_be_deceived());
+        close(reader);
+        g_assert_true(is_drained(&device));
+        device_done(&device);
+}
+
 /* In which it comes before what else there is to do. */
 static void test_event_loop(void) {
         Device device;
@@ -602,6 +623,7 @@ static const struct Test {
         { "/node-watch/take-over", test_take_over },
         { "/node-watch/take-over-live", test_take_over_live },
         { "/node-watch/take-over-half", test_take_over_half },
+        { "/node-watch/named-only", test_named_only },
         { "/node-watch/event-loop", test_event_loop },
         { "/node-watch/refused", test_refused },
 };
