@@ -395,8 +395,11 @@ int devdax_claim(Region *region, Piece *piece, Failure *failure) {
                 return failure_set(failure, REFUSAL_Failed, "its record says that it lies where something else is");
         }
 
-        /* before the pool of devices looks for what is ours: this one is not in it */
-        (void) seed_pool_taken(devdax->seeds, device);
+        if (seed_pool_except(devdax->seeds, device) < 0) {
+                for (i = 0; i < n; i++)
+                        range_map_give(devdax->map, ranges[i], false);
+                return failure_set_errno(failure, -ENOMEM, "cannot keep an account of it");
+        }
         piece->n_ranges = n;
         piece->clean = false;
         piece->state = devdax;

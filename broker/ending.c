@@ -311,8 +311,8 @@ static int on_judge_again(sd_event_source *source, uint64_t usec, void *userdata
 static void allocation_judge_later(Allocation *allocation) {
         uint64_t usec = JUDGE_AGAIN_USEC_MAX;
 
-        if (allocation->n_judged > 0 && allocation->n_judged < 7)
-                usec = UINT64_C(1000000) << (allocation->n_judged - 1);
+        if (allocation->n_judged < 7)
+                usec = UINT64_C(1000000) << (allocation->n_judged > 0 ? allocation->n_judged - 1 : 0);
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
         (void) sd_event_add_time_relative(allocation->manager->event, &allocation->end_timer, CLOCK_MONOTONIC, usec, 0,
                                           on_judge_again, allocation);

@@ -58,6 +58,7 @@ struct SeedPool {
         Seed *seeds;
         bool creating;
         DaxNames before;    /* while creating */
+        DaxNames excepted;  /* from recovery */
         unsigned n_filling; /* that will be ready */
 };
 
@@ -91,6 +92,7 @@ SeedPool *seed_pool_free(SeedPool *pool) {
         DL_FOREACH_SAFE(pool->seeds, seed, next)
                 free(seed);
         dax_names_done(&pool->before);
+        dax_names_done(&pool->excepted);
         pthread_mutex_destroy(&pool->create_mutex);
         pthread_mutex_destroy(&pool->mutex);
         free(pool->path);
@@ -384,6 +386,15 @@ static int pool_adopt(SeedPool *pool, const char *name) {
         return 0;
 }
 
+static bool pool_excepts(SeedPool *pool, const char *name) {
+        bool excepted;
+
+        pthread_mutex_lock(&pool->mutex);
+        excepted = dax_names_have(&pool->excepted, name);
+        pthread_mutex_unlock(&pool->mutex);
+        return excepted;
+}
+
 static int pool_adopt_all(SeedPool *pool, const SeedNote *note) {
         DaxNames now;
         int r;
@@ -400,11 +411,20 @@ static int pool_adopt_all(SeedPool *pool, const SeedNote *note) {
                         continue;
                 if (!dax_names_have(&note->ours, name) && !(note->creating && !dax_names_have(&note->before, name)))
                         continue;
-                if (device_is_idle(pool->path, name))
+                if (!pool_excepts(pool, name) && device_is_idle(pool->path, name))
                         r = pool_adopt(pool, name);
         }
 
         dax_names_done(&now);
+        return r;
+}
+
+int seed_pool_except(SeedPool *pool, const char *name) {
+        int r;
+
+        pthread_mutex_lock(&pool->mutex);
+        r = dax_names_add(&pool->excepted, name);
+        pthread_mutex_unlock(&pool->mutex);
         return r;
 }
 

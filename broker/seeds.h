@@ -19,6 +19,9 @@ int seed_pool_new(const char *path, int notes_dir, const char *note, SeedPool **
 /* Forgets it, and leaves the devices for seed_pool_recover() of the next broker. */
 SeedPool *seed_pool_free(SeedPool *pool);
 
+/* A record is about this device, which the note may have as well: seed_pool_recover() leaves it alone. Before that. -ENOMEM. */
+int seed_pool_except(SeedPool *pool, const char *name);
+
 /* Deletes what the note says an earlier broker left, but for the decoy. Devices that are not idle, or that are not in the
  * note, are left alone.
  * -EBADMSG: there is a note, but it cannot be understood; nothing was done then. */

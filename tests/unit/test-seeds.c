@@ -371,6 +371,22 @@ static void test_recover(void) {
         g_assert_cmpuint(fake_count_devices(), ==, 3);
 }
 
+/* A record is about the device as well: it ends with what the record is about. */
+static void test_recover_excepted(void) {
+        char name[DAX_NAME_MAX];
+
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+
+        seed_pool_free(pool);
+        open_pool();
+        g_assert_cmpint(seed_pool_except(pool, name), ==, 0);
+        g_assert_cmpint(seed_pool_recover(pool), ==, 0);
+        g_assert_true(fake_exists(name));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_true(fake_exists(name));
+}
+
 /* The first device is nobody's to delete, whatever a note says. */
 static void test_recover_lies(void) {
         fake_device(region, 0, 4);
@@ -529,6 +545,7 @@ static const struct Test {
         { "/seeds/failures", test_failures },
         { "/seeds/strays", test_strays },
         { "/seeds/recover", test_recover },
+        { "/seeds/recover-excepted", test_recover_excepted },
         { "/seeds/recover-lies", test_recover_lies },
         { "/seeds/death", test_death },
         { "/seeds/threads", test_threads },
