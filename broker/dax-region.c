@@ -269,17 +269,22 @@ static void region_count_available(DaxRegion *region) {
                         region->available = 0;
 }
 
+/* Any device knows, as long as it is there: then it has a size, too. */
 static int region_read_nodes(DaxRegion *region) {
-        _cleanup_close_ int folder = -EBADF;
-        int r;
+        for (size_t i = 0; i < region->n_devices; i++) {
+                _cleanup_close_ int folder = -EBADF;
+                int r;
 
-        r = dax_open_folder(region->path, region->devices[0].name, &folder);
-        if (r >= 0)
-                r = dax_read_node(folder, "numa_node", &region->numa_node);
-        if (r >= 0)
-                r = dax_read_node(folder, "target_node", &region->target_node);
-        if (r < 0 && r != -ENOENT)
-                return region_refuse_error(region, region->devices[0].name, r);
+                r = dax_open_folder(region->path, region->devices[i].name, &folder);
+                if (r >= 0)
+                        r = dax_read_node(folder, "numa_node", &region->numa_node);
+                if (r >= 0)
+                        r = dax_read_node(folder, "target_node", &region->target_node);
+                if (r < 0 && r != -ENOENT)
+                        return region_refuse_error(region, region->devices[i].name, r);
+                if (r >= 0 && faccessat(folder, "size", F_OK, 0) >= 0)
+                        break;
+        }
         return 0;
 }
 
