@@ -87,14 +87,23 @@ static void allocation_quarantine(Allocation *allocation, const char *why) {
 
 static int revoke_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
+        bool noted = allocation->provider->drains && !allocation->untouched;
         int r;
+
+        /* What is no longer bound cannot be judged any more; so the next broker must not, but finish this. */
+        if (noted && allocation_write_record(allocation, allocation->mode, RECORD_CARVING) < 0)
+                log_warning("cannot note that allocation %s is taken down", allocation->id);
 
         /* without a place in its region it was never found again, and there is nothing to take */
         r = !allocation->provider->claim || allocation->piece.state
                     ? allocation->provider->revoke(&allocation->piece, &allocation->operation.failure)
                     : 0;
-        if (r < 0)
+        if (r < 0) {
+                if (noted)
+                        (void) allocation_write_record(allocation, allocation->mode,
+                                                       allocation->drained ? RECORD_DRAINED : RECORD_ENDING);
                 return r;
+        }
 
         /* The record first: should we die in between, a descriptor without a record is dropped by the next broker, while a
          * record without its descriptor would be taken for memory that its holders still have. */

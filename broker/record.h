@@ -12,7 +12,7 @@
 
 /* How far the life of an allocation had come when the record was written: each is written before what it announces. */
 typedef enum RecordStage {
-        RECORD_CARVING, /* nobody has seen it; what there is of it is to be undone */
+        RECORD_CARVING, /* nobody has seen it yet, or will any more; what there is of it is to be undone */
         RECORD_LIVE,
         RECORD_ENDING,  /* somebody was told that it ends, or it has lapsed; holders may still have it */
         RECORD_DRAINED, /* nobody has a descriptor or a mapping of it any more */
