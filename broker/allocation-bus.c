@@ -293,7 +293,8 @@ static int do_revoke(Call *call, Failure *failure) {
         if (allocation->state == ALLOCATION_REVOKING)
                 return end_for(call, allocation, &ender, failure);
 
-        r = allocation_force(allocation, despite_references, &ender, reply_empty, sd_bus_message_ref(call->message), failure);
+        r = allocation_force(allocation, despite_references, &ender, reply_empty, sd_bus_message_ref(call->message),
+                             failure);
         if (r < 0) {
                 sd_bus_message_unref(call->message);
                 return r;

@@ -294,7 +294,8 @@ int devdax_plan(const Region *region, const Request *request, Piece *piece, Fail
 
         if (request->persistent)
                 return failure_set(failure, REFUSAL_BadOption,
-                                   "option persistent: what is carved from region '%s' is gone after a reboot", region->name);
+                                   "option persistent: what is carved from region '%s' is gone after a reboot",
+                                   region->name);
         if (request->numa_node_set && (int64_t) request->numa_node != region->numa_node &&
             (int64_t) request->numa_node != region->target_node)
                 return failure_set(failure, REFUSAL_BadOption, "option numa-node: region '%s' lies on node %d", region->name,
