@@ -135,9 +135,11 @@ static void test_rules(void) {
 static void test_no_polkit(void) {
         Broker *broker = broker_new("[Broker]\nPolkitTimeoutSec=1\n" CONFIGURATION);
         User *alice = user_new("alice");
+        uint64_t available;
         Reply reply;
 
         broker_start(broker);
+        available = region_get("dram", "Available");
         polkit_freeze();
         reply = user_allocate(alice, MIB, 1, NULL);
         reply_assert(reply, "AuthorityUnavailable");
@@ -152,6 +154,7 @@ static void test_no_polkit(void) {
         reply_assert(reply, "");
 
         user_free(alice);
+        g_assert_cmpuint(region_wait("dram", "Available", available), ==, available);
         broker_free(broker);
 }
 
