@@ -501,9 +501,12 @@ static void test_pending(Scene *scene, const void *unused) {
         Reply reply;
 
         (void) unused;
-        polkit_freeze();
         for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
                 guests[i] = user_new("alice");
+                (void) user_get_allocation(guests[i], "nothing"); /* so that the broker knows them */
+        }
+        polkit_freeze();
+        for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
                 user_begin_allocate(guests[i], MIB, 1, NULL);
                 if (i < 4) {
                         g_usleep(20000);
