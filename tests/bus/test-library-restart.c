@@ -165,7 +165,7 @@ static void test_stays_away(Scene *scene, const void *unused) {
 static void begin_and_wait(Scene *scene, UserFunction function) {
         polkit_freeze();
         as_begin(scene->alice, function);
-        g_usleep(500000);
+        g_usleep(1500000); /* on a busy machine it takes its time to get there */
         g_assert_false(user_is_done(scene->alice));
 }
 
