@@ -8,7 +8,6 @@
 #include "record.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -283,25 +282,10 @@ int record_read(int dir_fd, const char *id, Record *ret, const char **ret_proble
 
 int record_write(int dir_fd, const char *id, const Record *record) {
         _cleanup_free_ char *text = NULL;
-        _cleanup_close_ int fd = -EBADF;
-        char temporary[64];
         int r;
 
         r = record_format(record, &text);
-        if (r < 0)
-                return r;
-
-        (void) snprintf(temporary, sizeof(temporary), "%s.tmp", id);
-        fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-
-        r = fd_write_all(fd, text, strlen(text));
-        if (r >= 0 && renameat(dir_fd, temporary, dir_fd, id) < 0)
-                r = -errno;
-        if (r < 0)
-                (void) unlinkat(dir_fd, temporary, 0);
-        return r;
+        return r < 0 ? r : file_replace(dir_fd, id, text);
 }
 
 int record_remove(int dir_fd, const char *id) {

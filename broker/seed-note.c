@@ -7,7 +7,6 @@
 #include "seed-note.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,28 +171,12 @@ int seed_note_read(int dir_fd, const char *name, SeedNote *ret) {
 }
 
 int seed_note_write(int dir_fd, const char *name, const SeedNote *note) {
-        _cleanup_free_ char *text = NULL, *temporary = NULL;
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *text = NULL;
         int r;
 
         if (note->ours.n == 0 && !note->creating)
                 return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 
         r = seed_note_format(note, &text);
-        if (r < 0)
-                return r;
-        if (asprintf(&temporary, "%s.tmp", name) < 0) {
-                temporary = NULL;
-                return -ENOMEM;
-        }
-
-        fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-        r = fd_write_all(fd, text, strlen(text));
-        if (r >= 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
-                r = -errno;
-        if (r < 0)
-                (void) unlinkat(dir_fd, temporary, 0);
-        return r;
+        return r < 0 ? r : file_replace(dir_fd, name, text);
 }
