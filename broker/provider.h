@@ -42,6 +42,23 @@ typedef struct Piece {
         void *state;  /* the provider's, of the region */
 } Piece;
 
+/* One thing that a medium holds. */
+typedef struct Find {
+        char id[17];    /* of the allocation; where the medium does not know it, one made of what it is called there */
+        char *record;   /* text of the record that is kept with it; NULL if none is, or none that can be read */
+        char *problem;  /* why there is no record; NULL where the medium keeps none */
+        char *handle;   /* as in Piece; NULL if it has none */
+        char *name;     /* what the medium calls it; NULL if it has no name */
+        uint64_t length;
+} Find;
+
+typedef struct Inventory {
+        Find *finds;
+        size_t n_finds;
+} Inventory;
+
+void inventory_done(Inventory *inventory);
+
 typedef struct Provider {
         const char *name;
         const char *isolation; /* what keeps allocations apart, for the property */
@@ -113,6 +130,21 @@ typedef struct Provider {
 
         /* Prepares for the next requests; at the start, also puts in order what an earlier broker has left. */
         int (*replenish)(Region *region, Failure *failure);
+
+        /* ---- media that outlive the machine's power; in worker threads, or before the event loop runs ---- */
+
+        /* Keeps this text, at most RECORD_SIZE_MAX bytes of it, with the piece, so that list() finds it there: after a power
+         * cut the old one or the new one, and the new one once this has returned. The first one is what makes the piece
+         * something that outlives the broker; revoke() removes it with the piece. NULL: the broker keeps records itself, of
+         * persistent pieces in STATE_DIRECTORY. */
+        int (*write_record)(Piece *piece, const char *id, const char *text, Failure *failure);
+
+        /* What the region's medium holds, whoever has put it there. */
+        int (*list)(Region *region, Inventory *ret, Failure *failure);
+
+        /* Makes it longer, with zeros, or shorter, also under its holders' feet; both lengths are what plan() would give.
+         * On failure it is as it was. */
+        int (*resize)(Piece *piece, uint64_t length, Failure *failure);
 
         /* The broker is about to be stopped: what takes long is given up from now on, with ShuttingDown, so that the next
          * broker begins it anew. In the event loop, while threads are at work. */
