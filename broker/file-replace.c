@@ -23,9 +23,14 @@ int file_replace(int dir_fd, const char *name, const char *text) {
         if (fd < 0)
                 return -errno;
         r = fd_write_all(fd, text, strlen(text));
+        if (r >= 0 && fsync(fd) < 0)
+                r = -errno;
         if (r >= 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
                 r = -errno;
-        if (r < 0)
+        if (r < 0) {
                 (void) unlinkat(dir_fd, temporary, 0);
-        return r;
+                return r;
+        }
+
+        return fsync(dir_fd) < 0 ? -errno : 0;
 }

@@ -13,8 +13,9 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret);
 /* Writes all of data. A short write on a full disk is -ENOSPC or whatever the kernel says, never a success. */
 int fd_write_all(int fd, const char *data, size_t size);
 
-/* Makes text the contents of a file below dir_fd, for us alone, in one step: after a crash or an error the old contents are
- * there, or the new ones. What a crash may leave is called like the file, with ".tmp" at its end. Blocks. */
+/* Makes text the contents of a file below dir_fd, for us alone, in one step: after a crash, a power cut or an error the old
+ * contents are there, or the new ones; the new ones once this has returned 0. What a crash may leave is called like the
+ * file, with ".tmp" at its end. Blocks. */
 int file_replace(int dir_fd, const char *name, const char *text);
 
 /* Reads a file that holds one decimal number. */
