@@ -32,6 +32,7 @@
 #include "log.h"
 #include "manager.h"
 #include "record.h"
+#include "recovery.h"
 #include "regions.h"
 #include "size.h"
 
@@ -46,7 +47,7 @@ const char *allocation_state_to_string(AllocationState state) {
                 [ALLOCATION_CARVING] = "carving",   [ALLOCATION_LIVE] = "live",
                 [ALLOCATION_DRAINING] = "draining", [ALLOCATION_CLEANING] = "cleaning",
                 [ALLOCATION_REVOKING] = "revoking", [ALLOCATION_DETACHED] = "detached",
-                [ALLOCATION_QUARANTINED] = "quarantined",
+                [ALLOCATION_QUARANTINED] = "quarantined", [ALLOCATION_ORPHAN] = "orphan",
         };
 
         return names[state];
@@ -218,7 +219,36 @@ static void operation_finish(Allocation *allocation, int r) {
         waiters_wake(&allocation->waiters);
 }
 
-int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordStage stage) {
+int allocation_records_dir(const Manager *manager, const Provider *provider) {
+        if (provider->write_record)
+                return -EBADF;
+
+        return provider->list ? manager->lasting_dir : manager->records_dir;
+}
+
+int allocation_remove_record(const Allocation *allocation) {
+        /* on the medium it goes with the piece */
+        if (allocation->provider->write_record)
+                return 0;
+
+        return record_remove(allocation_records_dir(allocation->manager, allocation->provider), allocation->id);
+}
+
+static int record_write_to_medium(Allocation *allocation, const Record *record) {
+        _cleanup_free_ char *text = NULL;
+        Failure failure = { 0 };
+        int r;
+
+        r = record_format(record, &text);
+        if (r < 0)
+                return r;
+        r = allocation->provider->write_record(&allocation->piece, allocation->id, text, &failure);
+        if (r < 0)
+                log_warning("the record of allocation %s is not on its medium: %s", allocation->id, failure.text);
+        return r;
+}
+
+int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage stage) {
         Record record = {
                 .name = allocation->name,
                 .region = allocation->reservation.region->name,
@@ -243,7 +273,10 @@ int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordS
                 .stage = stage,
         };
 
-        return record_write(allocation->manager->records_dir, allocation->id, &record);
+        if (allocation->provider->write_record)
+                return record_write_to_medium(allocation, &record);
+
+        return record_write(allocation_records_dir(allocation->manager, allocation->provider), allocation->id, &record);
 }
 
 /* ---- The service manager's copies ---- */
@@ -300,7 +333,7 @@ static int create_piece_once(Allocation *allocation, Failure *failure) {
 
         r = provider->carve(&allocation->piece, allocation->id, failure);
         if (r < 0 && provider->prepare && !allocation->piece.stuck)
-                (void) record_remove(allocation->manager->records_dir, allocation->id);
+                (void) allocation_remove_record(allocation);
         return r;
 }
 
@@ -314,7 +347,7 @@ static int create_piece(Allocation *allocation, Failure *failure) {
 
 /* Takes the piece and the record of what this user had before. */
 static int reuse_piece(Allocation *allocation, Failure *failure) {
-        int dir = allocation->manager->records_dir;
+        int dir = allocation_records_dir(allocation->manager, allocation->provider);
         int r;
 
         if (renameat(dir, allocation->operation.reused, dir, allocation->id) < 0)
@@ -374,7 +407,7 @@ undo_piece:
         else if (provider->revoke(&allocation->piece, &undo) < 0)
                 allocation->piece.stuck = provider->prepare != NULL;
         else if (provider->prepare)
-                (void) record_remove(allocation->manager->records_dir, allocation->id);
+                (void) allocation_remove_record(allocation);
 undo_lease:
         operation->lease = safe_close(operation->lease);
         lease_end(&allocation->lease);
@@ -700,7 +733,10 @@ static void on_lapsed(Lease *lease) {
                 allocation->in_use = false;
                 allocation_notify(allocation, "InUse");
         }
-        if (allocation->state == ALLOCATION_DETACHED || (allocation->state == ALLOCATION_LIVE && !allocation->name))
+        if (allocation->state == ALLOCATION_DETACHED && allocation->persistent)
+                recovery_on_released(allocation);
+        else if (allocation->state == ALLOCATION_DETACHED ||
+                 (allocation->state == ALLOCATION_LIVE && !allocation->name && !allocation->persistent))
                 (void) allocation_end(allocation, "its last holder let go", NULL, NULL, NULL);
 }
 

@@ -30,6 +30,7 @@ typedef enum AllocationState {
         ALLOCATION_REVOKING,    /* ending; its memory is not free before that is over */
         ALLOCATION_DETACHED,    /* its holders have it and we have no descriptor: only they can end it */
         ALLOCATION_QUARANTINED, /* nobody may have it; an admin may end it */
+        ALLOCATION_ORPHAN,      /* found on a medium, and nothing says whose it is; an admin may */
 } AllocationState;
 
 struct Allocation {
@@ -43,6 +44,8 @@ struct Allocation {
         uint32_t group, mode;
         bool persistent;
         bool in_use; /* a copy of its lease is open somewhere */
+        bool away;   /* what it lies on is not there just now; detached for as long */
+        bool missed; /* not found yet by the look at its region's medium that is going on */
         uint64_t created;
         AllocationState state;
         const Provider *provider; /* that made it; a region can get another when none of its pieces are left */
@@ -141,7 +144,11 @@ int allocation_watch_node(Allocation *allocation, const char *by_path);
 void allocation_unstore_fds(const Allocation *allocation);
 
 /* For all who change it: the record as of now, at this stage; into the log; to whoever watches. */
-int allocation_write_record(const Allocation *allocation, uint32_t mode, RecordStage stage);
+int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage stage);
+int allocation_remove_record(const Allocation *allocation);
+
+/* The directory where records of what this provider makes are kept; -EBADF if that is the medium itself. */
+int allocation_records_dir(const Manager *manager, const Provider *provider);
 void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit, const char *decision,
                     const char *message);
 void allocation_notify(Allocation *allocation, const char *property);

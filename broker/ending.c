@@ -23,6 +23,7 @@
 
 #include "log.h"
 #include "manager.h"
+#include "recovery.h"
 #include "regions.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
@@ -87,12 +88,19 @@ static void allocation_quarantine(Allocation *allocation, const char *why) {
 
 static int revoke_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
-        bool noted = allocation->provider->drains && !allocation->untouched;
+        const Provider *provider = allocation->provider;
+        bool noted = provider->drains && !allocation->untouched;
         int r;
 
         /* What is no longer bound cannot be judged any more; so the next broker must not, but finish this. */
         if (noted && allocation_write_record(allocation, allocation->mode, RECORD_CARVING) < 0)
                 log_warning("cannot note that allocation %s is taken down", allocation->id);
+        /* Nor may it come back after a power cut in the middle of its end. */
+        if (provider->write_record && !allocation->untouched) {
+                r = allocation_write_record(allocation, allocation->mode, RECORD_ENDING);
+                if (r < 0)
+                        return failure_set_errno(&allocation->operation.failure, r, "cannot note on the medium that it ends");
+        }
 
         /* without a place in its region it was never found again, and there is nothing to take */
         r = !allocation->provider->claim || allocation->piece.state
@@ -107,7 +115,7 @@ static int revoke_work(Job *job) {
 
         /* The record first: should we die in between, a descriptor without a record is dropped by the next broker, while a
          * record without its descriptor would be taken for memory that its holders still have. */
-        r = record_remove(allocation->manager->records_dir, allocation->id);
+        r = allocation_remove_record(allocation);
         if (r < 0 && r != -ENOENT)
                 log_warning("cannot remove the record of %s: %s", allocation->id, strerror(-r));
         allocation_unstore_fds(allocation);
@@ -127,7 +135,7 @@ static void allocation_gone(Allocation *allocation) {
 
         lease_end(&allocation->lease);
         if (allocation->end_late) /* it may have been written when revoke_work() had removed it */
-                (void) record_remove(manager->records_dir, allocation->id);
+                (void) allocation_remove_record(allocation);
         allocation_log_end(allocation);
         if (manager->observer)
                 manager->observer->allocation_removed(allocation, manager->observer->userdata);
@@ -171,7 +179,8 @@ static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata
         log_warning("allocation %s: revoking it takes longer than RevokeTimeoutSec= allows, still trying", allocation->id);
         /* nobody should wait for these bytes any more, and no later broker take it for alive */
         allocation->end_late = true;
-        if (allocation_write_record(allocation, allocation->mode, RECORD_ENDING) < 0)
+        if (!allocation->provider->write_record &&
+            allocation_write_record(allocation, allocation->mode, RECORD_ENDING) < 0)
                 log_warning("cannot note that allocation %s is ending", allocation->id);
         allocation_set_ending(allocation, false);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
@@ -346,6 +355,8 @@ static void on_node_changed(Node *node) {
                 return;
         if (allocation->state == ALLOCATION_DRAINING || allocation->state == ALLOCATION_QUARANTINED)
                 allocation_drained(allocation);
+        else if (allocation->state == ALLOCATION_DETACHED && allocation->persistent)
+                recovery_on_released(allocation);
         else if (allocation->state == ALLOCATION_DETACHED)
                 (void) allocation_end(allocation, "its last holder let go", NULL, NULL, NULL);
 }

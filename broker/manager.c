@@ -204,6 +204,9 @@ int manager_start(Manager *manager) {
         manager->started = true;
         DL_FOREACH(manager->regions, region)
                 region->recovered = true;
+        r = regions_watch_mounts(manager);
+        if (r < 0)
+                log_warning("cannot watch mounts: %s; file systems that come or go are only seen at a reload", strerror(-r));
         regions_apply_found(manager);
         discovery_scan(manager->discovery); /* what came or went since the first look */
         return 0;
@@ -280,6 +283,23 @@ static int open_directory(int parent, const char *path, int *ret) {
         return 0;
 }
 
+/* Without one there is nothing that outlives the machine's power, and needs a record there. */
+static int open_lasting_directory(Manager *manager) {
+        const char *path = getenv("STATE_DIRECTORY");
+        _cleanup_close_ int state = -EBADF;
+        int r;
+
+        if (!path || path[0] != '/')
+                return 0;
+
+        state = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = state < 0 ? -errno : open_directory(state, "allocations", &manager->lasting_dir);
+        if (r < 0)
+                log_error("cannot open the directory 'allocations' below %s: %s; no region can be used that needs it", path,
+                          strerror(-r));
+        return 0;
+}
+
 static int open_directories(Manager *manager) {
         const char *path = getenv("RUNTIME_DIRECTORY");
         _cleanup_close_ int runtime = -EBADF;
@@ -305,8 +325,9 @@ static int open_directories(Manager *manager) {
                 r = -errno;
                 log_error("cannot have %s for ourselves: %s", path,
                           r == -EWOULDBLOCK ? "another broker works there" : strerror(-r));
+                return r;
         }
-        return r;
+        return open_lasting_directory(manager);
 }
 
 static void raise_limits(Manager *manager) {
@@ -338,6 +359,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
                 return -ENOMEM;
 
         manager->leases_dir = manager->records_dir = manager->devices_dir = manager->uevents = -EBADF;
+        manager->lasting_dir = -EBADF;
         manager->event = sd_event_ref(event);
         raise_limits(manager);
 
@@ -423,10 +445,12 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->announce);
         sd_event_source_disable_unref(manager->prepare_again);
         sd_event_source_disable_unref(manager->patience);
+        sd_event_source_disable_unref(manager->mounts);
         worker_pool_free(manager->pool);
         safe_close(manager->leases_dir);
         safe_close(manager->records_dir);
         safe_close(manager->devices_dir);
+        safe_close(manager->lasting_dir);
         safe_close(manager->uevents);
         config_free(manager->config);
         config_free(manager->reloaded);

@@ -41,6 +41,9 @@ struct Manager {
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */
         int leases_dir, records_dir, devices_dir;
+        int lasting_dir;          /* records of what outlives the machine's power; -EBADF without STATE_DIRECTORY */
+        unsigned n_listing;       /* regions whose media are being looked at */
+        sd_event_source *mounts;  /* tells that file systems were mounted or unmounted */
         int uevents; /* what the service manager passed for discovery, until that has it */
         Waiter *waiting_for_space;
         sd_event_source *settle;   /* deferred: wakes who waits for space */

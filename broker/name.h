@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <string.h>
+
 #include "names.h"
 
 /* Whether text can name an allocation or a region: 1 to 63 characters A-Z a-z 0-9 . _ - */
@@ -21,4 +23,9 @@ static inline bool name_is_valid(const char *text) {
         }
 
         return n > 0;
+}
+
+/* Whether text is the id of an allocation, as in object paths and names of records. */
+static inline bool is_id(const char *text) {
+        return strspn(text, "0123456789abcdef") == 16 && text[16] == '\0';
 }

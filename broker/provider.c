@@ -42,14 +42,3 @@ void piece_done(Piece *piece) {
         free(piece->handle);
         piece->handle = NULL;
 }
-
-void inventory_done(Inventory *inventory) {
-        for (size_t i = 0; i < inventory->n_finds; i++) {
-                free(inventory->finds[i].record);
-                free(inventory->finds[i].problem);
-                free(inventory->finds[i].handle);
-                free(inventory->finds[i].name);
-        }
-        free(inventory->finds);
-        *inventory = (Inventory){ 0 };
-}

@@ -38,6 +38,7 @@ typedef struct Piece {
         bool held;        /* asked about by force: somebody has a descriptor or a mapping of it */
         bool foreign;     /* carving found somebody else in its ranges */
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
+        bool unheld;      /* found on a medium after the machine was started anew: nobody can have a descriptor of it */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
         void *state;  /* the provider's, of the region */
 } Piece;
@@ -47,6 +48,7 @@ typedef struct Find {
         char id[17];    /* of the allocation; where the medium does not know it, one made of what it is called there */
         char *record;   /* text of the record that is kept with it; NULL if none is, or none that can be read */
         char *problem;  /* why there is no record; NULL where the medium keeps none */
+        bool absent;    /* there is only a record of it, kept elsewhere */
         char *handle;   /* as in Piece; NULL if it has none */
         char *name;     /* what the medium calls it; NULL if it has no name */
         uint64_t length;
@@ -58,6 +60,7 @@ typedef struct Inventory {
 } Inventory;
 
 void inventory_done(Inventory *inventory);
+
 
 typedef struct Provider {
         const char *name;
@@ -139,7 +142,9 @@ typedef struct Provider {
          * persistent pieces in STATE_DIRECTORY. */
         int (*write_record)(Piece *piece, const char *id, const char *text, Failure *failure);
 
-        /* What the region's medium holds, whoever has put it there. */
+        /* What the region's medium holds, whoever has put it there. A failure makes the region unusable. Where there is this
+         * function, probe() only says what the configuration says until region->listed is set, and can unset it. The size
+         * of what is found, and all else that takes a look at the medium, is this function's to find out. */
         int (*list)(Region *region, Inventory *ret, Failure *failure);
 
         /* Makes it longer, with zeros, or shorter, also under its holders' feet; both lengths are what plan() would give.

@@ -14,6 +14,13 @@
  * Where an allocation is more than its descriptor, the record is written before anything else is made, and says how far its
  * life had come (record.h): what was being carved is undone, and an end that had begun goes on.
  *
+ * What lies on a medium that outlives the machine's power is found there, with its record or beside it; also later, when the
+ * medium comes, and again when it comes back. After a boot nobody can have any of it:
+ *
+ *      record, found       persistent: it is there again, without holders; not persistent: it ends
+ *      record alone        its medium is there and does not hold it: the record is removed
+ *      found alone         an orphan: it stays as it is, and an admin may say whose it is
+ *
  * Nobody else's memory is touched meanwhile: requests are only accepted when this is done. */
 
 #include "recovery.h"
@@ -29,14 +36,18 @@
 
 #include "cleanup.h"
 #include "fd-store.h"
+#include "inventory.h"
 #include "log.h"
+#include "name.h"
 #include "record.h"
+#include "regions.h"
 #include "size.h"
 
 typedef struct Recovery {
         Manager *manager;
         StoredFd *store;
-        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans;
+        bool unlisted; /* there are regions of which it is not known yet what they hold */
+        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans, n_ownerless;
 } Recovery;
 
 /* A descriptor that nobody has a record of, on its way out. */
@@ -51,8 +62,9 @@ static bool is_id_and(const char *text, const char *suffix) {
         return strspn(text, "0123456789abcdef") == 16 && strcmp(text + 16, suffix) == 0;
 }
 
-static bool is_id(const char *text) {
-        return is_id_and(text, "");
+static bool has_record(const Manager *manager, const char *id) {
+        return faccessat(manager->records_dir, id, F_OK, 0) >= 0 ||
+               (manager->lasting_dir >= 0 && faccessat(manager->lasting_dir, id, F_OK, 0) >= 0);
 }
 
 static int orphan_work(Job *job) {
@@ -92,7 +104,7 @@ static int recover_orphans(Recovery *recovery) {
                 }
 
                 (void) snprintf(id, sizeof(id), "%.16s", stored->name);
-                if (faccessat(recovery->manager->records_dir, id, F_OK, 0) >= 0) {
+                if (has_record(recovery->manager, id)) {
                         log_warning("the descriptor of allocation %s stays with the service manager, its record could not "
                                     "be used",
                                     stored->name);
@@ -137,13 +149,15 @@ static int recover_region(Manager *manager, const char *name, const Provider *pr
         return 0;
 }
 
-static void remove_traces(Manager *manager, const char *id) {
+static void remove_traces(Manager *manager, const Provider *provider, const char *id) {
+        int records_dir = provider ? allocation_records_dir(manager, provider) : manager->records_dir;
         char name[32];
 
         (void) snprintf(name, sizeof(name), "%.16s" FD_STORE_READ_ONLY, id);
         (void) fd_store_remove(name);
         (void) fd_store_remove(id);
-        (void) record_remove(manager->records_dir, id);
+        if (records_dir >= 0)
+                (void) record_remove(records_dir, id);
         (void) unlinkat(manager->leases_dir, id, 0);
 }
 
@@ -244,7 +258,7 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
         int fds[2], r;
 
         take_stored(recovery, allocation->id, fds);
-        r = allocation->provider->recover(&allocation->piece, fds, &failure);
+        r = allocation->provider->recover ? allocation->provider->recover(&allocation->piece, fds, &failure) : 0;
         safe_close(fds[0]);
         safe_close(fds[1]);
         if (r >= 0) {
@@ -316,7 +330,7 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         }
         if (fd < 0 || !region || fstat(fd, &st) < 0 || st.st_size <= 0) {
                 safe_close(fd);
-                remove_traces(manager, id);
+                remove_traces(manager, NULL, id);
                 return 0;
         }
 
@@ -340,9 +354,19 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
 }
 
 static int recover_live(Recovery *recovery, Allocation *allocation) {
+        Manager *manager = recovery->manager;
         int r;
 
-        r = recover_lease(recovery->manager, allocation);
+        /* of what is found on a medium: leases live as long as the machine's power */
+        if (allocation->provider->list && faccessat(manager->leases_dir, allocation->id, F_OK, 0) < 0) {
+                allocation->piece.unheld = true;
+                if (!allocation->persistent) {
+                        recovery->n_ending++;
+                        return 0;
+                }
+        }
+
+        r = recover_lease(manager, allocation);
         if (r < 0)
                 return r;
 
@@ -355,6 +379,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         Manager *manager = recovery->manager;
         Failure failure = { 0 };
         Allocation *allocation;
+        bool unheld_ends;
         Region *region;
         uint64_t sum;
         int r;
@@ -381,13 +406,15 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 r = recover_live(recovery, allocation);
                 if (r == -ESTALE) {
                         allocation_free(allocation);
-                        remove_traces(manager, id);
+                        remove_traces(manager, provider, id);
                         recovery->n_gone++;
                         return 0;
                 }
         } else
                 recovery->n_ending++;
-        if (r >= 0)
+        /* it was on its way to a holder, or had one, before the machine was started anew */
+        unheld_ends = allocation->piece.unheld && !allocation->persistent && allocation->state == ALLOCATION_CARVING;
+        if (r >= 0 && !unheld_ends)
                 r = recover_node(allocation);
         if (r < 0) {
                 /* what the service manager keeps, it keeps for the next try */
@@ -404,6 +431,10 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         }
 
         r = recover_link(recovery, allocation, region);
+        if (r >= 0 && unheld_ends) {
+                allocation->end_cause = "the machine was started anew";
+                return allocation_resume_end(allocation, RECORD_CARVING);
+        }
         if (r < 0 || record->stage == RECORD_LIVE || allocation->state == ALLOCATION_QUARANTINED)
                 return r;
 
@@ -433,6 +464,282 @@ static int recover_record(Recovery *recovery, const char *id) {
         r = recover_allocation(recovery, id, &record);
         record_done(&record);
         return r;
+}
+
+/* ---- What media hold ---- */
+
+static void allocation_announce(const Allocation *allocation, bool added) {
+        const Observer *observer = allocation->manager->observer;
+
+        if (!observer || !allocation->manager->started)
+                return;
+        if (added)
+                observer->allocation_added((Allocation *) (uintptr_t) allocation, observer->userdata);
+        else
+                observer->allocation_removed((Allocation *) (uintptr_t) allocation, observer->userdata);
+}
+
+/* What there is of it stays where it is, and is found again when that comes back. */
+static void allocation_forget(Allocation *allocation) {
+        Manager *manager = allocation->manager;
+
+        log_notice("allocation %s%s%s is forgotten: %s", allocation->name ? allocation->name : allocation->id,
+                   allocation->name ? " " : "", allocation->name ? allocation->id : "", allocation->reason);
+        allocation_announce(allocation, false);
+        allocation_unlink(allocation);
+        allocation_free(allocation);
+        manager_settle(manager);
+}
+
+int recovery_revive(Allocation *allocation, Failure *failure) {
+        int none[2] = { -EBADF, -EBADF }, r;
+
+        if (allocation->lease.reader < 0) {
+                r = recover_lease(allocation->manager, allocation);
+                if (r < 0)
+                        return failure_set_errno(failure, r, "cannot make a lease");
+        }
+        allocation->in_use = lease_has_holders(&allocation->lease);
+        allocation->piece.unheld = !allocation->in_use;
+        r = allocation->provider->recover ? allocation->provider->recover(&allocation->piece, none, failure) : 0;
+        if (r >= 0)
+                r = allocation_watch(allocation);
+        if (r >= 0)
+                r = allocation_watch_node(allocation, NULL);
+        if (r < 0)
+                return failure->refusal == REFUSAL_NONE ? failure_set_errno(failure, r, "cannot watch it") : r;
+
+        allocation->away = false;
+        free(allocation->reason);
+        allocation->reason = NULL;
+        allocation_set_state(allocation, ALLOCATION_LIVE);
+        allocation_notify(allocation, "Reason");
+        return 0;
+}
+
+void recovery_on_released(Allocation *allocation) {
+        Failure failure = { 0 };
+
+        if (allocation->away)
+                allocation_forget(allocation);
+        else if (recovery_revive(allocation, &failure) < 0)
+                log_warning("allocation %s stays %s: %s", allocation->id, allocation_state_to_string(allocation->state),
+                            failure.text);
+}
+
+static int take_in_orphan(Recovery *recovery, Region *region, const Find *find, const char *problem) {
+        Allocation *allocation;
+        Failure failure = { 0 };
+        uint64_t sum;
+        int r;
+
+        if (find->length == 0 || __builtin_add_overflow(region->used, find->length, &sum)) {
+                log_error("region '%s' holds %s, which cannot be anything of ours, left alone: %s", region->name, find->id,
+                          problem);
+                return 0;
+        }
+
+        allocation = allocation_new(recovery->manager, find->id);
+        if (!allocation)
+                return -ENOMEM;
+        if (asprintf(&allocation->reason, "nothing says whose it is: %s%s%s%s; an admin may adopt it", problem,
+                     find->name ? " (on its medium it is called '" : "", find->name ? find->name : "",
+                     find->name ? "')" : "") < 0)
+                allocation->reason = NULL;
+        allocation->provider = region->provider;
+        allocation->owner = (uid_t) -1;
+        allocation->mode = 0;
+        allocation->persistent = true;
+        allocation->state = ALLOCATION_ORPHAN;
+        allocation->piece.length = find->length;
+        allocation->piece.alignment = allocation->piece.page_size = (uint64_t) sysconf(_SC_PAGESIZE);
+        allocation->piece.handle = find->handle ? strdup(find->handle) : NULL;
+        if (!allocation->reason || (find->handle && !allocation->piece.handle)) {
+                allocation_free(allocation);
+                return -ENOMEM;
+        }
+
+        r = allocation->provider->claim ? allocation->provider->claim(region, &allocation->piece, &failure) : 0;
+        if (r < 0) {
+                if (r != -ENOENT) /* else it has gone since the look */
+                        log_warning("region '%s' holds %s, left alone: %s", region->name, find->id, failure.text);
+                allocation_free(allocation);
+                return r == -ENOMEM ? r : 0;
+        }
+
+        recovery->n_ownerless++;
+        r = recover_link(recovery, allocation, region);
+        if (r >= 0)
+                log_warning("region '%s' holds %s of %s: %s", region->name, allocation->id,
+                            SIZE_TEXT(allocation->piece.length), allocation->reason);
+        return r;
+}
+
+static int take_in_record(Recovery *recovery, Region *region, const Find *find) {
+        const char *problem = "";
+        Record record = { 0 };
+        int r;
+
+        r = record_parse(find->record, &record, &problem);
+        if (r == -EBADMSG)
+                return take_in_orphan(recovery, region, find, problem);
+        if (r < 0)
+                return r;
+        if (strcmp(record.provider, region->provider->name) != 0) {
+                record_done(&record);
+                return take_in_orphan(recovery, region, find, "its record is that of another provider");
+        }
+
+        if (find->absent) {
+                if (record.stage == RECORD_LIVE)
+                        log_warning("allocation %s%s%s of user %u is no longer where region '%s' had it: its record is removed",
+                                    record.name ? record.name : "", record.name ? " " : "", find->id,
+                                    (unsigned) record.owner, region->name);
+                remove_traces(recovery->manager, region->provider, find->id);
+                recovery->n_gone++;
+                record_done(&record);
+                return 0;
+        }
+
+        /* it may have come from elsewhere, under another name */
+        free(record.region);
+        free(record.handle);
+        record.region = strdup(region->name);
+        record.handle = find->handle ? strdup(find->handle) : NULL;
+        r = record.region && (record.handle || !find->handle) ? recover_allocation(recovery, find->id, &record) : -ENOMEM;
+        record_done(&record);
+        return r;
+}
+
+static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
+        Allocation *allocation = manager_find_allocation(recovery->manager, find->id);
+        Failure failure = { 0 };
+        int r;
+
+        if (!allocation) {
+                r = find->record ? take_in_record(recovery, region, find)
+                                 : take_in_orphan(recovery, region, find,
+                                                  find->problem ? find->problem : "there is no record of it");
+                allocation = r >= 0 ? manager_find_allocation(recovery->manager, find->id) : NULL;
+                if (allocation)
+                        allocation_announce(allocation, true);
+                return r;
+        }
+        if (allocation->reservation.region != region) {
+                log_error("region '%s' holds a copy of allocation %s of region '%s', left alone", region->name, find->id,
+                          allocation->reservation.region->name);
+                return 0;
+        }
+        if (find->absent)
+                return 0;
+
+        allocation->missed = false;
+        if (allocation->away && !allocation_is_busy(allocation) && recovery_revive(allocation, &failure) < 0)
+                log_warning("allocation %s is there again, and cannot be used: %s", allocation->id, failure.text);
+        return 0;
+}
+
+/* What was there, and is not any more, or cannot be reached. */
+static void take_out(Manager *manager, Region *region, const char *unreachable) {
+        Allocation *allocation, *next;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next) {
+                if (allocation->reservation.region != region || !allocation->missed)
+                        continue;
+                allocation->missed = false;
+                if (allocation_is_busy(allocation) || allocation->away ||
+                    (allocation->state != ALLOCATION_LIVE && allocation->state != ALLOCATION_ORPHAN))
+                        continue;
+
+                free(allocation->reason);
+                if (asprintf(&allocation->reason, "%s%s", unreachable ? "what it lies on cannot be reached: " : "",
+                             unreachable ? unreachable : "it is not on its medium any more") < 0)
+                        allocation->reason = NULL;
+                if (!allocation->in_use) {
+                        if (!unreachable)
+                                remove_traces(manager, allocation->provider, allocation->id);
+                        allocation_forget(allocation);
+                        continue;
+                }
+
+                allocation->away = unreachable;
+                allocation_set_state(allocation, ALLOCATION_DETACHED);
+                allocation_notify(allocation, "Reason");
+                allocation_log_unusable(allocation);
+        }
+}
+
+void recovery_look_for(Manager *manager, Region *region) {
+        Allocation *allocation, *next;
+
+        region->n_released_before = region->n_released;
+        HASH_ITER(by_id, manager->by_id, allocation, next)
+                if (allocation->reservation.region == region && allocation->state != ALLOCATION_CARVING)
+                        allocation->missed = true;
+}
+
+static int take_in(Recovery *recovery, Region *region, int listed) {
+        Manager *manager = recovery->manager;
+        int r = 0;
+
+        if (listed < 0) {
+                region->listed = false;
+                (void) snprintf(region->unlisted, sizeof(region->unlisted), "%s",
+                                region->list_failure.refusal != REFUSAL_NONE ? region->list_failure.text : strerror(-listed));
+                take_out(manager, region, region->unlisted);
+                return 0;
+        }
+
+        for (size_t i = 0; r >= 0 && i < region->inventory.n_finds; i++) {
+                const Find *find = &region->inventory.finds[i];
+
+                /* What ended during the look must not come to life again. */
+                if (region->n_released != region->n_released_before && !manager_find_allocation(manager, find->id)) {
+                        region->list_again = true;
+                        continue;
+                }
+                r = take_in_find(recovery, region, find);
+        }
+        if (r < 0) {
+                (void) snprintf(region->unlisted, sizeof(region->unlisted), "what it holds cannot be taken in: %s",
+                                strerror(-r));
+                return r;
+        }
+
+        take_out(manager, region, NULL);
+        region->listed = true;
+        region->unlisted[0] = '\0';
+        return 0;
+}
+
+void recovery_take_in(Manager *manager, Region *region, int listed) {
+        Recovery recovery = { .manager = manager };
+
+        if (take_in(&recovery, region, listed) < 0)
+                region->listed = false;
+}
+
+/* At the start, nobody waits for us yet. */
+static int take_in_all(Recovery *recovery) {
+        Manager *manager = recovery->manager;
+        Region *region;
+        int r = 0, listed;
+
+        DL_FOREACH(manager->regions, region) {
+                if (!region->provider || !region->provider->list || region->listed)
+                        continue;
+
+                recovery_look_for(manager, region);
+                region->list_failure = (Failure){ 0 };
+                listed = inventory_read(region, manager->lasting_dir, &region->inventory, &region->list_failure);
+                r = take_in(recovery, region, listed);
+                inventory_done(&region->inventory);
+                if (r < 0)
+                        return r;
+                recovery->unlisted = recovery->unlisted || !region->listed;
+        }
+
+        return 0;
 }
 
 /* Calls handle for each entry of a directory. */
@@ -467,8 +774,7 @@ static int handle_record_entry(Recovery *recovery, const char *name) {
 }
 
 static int handle_lease_entry(Recovery *recovery, const char *name) {
-        if (!manager_find_allocation(recovery->manager, name) &&
-            faccessat(recovery->manager->records_dir, name, F_OK, 0) < 0)
+        if (!recovery->unlisted && !manager_find_allocation(recovery->manager, name) && !has_record(recovery->manager, name))
                 (void) unlinkat(recovery->manager->leases_dir, name, 0);
         return 0;
 }
@@ -502,6 +808,8 @@ int recovery_run(Manager *manager) {
         r = recover_watch(&recovery);
         if (r >= 0)
                 r = each_entry(manager->records_dir, handle_record_entry, &recovery);
+        if (r >= 0)
+                r = take_in_all(&recovery);
         if (r >= 0)
                 r = recover_orphans(&recovery);
         if (r >= 0)

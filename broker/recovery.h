@@ -6,3 +6,17 @@
 /* Finds again what an earlier broker handed out: compares the records, the descriptors that the service manager kept and
  * the leases, and finishes or undoes each. To be called once, before anybody can ask for anything. */
 int recovery_run(Manager *manager);
+
+/* Before a region's medium is looked at: notes what is known to be there. */
+void recovery_look_for(Manager *manager, Region *region);
+
+/* Afterwards: takes in what was found, which is the region's inventory, and what was not. listed < 0: the look has failed,
+ * and what was there cannot be reached; its list_failure says why. */
+void recovery_take_in(Manager *manager, Region *region, int listed);
+
+/* Makes something that is on its medium, and of which nobody has anything, what it was; or an orphan that has got an owner
+ * what he may open. */
+int recovery_revive(Allocation *allocation, Failure *failure);
+
+/* The last holder has let go of what is detached and keeps its contents. */
+void recovery_on_released(Allocation *allocation);

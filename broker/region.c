@@ -13,6 +13,9 @@
 #include "log.h"
 #include "size.h"
 
+/* The reason of a region until the first look at its medium is over. */
+#define REGION_IS_READ "what it holds is being read; that takes a moment"
+
 /* What a provider that knows nothing of it leaves as it is. */
 static void region_clear_facts(Region *region) {
         region->numa_node = region->target_node = -1;
@@ -76,19 +79,24 @@ int region_configure(Region *region, const RegionConfig *config) {
                 (void) failure_set(&failure, REFUSAL_RegionUnusable,
                                    "it has allocations of provider '%s'; another one takes a restart without them",
                                    region->provider->name);
-        else if (region->provider && region->provider != provider && region->replenishing) {
+        else if (region->provider && region->provider != provider && (region->replenishing || region->listing)) {
                 region->configure_again = true;
                 (void) failure_set(&failure, REFUSAL_RegionUnusable, "its provider '%s' is about to leave it",
                                    region->provider->name);
         } else {
                 if (region->provider && region->provider != provider && region->provider->forget)
                         region->provider->forget(region);
-                if (region->provider != provider)
-                        region->unprepared[0] = '\0';
+                if (region->provider != provider) {
+                        region->unprepared[0] = region->unlisted[0] = '\0';
+                        region->listed = false;
+                }
                 region->provider = provider;
                 region_clear_facts(region);
                 if (provider->probe(region, config, &failure) >= 0 && region->unprepared[0] != '\0')
                         (void) failure_set(&failure, REFUSAL_RegionUnusable, "%s", region->unprepared);
+                else if (failure.refusal == REFUSAL_NONE && provider->list && !region->listed)
+                        (void) failure_set(&failure, REFUSAL_RegionUnusable, "%s",
+                                           region->unlisted[0] != '\0' ? region->unlisted : REGION_IS_READ);
                 else if (failure.refusal == REFUSAL_NONE) {
                         if (region->reason)
                                 log_notice("region '%s' can be used now", region->name);
@@ -219,6 +227,7 @@ void reservation_release(Reservation *reservation) {
         if (reservation->quarantined)
                 region->quarantined -= reservation->bytes;
         region->n_reservations--;
+        region->n_released++;
         region->changed = true;
         *reservation = (Reservation){ 0 };
 }

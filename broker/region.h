@@ -44,6 +44,14 @@ struct Region {
         void *replenisher;    /* who started it */
         Failure replenish_failure;
         char unprepared[FAILURE_TEXT_MAX]; /* why the last try has failed; "" if it has not */
+        bool listed;          /* what its medium holds is known; only where the provider lists it */
+        bool listing, list_again;
+        Job list;
+        void *lister;         /* who started it */
+        Inventory inventory;
+        uint64_t n_released, n_released_before; /* allocations that have ended; and when the look began */
+        Failure list_failure;
+        char unlisted[FAILURE_TEXT_MAX]; /* why the last try has failed; "" if it has not */
         bool changed; /* Available and what follows from it, since the last signal */
         struct Region *prev, *next;
 };

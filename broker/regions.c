@@ -6,18 +6,24 @@
 #include "regions.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
+#include "cleanup.h"
+#include "inventory.h"
 #include "log.h"
+#include "recovery.h"
 
 /* How long after a try to prepare a region has failed there is another one. */
 #define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
 /* The same where what was to be prepared has vanished meanwhile: it may just be coming back. */
 #define PREPARE_SOON_USEC (2 * UINT64_C(1000000))
 
-/* No user has this uid, so nobody's jobs are in its way. */
+/* No user has these uids, so nobody's jobs are in their way. */
 #define LANE_REPLENISH ((uid_t) -2)
+#define LANE_LIST ((uid_t) -3)
 
 /* ---- As configured ---- */
 
@@ -41,8 +47,14 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
                 completed.provider = (char *) (uintptr_t) provider_devdax.name;
 
         if (region) {
+                int r;
+
                 region->dax = dax;
-                return region_configure(region, &completed);
+                r = region_configure(region, &completed);
+                /* what was listed is from before, or not known yet */
+                if (manager->started && region->provider && region->provider->list && config->enabled && !region->listed)
+                        regions_list(manager, region);
+                return r;
         }
 
         if (region_new(&completed, dax, manager->devices_dir, &region) < 0)
@@ -50,6 +62,8 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
         if (manager->started) {
                 region->recovered = true;
                 (void) region_configure(region, &completed);
+                if (region->provider && region->provider->list && config->enabled)
+                        regions_list(manager, region);
         }
         (void) sd_event_source_set_time_relative(manager->patience, REGIONS_PATIENCE_USEC);
         (void) sd_event_source_set_enabled(manager->patience, SD_EVENT_ONESHOT);
@@ -137,9 +151,12 @@ void regions_apply_found(Manager *manager) {
         const RegionConfig *region_config;
         Region *region;
 
-        DL_FOREACH(manager->config->regions, region_config)
-                if (!region_config->provider || strcmp(region_config->provider, provider_devdax.name) == 0)
+        DL_FOREACH(manager->config->regions, region_config) {
+                const Provider *provider = region_config->provider ? provider_find(region_config->provider) : NULL;
+
+                if (!region_config->provider || provider == &provider_devdax || (provider && provider->list))
                         (void) configure_region(manager, region_config);
+        }
         (void) configure_discovered(manager, manager->config);
 
         DL_FOREACH(manager->regions, region)
@@ -236,4 +253,72 @@ void regions_replenish(Manager *manager, Region *region) {
         if (manager->started && !region->replenishing && region->unprepared[0] == '\0' && region->provider &&
             region->provider->is_low && region->provider->is_low(region))
                 region_replenish(manager, region);
+}
+
+/* ---- What media hold ---- */
+
+static int list_work(Job *job) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, list));
+        Manager *manager = region->lister;
+
+        return inventory_read(region, manager->lasting_dir, &region->inventory, &region->list_failure);
+}
+
+static void list_done(Job *job, int r) {
+        Region *region = (Region *) (void *) ((char *) job - offsetof(Region, list));
+        Manager *manager = region->lister;
+
+        region->listing = false;
+        manager->n_listing--;
+        recovery_take_in(manager, region, r);
+        inventory_done(&region->inventory);
+        configure_region_again(manager, region);
+        if (region->list_again)
+                regions_list(manager, region);
+}
+
+void regions_list(Manager *manager, Region *region) {
+        /* one that is running may have looked already at what has changed since */
+        region->list_again = region->listing;
+        if (region->listing)
+                return;
+
+        region->listing = true;
+        region->lister = manager;
+        region->list_failure = (Failure){ 0 };
+        region->list = (Job){ .work = list_work, .done = list_done };
+        manager->n_listing++;
+        recovery_look_for(manager, region);
+        worker_pool_submit(manager->pool, &region->list, LANE_LIST);
+}
+
+static int on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Manager *manager = userdata;
+        Region *region;
+
+        (void) source;
+        (void) fd;
+        (void) revents;
+        DL_FOREACH(manager->regions, region)
+                if (region->provider && region->provider->write_record &&
+                    (region->listed || region->unlisted[0] != '\0' || region->listing))
+                        regions_list(manager, region);
+        return 0;
+}
+
+int regions_watch_mounts(Manager *manager) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+
+        /* it is never read: the kernel reports a change once for each poll */
+        r = sd_event_add_io(manager->event, &manager->mounts, fd, EPOLLPRI, on_mounts, manager);
+        if (r >= 0)
+                r = sd_event_source_set_io_fd_own(manager->mounts, true);
+        if (r >= 0)
+                TAKE_FD(fd);
+        return r < 0 ? r : 0;
 }

@@ -21,5 +21,11 @@ int regions_on_patience(sd_event_source *source, uint64_t usec, void *userdata);
 /* For the timer of the manager that lets what could not be prepared be tried again. */
 int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userdata);
 
+/* Looks at media again whenever file systems are mounted or unmounted. */
+int regions_watch_mounts(Manager *manager);
+
+/* Starts to look at what the region's medium holds. */
+void regions_list(Manager *manager, Region *region);
+
 /* Starts to prepare for the region's next request, if there is need. */
 void regions_replenish(Manager *manager, Region *region);
