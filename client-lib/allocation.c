@@ -52,6 +52,7 @@ int allocation_new_consume_fds(int memory_fd, int lease_fd, uint64_t offset, uin
         allocation->alignment = alignment;
         atomic_init(&allocation->address, NULL);
         atomic_init(&allocation->persistence, NULL);
+        atomic_init(&allocation->lacks_map_sync, false);
 
         *ret = allocation;
         return 0;

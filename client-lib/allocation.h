@@ -23,6 +23,9 @@ struct daxbroker_allocation {
         /* Made by whichever thread needs them first, and never changed after that. */
         _Atomic(void *) address;
         _Atomic(Persistence *) persistence;
+
+        /* A mapping was made without MAP_SYNC; set before that is the address. */
+        atomic_bool lacks_map_sync;
 };
 
 /* What Open is called with. */

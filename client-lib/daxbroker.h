@@ -171,18 +171,24 @@ int daxbroker_allocation_get_page_size(daxbroker_allocation *allocation, uint64_
 
 /* ---- Persistence (libpmem2). address and length lie within the mapping, else EINVAL. ----------------- */
 
-/* Stores to a DAX device are flushed from the processor's caches, which is all that can be done about them
- * without rights on the device's attributes. */
+/* These make stores durable as far as the memory is: on memory that does not outlive the power they succeed,
+ * as on any file in RAM. The property Persistent of the allocation tells. What was stored before is durable
+ * when a call has returned 0, but the order in which it became so is anybody's guess: what must be durable
+ * first has to be persisted first. See daxbroker-persistence(7). */
 
-/* Makes stores durable, as far as the memory can: flush, then drain. */
+/* Makes stores durable: flush, then drain. Errors: those of msync(2), of which EIO means that what was stored
+ * since the last success may be lost. */
 int daxbroker_persist(daxbroker_allocation *allocation, const void *address, size_t length);
-/* Starts that. Nothing is durable before daxbroker_drain(). */
+/* Starts that. Nothing is durable before daxbroker_drain(), in the same thread. Errors: the same. */
 int daxbroker_flush(daxbroker_allocation *allocation, const void *address, size_t length);
-/* Waits until what was flushed is durable. */
+/* Waits until what this thread has flushed is durable. Errors: ENODATA (not mapped). */
 int daxbroker_drain(daxbroker_allocation *allocation);
-/* As daxbroker_persist(), and past the caches of the memory controller. */
+/* As daxbroker_persist(), and past the buffers that the platform writes back when the power goes: for what shall
+ * outlive a failure of that, too. Errors, besides: EACCES, if the memory is an NVDIMM's device and the caller may
+ * not write to its region's attribute deep_flush; the stores are durable as after daxbroker_persist() then. */
 int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *address, size_t length);
-/* What a store must be flushed in: 1 (nothing to flush), the cache line's size, or the page's (msync). */
+/* What a store must be flushed in: 1 (nothing to flush), the cache line's size, or the page's (msync(2), so a
+ * system call). Errors: ENODATA (not mapped: it depends on how). */
 int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *ret);
 
 /* ---- What is there ----------------------------------------------------------------------------------- */

@@ -66,19 +66,24 @@ uint64_t map_page_size(int fd) {
 /* MAP_SYNC where the file can: then flushing the processor's caches makes stores durable without asking
  * the kernel. The kernel rejects it early where it means nothing, before anything at the address is
  * touched. */
-static void *map_at(const Mapping *mapping, void *address, int flags) {
+static void *map_at(const Mapping *mapping, void *address, int flags, bool *ret_synchronous) {
+        bool synchronous = true;
         void *p;
 
         p = mmap(address, mapping->length, mapping->protection, MAP_SHARED_VALIDATE | MAP_SYNC | flags,
                  mapping->fd, mapping->offset);
-        if (p == MAP_FAILED && (errno == EOPNOTSUPP || errno == EINVAL))
+        if (p == MAP_FAILED && (errno == EOPNOTSUPP || errno == EINVAL)) {
                 p = mmap(address, mapping->length, mapping->protection, MAP_SHARED | flags,
                          mapping->fd, mapping->offset);
+                synchronous = false;
+        }
 
+        if (p != MAP_FAILED)
+                *ret_synchronous = synchronous;
         return p;
 }
 
-static int map_aligned(const Mapping *mapping, size_t reserve, void **ret) {
+static int map_aligned(const Mapping *mapping, size_t reserve, void **ret, bool *ret_synchronous) {
         uintptr_t base, aligned, end;
         void *reserved, *p;
         int r;
@@ -91,7 +96,7 @@ static int map_aligned(const Mapping *mapping, size_t reserve, void **ret) {
         aligned = (base + mapping->alignment - 1) & ~((uintptr_t) mapping->alignment - 1);
         end = base + reserve;
 
-        p = map_at(mapping, (void *) aligned, MAP_FIXED);
+        p = map_at(mapping, (void *) aligned, MAP_FIXED, ret_synchronous);
         if (p == MAP_FAILED) {
                 r = -errno;
                 (void) munmap(reserved, reserve);
@@ -107,13 +112,13 @@ static int map_aligned(const Mapping *mapping, size_t reserve, void **ret) {
         return 0;
 }
 
-static int map_make(const Mapping *mapping, size_t reserve, void **ret) {
+static int map_make(const Mapping *mapping, size_t reserve, void **ret, bool *ret_synchronous) {
         void *p;
 
         /* First as the kernel likes it. It is often aligned well enough, and if the memory cannot be
          * mapped at all, this finds out while no address is at stake: a failing MAP_FIXED may leave a hole
          * where the reservation was. */
-        p = map_at(mapping, NULL, 0);
+        p = map_at(mapping, NULL, 0, ret_synchronous);
         if (p == MAP_FAILED)
                 return -errno;
 
@@ -123,7 +128,7 @@ static int map_make(const Mapping *mapping, size_t reserve, void **ret) {
         }
 
         (void) munmap(p, mapping->length);
-        return map_aligned(mapping, reserve, ret);
+        return map_aligned(mapping, reserve, ret, ret_synchronous);
 }
 
 static int map_describe(const daxbroker_allocation *allocation, Mapping *ret, size_t *ret_reserve) {
@@ -161,6 +166,7 @@ static int map_describe(const daxbroker_allocation *allocation, Mapping *ret, si
 _public_ int daxbroker_allocation_map(daxbroker_allocation *allocation, void **ret) {
         void *address = atomic_load(&allocation->address), *expected = NULL;
         Mapping mapping = { .fd = -EBADF };
+        bool synchronous = false;
         size_t reserve = 0;
         int r;
 
@@ -171,13 +177,17 @@ _public_ int daxbroker_allocation_map(daxbroker_allocation *allocation, void **r
 
         r = map_describe(allocation, &mapping, &reserve);
         if (r >= 0)
-                r = map_make(&mapping, reserve, &address);
+                r = map_make(&mapping, reserve, &address, &synchronous);
         if (r < 0)
                 return error_set_errno(r, "cannot map the memory");
 
         /* A wish, which not every kernel or kind of memory can fulfil. */
         if (mapping.alignment >= HUGE_PAGE && mapping.length >= HUGE_PAGE)
                 (void) madvise(address, mapping.length, MADV_HUGEPAGE);
+
+        /* Also if another thread's wins: it is the same file, and to flush too much does no harm. */
+        if (!synchronous)
+                atomic_store(&allocation->lacks_map_sync, true);
 
         if (!atomic_compare_exchange_strong(&allocation->address, &expected, address)) {
                 (void) munmap(address, mapping.length);

@@ -2,13 +2,16 @@
 
 /* Making stores durable, with libpmem2.
  *
- * libpmem2 knows what the processor and the platform need. We map by ourselves, so it is asked on a
- * mapping of its own, which it makes for a moment; what it tells, the granularity and the functions for
- * it, holds for every mapping of the same memory. (It can also be told about an existing mapping, but
- * version 1.12 leaks memory when it is to forget it.)
+ * What has to be done about a store depends on how the memory is mapped. With MAP_SYNC the file system has
+ * written down where the bytes are before the first store is made, and flushing the processor's caches is all;
+ * without it, also on a file system with DAX, only the kernel can make them durable, page by page. So libpmem2's
+ * opinion, which it has from a mapping of its own that it makes for a moment, counts only where ours has
+ * MAP_SYNC; or where the user forces it. (It can also be told about an existing mapping, but then it believes
+ * what it is told.)
  *
  * It is not asked about DAX devices: version 1.12 takes each for an NVDIMM's whose attributes it may read, and
- * crashes if that is wrong. Stores to them are flushed line by line, with libpmem2's functions for that.
+ * crashes if that is wrong. Stores to them are flushed line by line, unless the NVDIMM's region says that caches
+ * survive; the functions for that are libpmem2's.
  *
  * Where pages are the granularity (memory that is not persistent, or a file system without DAX) we call
  * msync() ourselves: libpmem2 does the same, but aborts the program if that fails.
@@ -19,6 +22,7 @@
 #include "allocation.h"
 #include "error.h"
 #include "lock.h"
+#include "medium.h"
 #include "util.h"
 
 #include <fcntl.h>
@@ -28,6 +32,7 @@
 #include <sys/stat.h>
 
 #define CACHE_LINE 64
+#define SYSFS "/sys"
 
 struct Persistence {
         enum pmem2_granularity granularity;
@@ -35,14 +40,8 @@ struct Persistence {
         pmem2_persist_fn persist;
         pmem2_flush_fn flush;
         pmem2_drain_fn drain;
-        bool by_lines; /* libpmem2 was not asked */
+        bool is_device; /* nothing that could be asked of files, such as msync(), works */
 };
-
-/* libpmem2's errors are negative errnos or numbers of its own, far below those. */
-static int persistence_error(int r) {
-        return error_set(r > PMEM2_E_UNKNOWN ? r : -EIO, "libpmem2 cannot handle this memory: %s",
-                         pmem2_errormsg());
-}
 
 static int persistence_configure(const daxbroker_allocation *allocation, struct pmem2_config *config) {
         int flags, r;
@@ -61,14 +60,14 @@ static int persistence_configure(const daxbroker_allocation *allocation, struct 
         if (r < 0)
                 return r;
 
-        r = pmem2_config_set_length(config, allocation->mapped_length);
+        r = pmem2_config_set_length(config, allocation->page_size);
         if (r < 0)
                 return r;
 
         return pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
 }
 
-/* libpmem2's own mapping of the same memory. With the library locked, as for pmem2_map_delete(). */
+/* libpmem2's own mapping of the first page. With the library locked, as for pmem2_map_delete(). */
 static int persistence_map(const daxbroker_allocation *allocation, struct pmem2_map **ret) {
         struct pmem2_config *config = NULL;
         struct pmem2_source *source = NULL;
@@ -90,29 +89,24 @@ static int persistence_map(const daxbroker_allocation *allocation, struct pmem2_
         return r;
 }
 
-static bool persistence_is_device(const daxbroker_allocation *allocation) {
-        struct stat status;
-
-        return fstat(allocation->memory_fd, &status) == 0 && S_ISCHR(status.st_mode);
-}
-
 /* libpmem2 has its functions for a granularity from a mapping of that granularity, whatever it is of: a page
- * of our own, which stays. With the library locked. */
-static int persistence_map_lines(struct pmem2_map **ret) {
-        static struct pmem2_map *map;
+ * of our own, which stays, since version 1.12 leaks memory when it is to forget it. With the library locked. */
+static int persistence_map_anonymous(enum pmem2_granularity granularity, struct pmem2_map **ret) {
+        static struct pmem2_map *maps[2]; /* by bytes, by cache lines */
+        struct pmem2_map **map = &maps[granularity == PMEM2_GRANULARITY_CACHE_LINE];
         size_t page = (size_t) sysconf(_SC_PAGESIZE);
         struct pmem2_source *source;
         void *address;
         int r;
 
-        if (!map) {
+        if (!*map) {
                 address = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
                 if (address == MAP_FAILED)
                         return -errno;
 
                 r = pmem2_source_from_anon(&source, page);
                 if (r >= 0) {
-                        r = pmem2_map_from_existing(&map, source, address, page, PMEM2_GRANULARITY_CACHE_LINE);
+                        r = pmem2_map_from_existing(map, source, address, page, granularity);
                         (void) pmem2_source_delete(&source);
                 }
                 if (r < 0) {
@@ -121,7 +115,7 @@ static int persistence_map_lines(struct pmem2_map **ret) {
                 }
         }
 
-        *ret = map;
+        *ret = *map;
         return 0;
 }
 
@@ -132,35 +126,61 @@ static void persistence_take(Persistence *persistence, struct pmem2_map *map) {
         persistence->drain = pmem2_get_drain_fn(map);
 }
 
+static int persistence_take_device(Persistence *persistence, dev_t device) {
+        enum pmem2_granularity granularity = PMEM2_GRANULARITY_CACHE_LINE;
+        struct pmem2_map *map;
+        int region, r;
+
+        if (medium_open_region(SYSFS, device, &region) >= 0) {
+                if (medium_has_durable_caches(region))
+                        granularity = PMEM2_GRANULARITY_BYTE;
+                fd_close(region);
+        }
+
+        r = persistence_map_anonymous(granularity, &map);
+        if (r < 0)
+                return error_set(r == -ENOMEM ? r : -EIO, "libpmem2 cannot flush caches: %s", pmem2_errormsg());
+
+        persistence_take(persistence, map);
+        persistence->is_device = true;
+        return 0;
+}
+
+static void persistence_take_file(Persistence *persistence, const daxbroker_allocation *allocation) {
+        struct pmem2_map *map;
+
+        /* What libpmem2 cannot map is nothing that it knows how to flush. */
+        persistence->granularity = PMEM2_GRANULARITY_PAGE;
+        if (atomic_load(&allocation->lacks_map_sync) && !secure_getenv("PMEM2_FORCE_GRANULARITY"))
+                return;
+
+        if (persistence_map(allocation, &map) >= 0) {
+                persistence_take(persistence, map);
+                (void) pmem2_map_delete(&map);
+        }
+}
+
 /* With the library locked. */
 static int persistence_new(const daxbroker_allocation *allocation, Persistence **ret) {
         Persistence *persistence;
-        struct pmem2_map *map;
+        struct stat status;
         int r;
+
+        if (fstat(allocation->memory_fd, &status) < 0)
+                return error_set_errno(-errno, "cannot look at the memory's descriptor");
 
         persistence = calloc(1, sizeof(*persistence));
         if (!persistence)
                 return error_set(-ENOMEM, "out of memory");
 
-        /* What libpmem2 cannot map is nothing that it knows how to flush. msync() is right for
-         * everything but devices, on which it fails. */
-        persistence->granularity = PMEM2_GRANULARITY_PAGE;
-
-        if (persistence_is_device(allocation)) {
-                r = persistence_map_lines(&map);
+        if (S_ISCHR(status.st_mode)) {
+                r = persistence_take_device(persistence, status.st_rdev);
                 if (r < 0) {
                         free(persistence);
-                        return persistence_error(r);
+                        return r;
                 }
-                persistence_take(persistence, map);
-                persistence->by_lines = true;
-        } else {
-                r = persistence_map(allocation, &map);
-                if (r >= 0) {
-                        persistence_take(persistence, map);
-                        (void) pmem2_map_delete(&map);
-                }
-        }
+        } else
+                persistence_take_file(persistence, allocation);
 
         *ret = persistence;
         return 0;
@@ -259,40 +279,38 @@ _public_ int daxbroker_drain(daxbroker_allocation *allocation) {
         return 0;
 }
 
+static int persist_device_deeply(const daxbroker_allocation *allocation) {
+        _cleanup_(fd_close_p) int region = -EBADF;
+        struct stat status;
+        int r;
+
+        if (fstat(allocation->memory_fd, &status) < 0)
+                return error_set_errno(-errno, "cannot look at the memory's descriptor");
+
+        r = medium_open_region(SYSFS, status.st_rdev, &region);
+        if (r < 0)
+                return 0;
+
+        r = medium_flush(region);
+        if (r < 0)
+                return error_set_errno(r, "the stores are durable, but the NVDIMM's buffers cannot be flushed");
+
+        return 0;
+}
+
 _public_ int daxbroker_deep_flush(daxbroker_allocation *allocation, const void *address, size_t length) {
         Persistence *persistence;
-        struct pmem2_map *map;
-        size_t offset;
         int r;
 
         r = persistence_get_for_range(allocation, address, length, &persistence);
         if (r < 0)
                 return r;
 
-        if (persistence->granularity == PMEM2_GRANULARITY_PAGE)
-                return persist_pages(address, length);
+        if (persistence->granularity != PMEM2_GRANULARITY_PAGE)
+                persistence->persist(address, length);
 
-        persistence->persist(address, length);
-        if (persistence->by_lines)
-                return 0;
-
-        /* What lies beyond the processor is flushed by the place in the memory, so another mapping of it
-         * is as good. */
-        offset = (uintptr_t) address - (uintptr_t) atomic_load(&allocation->address);
-        library_lock();
-        r = persistence_map(allocation, &map);
-        library_unlock();
-        if (r < 0)
-                return persistence_error(r);
-
-        r = pmem2_deep_flush(map, (char *) pmem2_map_get_address(map) + offset, length);
-        if (r < 0)
-                r = persistence_error(r);
-
-        library_lock();
-        (void) pmem2_map_delete(&map);
-        library_unlock();
-        return r;
+        /* To write back is also what makes a file system flush the device that it is on. */
+        return persistence->is_device ? persist_device_deeply(allocation) : persist_pages(address, length);
 }
 
 _public_ int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *ret) {
