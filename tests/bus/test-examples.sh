@@ -4,7 +4,7 @@
 # The examples do what they say for somebody who may allocate, and fail with the reason for somebody who may not.
 
 # shellcheck source=tests/bus/tap.sh
-# shellcheck disable=SC2317  # the tests are called by name
+# shellcheck disable=SC2016,SC2317  # variables are the command's; the tests are called by name
 . "$(dirname "$(readlink -f "$0")")/tap.sh"
 
 refusal="polkit does not allow org\.daxbroker1\.allocate to user $(id -u bob)"
@@ -52,6 +52,145 @@ test_plain_dbus() {
     matches "$err" "^org\.daxbroker1\.Error\.NotAuthorized: $refusal"
 }
 
+# ---- A log that survives -----------------------------------------------------------------------------------------------
+
+# append STATUS LINES: alice appends a file's lines to the log; what was reported as written is in $dir/reported
+append() {
+    run "$1" become alice sh -c 'exec "$0" log <"$1" >"$2"' "$DAXBROKER_EXAMPLES/append-log" "$2" "$dir/reported"
+}
+
+show() {
+    run 0 become alice sh -c 'exec "$0" log show >"$1"' "$DAXBROKER_EXAMPLES/append-log" "$dir/shown"
+}
+
+# make_lines N: of many lengths
+make_lines() {
+    awk -v n="$1" 'BEGIN { srand(n); for (i = 1; i <= n; i++) printf "%d %*s\n", i, int(rand() * 60), "x" }'
+}
+
+# An ordinary region keeps nothing when the power goes, so it has no logs to give, but what it has does for one.
+test_append_log() {
+    run 1 become alice env DAXBROKER_REGION=dram "$DAXBROKER_EXAMPLES/append-log" log
+    matches "$err" '^append-log: .*persist'
+    run 1 become bob "$DAXBROKER_EXAMPLES/append-log" log
+    matches "$err" '^append-log: '
+    run 1 become alice "$DAXBROKER_EXAMPLES/append-log" log show
+    matches "$err" '^append-log: No such file or directory: '
+
+    run 0 become alice daxbrokerctl run --name log --size 64K -- true
+    show
+    [ ! -s "$dir/shown" ]
+    make_lines 100 >"$dir/lines"
+    append 0 "$dir/lines"
+    cmp "$dir/reported" "$dir/lines"
+    printf 'without an end' >"$dir/more"
+    append 0 "$dir/more"
+    show
+    cat "$dir/lines" "$dir/more" | cmp - "$dir/shown"
+
+    # all that fits
+    make_lines 10000 >"$dir/lines"
+    append 1 "$dir/lines"
+    matches "$err" '^append-log: at byte 65[0-9]{3}: No space left on device$'
+    [ "$(wc -l <"$dir/reported")" -gt 900 ]
+    cat "$dir/shown" "$dir/reported" >"$dir/all"
+    show
+    cmp "$dir/all" "$dir/shown"
+
+    # somebody else's byte in the second line
+    run 0 become alice daxbrokerctl open log -- \
+        sh -c 'printf X | dd bs=1 seek=81 conv=notrunc >&"$DAXBROKER_FD"'
+    run 1 become alice "$DAXBROKER_EXAMPLES/append-log" log show
+    matches "$err" '^append-log: at byte [0-9]+: Bad message$'
+    append 1 "$dir/more"
+    [ ! -s "$dir/reported" ]
+    run 0 become alice daxbrokerctl free log
+}
+
+test_append_log_alone() {
+    run 0 become alice daxbrokerctl run --name log --size 64K -- true
+    mkfifo -m 666 "$dir/input"
+    start writer become alice sh -c 'exec "$0" log <"$1"' "$DAXBROKER_EXAMPLES/append-log" "$dir/input"
+    exec 3>"$dir/input"
+    echo first >&3
+    wait_for 100 grep -q first "$dir/writer"
+    append 1 /dev/null
+    matches "$err" '^append-log: (Resource temporarily unavailable|Permission denied)'
+    show
+    equals "$(<"$dir/shown")" first
+    exec 3>&-
+    finish 0 "$job"
+    append 0 /dev/null
+    run 0 become alice daxbrokerctl free log
+}
+
+# Killed again and again: what was reported is there, and at most one line besides.
+kill_writers() {
+    local round
+
+    make_lines 100000 >"$dir/lines"
+    : >"$dir/all"
+    for ((round = 0; round < 10; round++)); do
+        start writer become alice sh -c 'echo $$ >"$0/pid"; exec "$1" log <"$0/lines" >"$0/reported"' \
+            "$dir" "$DAXBROKER_EXAMPLES/append-log"
+        wait_for 100 test -s "$dir/reported"
+        sleep "0.0$((RANDOM % 10))"
+        kill -KILL "$(<"$dir/pid")" || true
+        wait "$job" || true
+
+        cat "$dir/reported" >>"$dir/all"
+        show
+        cmp -n "$(stat -c %s "$dir/all")" "$dir/all" "$dir/shown"
+        [ "$(wc -l <"$dir/shown")" -le $(($(wc -l <"$dir/all") + 1)) ]
+        cp "$dir/shown" "$dir/all"
+        rm "$dir/reported"
+    done
+    [ "$(wc -l <"$dir/all")" -gt 10 ]
+}
+
+test_append_log_kill() {
+    run 0 become alice daxbrokerctl run --name log --size 32M -- true
+    kill_writers
+    broker restart
+    show
+    cmp "$dir/all" "$dir/shown"
+    run 0 become alice daxbrokerctl free log
+}
+
+# ---- A pool of libpmemobj ----------------------------------------------------------------------------------------------
+
+test_object_pool() {
+    local pool=$DAXBROKER_EXAMPLES/object-pool round count=3 last
+
+    [ -x "$pool" ] || skip "the example is not built (Debian: libpmemobj-dev)"
+    run 1 become alice "$pool"
+    matches "$err" '^object-pool: there is no DAXBROKER_FD'
+    run 1 become alice daxbrokerctl run --size 4M -- "$pool"
+    matches "$err" '^object-pool: no pool: '
+
+    run 0 become alice daxbrokerctl run --name pool --size 16M -- "$pool" 3
+    equals "$out" $'found 0 transfers\nmade transfer 1\nmade transfer 2\nmade transfer 3'
+    broker restart
+
+    # killed in the middle of whatever it does
+    for ((round = 0; round < 5; round++)); do
+        start transfers become alice daxbrokerctl open pool -- \
+            sh -c 'echo $$ >"$0/pid"; exec "$1" 1000000000' "$dir" "$pool"
+        wait_for 100 grep -q made "$dir/transfers"
+        sleep "0.0$((RANDOM % 10))"
+        kill -KILL "$(<"$dir/pid")"
+        wait "$job" || true
+        matches "$(head -n 1 "$dir/transfers")" "^found ($count|$((count + 1))) transfers$"
+        last=$(sed -n 's/^made transfer \([0-9]*\)$/\1/p' "$dir/transfers" | tail -n 1)
+        [ "$last" -gt "$count" ]
+        count=$last
+    done
+
+    run 0 become alice daxbrokerctl open pool -- "$pool" 0
+    matches "$out" "^found ($count|$((count + 1))) transfers$"
+    run 0 become alice daxbrokerctl free pool
+}
+
 # Each of them, when nobody is there to ask, says so and fails.
 test_no_service() {
     local example
@@ -61,6 +200,8 @@ test_no_service() {
         run 1 become alice "$DAXBROKER_EXAMPLES/$example"
         matches "$err" "^$example: .*the daxbroker service is not running"
     done
+    run 1 become alice "$DAXBROKER_EXAMPLES/append-log" log
+    matches "$err" "^append-log: .*the daxbroker service is not running"
     broker start
 }
 
@@ -74,7 +215,15 @@ test_valgrind() {
         run 0 become alice "${valgrind[@]}" "$DAXBROKER_EXAMPLES/$example"
         run 1 become bob "${valgrind[@]}" "$DAXBROKER_EXAMPLES/$example"
     done
+    run 0 become alice daxbrokerctl run --name log --size 64K -- true
+    make_lines 100 >"$dir/lines"
+    run 0 become alice sh -c 'exec "$@" <"$0"' "$dir/lines" "${valgrind[@]}" "$DAXBROKER_EXAMPLES/append-log" log
+    equals "$out" "$(<"$dir/lines")"
+    run 0 become alice "${valgrind[@]}" "$DAXBROKER_EXAMPLES/append-log" log show
+    equals "$out" "$(<"$dir/lines")"
+    run 1 become bob "${valgrind[@]}" "$DAXBROKER_EXAMPLES/append-log" log
+    run 0 become alice daxbrokerctl free log
 }
 
-tap_main test_hello test_hello_region test_alloc_64m test_share test_event_loop test_plain_dbus test_no_service \
-    test_valgrind
+tap_main test_hello test_hello_region test_alloc_64m test_share test_event_loop test_plain_dbus test_append_log \
+    test_append_log_alone test_append_log_kill test_object_pool test_no_service test_valgrind

@@ -43,8 +43,8 @@ static void assert_attribute(const char *name, const char *text) {
 
 /* As the kernel has it: the device's number leads to its folder. */
 static void make_device(const char *number, const char *folder) {
-        g_autofree char *target = g_build_filename("../..", folder, NULL), *name = g_build_filename("dev/char", number, NULL),
-                        *link = path_of(name);
+        g_autofree char *target = g_build_filename("../..", folder, NULL);
+        g_autofree char *name = g_build_filename("dev/char", number, NULL), *link = path_of(name);
 
         make_folder(folder);
         g_assert_cmpint(symlink(target, link), ==, 0);

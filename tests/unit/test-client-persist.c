@@ -18,7 +18,8 @@
 #define PAGE UINT64_C(4096)
 #define SIZE (4 * PAGE)
 
-/* mmap() is mmap64() with the offsets that meson asks for. What the file system can do, and how often a mapping that it could have made is refused first. */
+/* What the file system can do, and how often a mapping that it could have made is refused first. With the offsets that
+ * meson asks for, mmap() is mmap64(). */
 static bool can_sync;
 static unsigned refused;
 
