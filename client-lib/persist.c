@@ -128,7 +128,7 @@ static void persistence_take(Persistence *persistence, struct pmem2_map *map) {
 
 static int persistence_take_device(Persistence *persistence, dev_t device) {
         enum pmem2_granularity granularity = PMEM2_GRANULARITY_CACHE_LINE;
-        struct pmem2_map *map;
+        struct pmem2_map *map = NULL;
         int region, r;
 
         if (medium_open_region(SYSFS, device, &region) >= 0) {
