@@ -32,7 +32,9 @@ int medium_open_region(const char *sysfs, dev_t device, int *ret) {
         for (unsigned i = 0; i < DEPTH_MAX; i++) {
                 int parent;
 
-                if (faccessat(folder, "persistence_domain", F_OK, 0) == 0) {
+                /* Of how many pieces of DIMMs it is made. What else is of interest here is not there if nothing is
+                 * known about it. */
+                if (faccessat(folder, "mappings", F_OK, 0) == 0) {
                         *ret = TAKE_FD(folder);
                         return 0;
                 }

@@ -81,6 +81,8 @@ static void test_domain(void) {
         };
         int fd = open_region(1);
 
+        /* as long as nobody knows */
+        g_assert_false(medium_has_durable_caches(fd));
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 make_attribute(REGION "/persistence_domain", cases[i].text, 0444);
                 g_assert_cmpint(medium_has_durable_caches(fd), ==, cases[i].durable);
@@ -126,7 +128,7 @@ int main(int argc, char **argv) {
         g_assert_cmpint(chmod(sysfs, 0755), ==, 0);
         make_folder("dev/char");
         make_device("252:1", REGION "/dax0.1/dax0.1");
-        make_attribute(REGION "/persistence_domain", "\n", 0444);
+        make_attribute(REGION "/mappings", "1\n", 0444);
         make_device("252:2", "devices/platform/hmem.0/dax1.0");
 
         g_test_add_func("/client/medium/find", test_find);
