@@ -108,8 +108,7 @@ static bool is_stopped(const atomic_bool *stop) {
         return stop && atomic_load(stop);
 }
 
-/* Waits until it is time for the next bytes, which are at most a chunk. */
-static int throttle_wait(Throttle *throttle, uint64_t bytes, const atomic_bool *stop) {
+int throttle_wait(Throttle *throttle, uint64_t bytes, const atomic_bool *stop) {
         int r = 0;
 
         if (!throttle)

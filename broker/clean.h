@@ -14,6 +14,8 @@ int throttle_new(Throttle **ret);
 Throttle *throttle_free(Throttle *throttle);
 /* Bytes per second; 0 for no limit. Who is waiting goes on at the new pace. */
 void throttle_set(Throttle *throttle, uint64_t bandwidth);
+/* Waits until it is time for the next bytes, which are at most some MiB; NULL is no limit. -ECANCELED if *stop is set. */
+int throttle_wait(Throttle *throttle, uint64_t bytes, const atomic_bool *stop);
 
 /* Zeros length bytes of what fd maps, from 0. It is mapped in parts whose length is a multiple of alignment (a power of
  * two), but for the last if length is none. *progress is set to 0 first, and then to the bytes done so far. throttle,
