@@ -23,6 +23,12 @@
 #define SECTION_MAX_BYTES 49
 #define KEY_MAX_BYTES 49
 
+#define complain(quiet, ...)                          \
+        do {                                          \
+                if (!(quiet))                         \
+                        log_warning(__VA_ARGS__);     \
+        } while (false)
+
 typedef struct DropIn {
         char *name, *path;
         struct DropIn *prev, *next;
@@ -33,13 +39,14 @@ typedef struct Reader {
         const char *path;
         unsigned line;
         bool expected; /* the line should have reached the handler */
+        bool quiet;
         ConfigLineHandler handler;
         void *userdata;
 } Reader;
 
 static void reader_check_handled(Reader *reader) {
         if (reader->expected)
-                log_warning("%s:%u: not a \"key=value\" line, ignored", reader->path, reader->line);
+                complain(reader->quiet, "%s:%u: not a \"key=value\" line, ignored", reader->path, reader->line);
         reader->expected = false;
 }
 
@@ -101,7 +108,7 @@ static char *reader_next(char *line, int max, void *stream) {
         problem = line_problem(full + start, (size_t) size - start,
                                (size_t) size - start <= LINE_MAX_BYTES && (size_t) size - start + 1 <= (size_t) max);
         if (problem) {
-                log_warning("%s:%u: %s, ignored", reader->path, reader->line, problem);
+                complain(reader->quiet, "%s:%u: %s, ignored", reader->path, reader->line, problem);
                 memcpy(line, full[start] == '[' ? "[]" : "", full[start] == '[' ? 3 : 1);
                 return line;
         }
@@ -118,15 +125,16 @@ static int reader_handle(void *userdata, const char *section, const char *key, c
         reader->expected = false;
         problem = reader->handler(section, key, value, reader->userdata);
         if (problem)
-                log_warning("%s:%u: [%s] %s=%s: %s, ignored", reader->path, reader->line, section, key, value, problem);
+                complain(reader->quiet, "%s:%u: [%s] %s=%s: %s, ignored", reader->path, reader->line, section, key, value,
+                         problem);
         return 1;
 }
 
 /* 0 if the file is there, read or not; -ENOENT if it is not. */
-static int file_parse(const char *path, ConfigLineHandler handler, void *userdata) {
+static int file_parse(const char *path, bool quiet, ConfigLineHandler handler, void *userdata) {
         _cleanup_fclose_ FILE *file = NULL;
         _cleanup_close_ int fd = -EBADF;
-        Reader reader = { .path = path, .handler = handler, .userdata = userdata };
+        Reader reader = { .path = path, .quiet = quiet, .handler = handler, .userdata = userdata };
         struct stat st;
         int r;
 
@@ -135,17 +143,17 @@ static int file_parse(const char *path, ConfigLineHandler handler, void *userdat
         if (fd < 0) {
                 if (errno == ENOENT || errno == ENOTDIR)
                         return -ENOENT;
-                log_warning("%s: cannot be read, ignored: %s", path, strerror(errno));
+                complain(quiet, "%s: cannot be read, ignored: %s", path, strerror(errno));
                 return 0;
         }
         if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))) {
-                log_warning("%s: not a file, ignored", path);
+                complain(quiet, "%s: not a file, ignored", path);
                 return 0;
         }
 
         file = fdopen(fd, "r");
         if (!file) {
-                log_warning("%s: cannot be read, ignored: %s", path, strerror(errno));
+                complain(quiet, "%s: cannot be read, ignored: %s", path, strerror(errno));
                 return 0;
         }
         fd = -EBADF; /* the stream's now */
@@ -154,9 +162,9 @@ static int file_parse(const char *path, ConfigLineHandler handler, void *userdat
         r = ini_parse_stream(reader_next, &reader, reader_handle, &reader);
         reader_check_handled(&reader);
         if (r < 0)
-                log_warning("%s: not read to its end: out of memory", path);
+                complain(quiet, "%s: not read to its end: out of memory", path);
         if (ferror(file))
-                log_warning("%s: not read to its end: %s", path, strerror(errno));
+                complain(quiet, "%s: not read to its end: %s", path, strerror(errno));
         return 0;
 }
 
@@ -175,14 +183,14 @@ static DropIn *drop_in_free(DropIn *drop_in) {
 }
 
 /* Adds the directory's files to the list, but for those an earlier directory had. */
-static int drop_ins_add(DropIn **list, const char *directory) {
+static int drop_ins_add(DropIn **list, const char *directory, bool quiet) {
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
 
         dir = opendir(directory);
         if (!dir) {
                 if (errno != ENOENT && errno != ENOTDIR)
-                        log_warning("%s: cannot be read, ignored: %s", directory, strerror(errno));
+                        complain(quiet, "%s: cannot be read, ignored: %s", directory, strerror(errno));
                 return 0;
         }
 
@@ -213,7 +221,7 @@ static int drop_ins_add(DropIn **list, const char *directory) {
         return 0;
 }
 
-int config_files_read(const char *directories, const char *name, ConfigLineHandler handler, void *userdata) {
+int config_files_read(const char *directories, const char *name, bool quiet, ConfigLineHandler handler, void *userdata) {
         _cleanup_free_ char *copy = NULL;
         DropIn *drop_ins = NULL, *drop_in, *next;
         char *rest, *directory;
@@ -236,18 +244,18 @@ int config_files_read(const char *directories, const char *name, ConfigLineHandl
                         goto finish;
                 }
 
-                r = drop_ins_add(&drop_ins, path);
+                r = drop_ins_add(&drop_ins, path, quiet);
                 if (r < 0)
                         goto finish;
 
                 path[strlen(path) - 2] = '\0'; /* the same without ".d" */
                 if (!found)
-                        found = file_parse(path, handler, userdata) >= 0;
+                        found = file_parse(path, quiet, handler, userdata) >= 0;
         }
 
         DL_SORT(drop_ins, drop_in_compare);
         DL_FOREACH(drop_ins, drop_in)
-                (void) file_parse(drop_in->path, handler, userdata);
+                (void) file_parse(drop_in->path, quiet, handler, userdata);
 
 finish:
         DL_FOREACH_SAFE(drop_ins, drop_in, next)

@@ -11,5 +11,6 @@ typedef const char *(*ConfigLineHandler)(const char *section, const char *key, c
 
 /* Reads NAME from the first of the directories that has it, then NAME.d/ *.conf of all of them, sorted by file name; a
  * file in an earlier directory hides one of the same name in a later one, and an empty file or a link to /dev/null hides
- * it with nothing. directories is colon-separated. Bad lines and unreadable files are logged and skipped. */
-int config_files_read(const char *directories, const char *name, ConfigLineHandler handler, void *userdata);
+ * it with nothing. directories is colon-separated. Bad lines and unreadable files are skipped, and logged
+ * unless quiet is set. */
+int config_files_read(const char *directories, const char *name, bool quiet, ConfigLineHandler handler, void *userdata);

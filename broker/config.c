@@ -30,6 +30,7 @@ static RegionConfig *region_config_free(RegionConfig *region) {
         free(region->provider);
         free(region->size);
         free(region->source);
+        free(region->path);
         free(region);
         return NULL;
 }
@@ -209,6 +210,28 @@ static const char *parse_recycle(const char *value, RecyclePolicy *ret) {
         return problem;
 }
 
+static const char *parse_sync(const char *value, SyncPolicy *ret) {
+        static const char *const words[] = { "dax", "none" };
+        const char *problem;
+        unsigned i;
+
+        problem = parse_word(value, words, 2, "not dax or none", &i);
+        if (!problem)
+                *ret = (SyncPolicy) i;
+        return problem;
+}
+
+static const char *parse_growth(const char *value, GrowthPolicy *ret) {
+        static const char *const words[] = { "trim", "end" };
+        const char *problem;
+        unsigned i;
+
+        problem = parse_word(value, words, 2, "not trim or end", &i);
+        if (!problem)
+                *ret = (GrowthPolicy) i;
+        return problem;
+}
+
 static const char *parse_bandwidth(const char *value, uint64_t *ret) {
         uint64_t bandwidth;
 
@@ -345,6 +368,15 @@ static const char *apply_region(Config *config, const char *name, const char *ke
                         return "not the name of a device";
                 return string_replace(&region->source, value) < 0 ? "out of memory" : NULL;
         }
+        if (strcmp(key, "Path") == 0) {
+                if (value[0] != '/')
+                        return "not the absolute path of a directory";
+                return string_replace(&region->path, value) < 0 ? "out of memory" : NULL;
+        }
+        if (strcmp(key, "Sync") == 0)
+                return parse_sync(value, &region->sync);
+        if (strcmp(key, "Growth") == 0)
+                return parse_growth(value, &region->growth);
         if (strcmp(key, "Clean") == 0)
                 return parse_clean(value, &region->clean);
         if (strcmp(key, "CleanBandwidth") == 0)
@@ -405,8 +437,13 @@ int config_new(Config **ret) {
         return 0;
 }
 
-int config_load(Config **ret) {
+static const char *configuration_directories(void) {
         const char *directories = getenv("CONFIGURATION_DIRECTORY");
+
+        return directories ? directories : DEFAULT_DIRECTORIES;
+}
+
+int config_load(Config **ret) {
         Config *config;
         int r;
 
@@ -414,7 +451,7 @@ int config_load(Config **ret) {
         if (r < 0)
                 return r;
 
-        r = config_files_read(directories ? directories : DEFAULT_DIRECTORIES, "daxbroker.conf", apply_line, config);
+        r = config_files_read(configuration_directories(), "daxbroker.conf", false, apply_line, config);
         if (r < 0) {
                 config_free(config);
                 return r;
@@ -422,4 +459,27 @@ int config_load(Config **ret) {
 
         *ret = config;
         return 0;
+}
+
+typedef struct PathReader {
+        int (*handle)(const char *path, void *userdata);
+        void *userdata;
+        int r;
+} PathReader;
+
+/* What is wrong with other lines is said when they are read for good. */
+static const char *handle_path_line(const char *section, const char *key, const char *value, void *userdata) {
+        PathReader *reader = userdata;
+
+        if (reader->r >= 0 && strncmp(section, "Region ", 7) == 0 && strcmp(key, "Path") == 0 && value[0] == '/')
+                reader->r = reader->handle(value, reader->userdata);
+        return NULL;
+}
+
+int config_each_path(int (*handle)(const char *path, void *userdata), void *userdata) {
+        PathReader reader = { .handle = handle, .userdata = userdata };
+        int r;
+
+        r = config_files_read(configuration_directories(), "daxbroker.conf", true, handle_path_line, &reader);
+        return r < 0 ? r : reader.r;
 }

@@ -33,6 +33,18 @@ typedef enum RecyclePolicy {
         RECYCLE_ANY,
 } RecyclePolicy;
 
+/* What the files of a region have to be good for. */
+typedef enum SyncPolicy {
+        SYNC_DAX,  /* stores reach the medium by flushes alone: a file system with dax */
+        SYNC_NONE, /* any file system; for development */
+} SyncPolicy;
+
+/* What is done about a holder who has made his file longer than it is charged for. */
+typedef enum GrowthPolicy {
+        GROWTH_TRIM, /* it is cut back */
+        GROWTH_END,  /* the allocation ends */
+} GrowthPolicy;
+
 typedef enum QuotaScope {
         QUOTA_EVERYBODY,
         QUOTA_GROUP,
@@ -55,6 +67,9 @@ typedef struct RegionConfig {
         char *provider;
         char *size; /* as written; its meaning can depend on the machine */
         char *source; /* the name of what the kernel has it as; NULL if it is that of the region */
+        char *path;   /* the directory of its files, NULL if not said */
+        SyncPolicy sync;
+        GrowthPolicy growth;
         int numa_node; /* -1 if not said */
         bool enabled;
         CleanPolicy clean;
@@ -79,6 +94,10 @@ typedef struct Config {
  * and group databases: may block. Errors: -ENOMEM. */
 int config_load(Config **ret);
 Config *config_free(Config *config);
+
+/* The places where regions keep their files, for the sandbox, which has to be there before anything else is: calls handle
+ * with each absolute Path= of the same files, and no word about anything else in them. -ENOMEM, or what handle returns. */
+int config_each_path(int (*handle)(const char *path, void *userdata), void *userdata);
 
 /* One line, for config_load() and tests. NULL, or what is wrong with it. */
 const char *config_apply(Config *config, const char *section, const char *key, const char *value);

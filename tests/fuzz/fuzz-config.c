@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check(fd_write_all(file, (const char *) data, size) >= 0);
 
         check(config_new(&config) >= 0);
-        check(config_files_read("/proc/self", name, on_line, config) >= 0);
+        check(config_files_read("/proc/self", name, false, on_line, config) >= 0);
         check_config(config);
         config_free(config);
         return 0;

@@ -293,6 +293,30 @@ static void test_dax_regions(void) {
         config_free(c);
 }
 
+/* What matters where memory is files. */
+static void test_directories(void) {
+        const RegionConfig *lasting;
+        Config *c = config();
+
+        assert_takes(c, "Region lasting", "Provider", "fsdax");
+        lasting = get_region(c, "lasting");
+        g_assert_null(lasting->path);
+        g_assert_cmpint(lasting->sync, ==, SYNC_DAX);
+        g_assert_cmpint(lasting->growth, ==, GROWTH_TRIM);
+
+        assert_takes(c, "Region lasting", "Path", "/srv/daxbroker/pmem0");
+        assert_refuses(c, "Region lasting", "Path", "", "absolute path");
+        assert_refuses(c, "Region lasting", "Path", "pmem0", "absolute path");
+        g_assert_cmpstr(lasting->path, ==, "/srv/daxbroker/pmem0");
+        assert_takes(c, "Region lasting", "Sync", "none");
+        assert_refuses(c, "Region lasting", "Sync", "yes", "dax or none");
+        g_assert_cmpint(lasting->sync, ==, SYNC_NONE);
+        assert_takes(c, "Region lasting", "Growth", "end");
+        assert_refuses(c, "Region lasting", "Growth", "", "trim or end");
+        g_assert_cmpint(lasting->growth, ==, GROWTH_END);
+        config_free(c);
+}
+
 static void test_bools(void) {
         static const char *const yes[] = { "yes", "true", "on", "1" }, *const no[] = { "no", "false", "off", "0" };
         Config *c = config();
@@ -396,7 +420,7 @@ static void tree_read(Tree *tree) {
         g_clear_pointer(&tree->log, g_free);
 
         g_assert_cmpint(dup2(file, STDERR_FILENO), >=, 0);
-        g_assert_cmpint(config_files_read(tree->directories, "x.conf", on_line, tree), ==, 0);
+        g_assert_cmpint(config_files_read(tree->directories, "x.conf", false, on_line, tree), ==, 0);
         g_assert_cmpint(dup2(saved, STDERR_FILENO), >=, 0);
         g_assert_true(g_file_get_contents(path, &tree->log, NULL, NULL));
         close(file);
@@ -424,9 +448,9 @@ static void test_no_files(void) {
         tree_init(&tree);
         assert_lines(&tree, "");
         assert_silent(&tree);
-        g_assert_cmpint(config_files_read("", "x.conf", on_line, &tree), ==, 0);
-        g_assert_cmpint(config_files_read("relative:./also:", "x.conf", on_line, &tree), ==, 0);
-        g_assert_cmpint(config_files_read("/nowhere/at/all", "x.conf", on_line, &tree), ==, 0);
+        g_assert_cmpint(config_files_read("", "x.conf", false, on_line, &tree), ==, 0);
+        g_assert_cmpint(config_files_read("relative:./also:", "x.conf", false, on_line, &tree), ==, 0);
+        g_assert_cmpint(config_files_read("/nowhere/at/all", "x.conf", false, on_line, &tree), ==, 0);
         tree_done(&tree);
 }
 
@@ -653,6 +677,39 @@ static void test_load(void) {
         tree_done(&tree);
 }
 
+static int on_path(const char *path, void *userdata) {
+        g_string_append_printf(userdata, "%s\n", path);
+        return strcmp(path, "/stop") == 0 ? -EBADF : 0;
+}
+
+/* The sandbox wants to know before anything else is done, and nothing is said twice. */
+static void test_paths(void) {
+        g_autoptr(GString) paths = g_string_new(NULL);
+        int file = memfd_create("log", MFD_CLOEXEC), saved = dup(STDERR_FILENO);
+        struct stat st;
+        Tree tree;
+
+        tree_init(&tree);
+        tree_put(&tree, "etc/daxbroker.conf", "[Broker]\nPath=/broker\nNonsense=1\n[Region a]\nPath=/one\nPath=two\n");
+        tree_put(&tree, "etc/daxbroker.conf.d/1.conf", "[Region b]\nPath=/three\nnonsense\n");
+        g_assert_true(g_setenv("CONFIGURATION_DIRECTORY", tree.first, TRUE));
+        g_assert_cmpint(dup2(file, STDERR_FILENO), >=, 0);
+        g_assert_cmpint(config_each_path(on_path, paths), ==, 0);
+        g_assert_cmpint(dup2(saved, STDERR_FILENO), >=, 0);
+        g_assert_cmpstr(paths->str, ==, "/one\n/three\n");
+        g_assert_cmpint(fstat(file, &st), ==, 0);
+        g_assert_cmpint(st.st_size, ==, 0);
+
+        tree_put(&tree, "etc/daxbroker.conf.d/0.conf", "[Region b]\nPath=/stop\n");
+        g_string_truncate(paths, 0);
+        g_assert_cmpint(config_each_path(on_path, paths), ==, -EBADF);
+        g_assert_cmpstr(paths->str, ==, "/one\n/stop\n");
+        g_unsetenv("CONFIGURATION_DIRECTORY");
+        tree_done(&tree);
+        close(file);
+        close(saved);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/config/defaults", test_defaults);
@@ -662,6 +719,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/config/quota-scopes", test_quota_scopes);
         g_test_add_func("/config/regions", test_regions);
         g_test_add_func("/config/dax-regions", test_dax_regions);
+        g_test_add_func("/config/directories", test_directories);
         g_test_add_func("/config/bools", test_bools);
         g_test_add_func("/config/sections", test_sections);
         g_test_add_func("/config/files/none", test_no_files);
@@ -678,5 +736,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/config/lines/section-ends", test_section_ends);
         g_test_add_func("/config/lines/refused", test_refused_lines);
         g_test_add_func("/config/load", test_load);
+        g_test_add_func("/config/paths", test_paths);
         return g_test_run();
 }
