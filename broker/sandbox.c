@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The broker locks itself in, whatever its unit does besides. It has no capability and cannot gain one. It can open files
- * in those places only where it has any business (Landlock), and write to still fewer. And once it runs, a system call that
+/* The broker locks itself in, whatever its unit does besides. It has no capability and cannot gain one, but for that of
+ * making files immutable, which a unit may have been given for regions that are directories. It can open files in those
+ * places only where it has any business (Landlock), and write to still fewer. And once it runs, a system call that
  * it has no business to make ends it: a restart loses nothing. That list is what the code here and the libraries below it
  * use, with room for what the C library chooses between.
  *
- * What Landlock allows is decided before there is a configuration to read, so that no thread is older than it. Where it
- * must not be, the unit can tell the kernel's calls to say so: SystemCallFilter=~landlock_create_ruleset:ENOSYS */
+ * What Landlock allows is decided before the configuration is read for good, so that no thread is older than it; only the
+ * directories of regions are looked for before. Where it must not be, the unit can tell the kernel's calls to say so:
+ * SystemCallFilter=~landlock_create_ruleset:ENOSYS */
 
 #include "sandbox.h"
 
@@ -43,6 +45,8 @@ static const char *const allowed[] = {
         "openat", "close", "read", "pread64", "write", "writev", "lseek", "fstat", "newfstatat", "statx", "fstatfs",
         "statfs", "faccessat", "faccessat2", "access", "readlinkat", "readlink", "getdents64", "mknodat", "unlinkat",
         "renameat", "renameat2", "fchmod", "fcntl", "flock", "fsync",
+        /* files that are regions' memory, and what keeps their holders from truncating them */
+        "linkat", "fsetxattr", "fgetxattr", "landlock_create_ruleset", "landlock_restrict_self",
         /* devices and their attributes: written, and watched */
         "pwrite64", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
         /* the event loop and the bus; sockets below */
@@ -77,7 +81,8 @@ static const char *const allowed_sanitized[] = {
 
 int sandbox_drop_privileges(void) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-        struct __user_cap_data_struct none[2] = { 0 };
+        struct __user_cap_data_struct keep[2] = { 0 };
+        uint32_t immutable = UINT32_C(1) << CAP_LINUX_IMMUTABLE;
 
         if (geteuid() == 0 || getuid() == 0) {
                 log_error("daxbrokerd does not run as root; the unit has a user of its own for it");
@@ -87,7 +92,13 @@ int sandbox_drop_privileges(void) {
                 return -errno;
         (void) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 
-        return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+        if (syscall(SYS_capget, &header, keep) < 0)
+                return -errno;
+        keep[0].permitted &= immutable;
+        keep[0].effective = keep[0].permitted;
+        keep[0].inheritable = 0;
+        keep[1] = (struct __user_cap_data_struct){ 0 };
+        return syscall(SYS_capset, &header, keep) < 0 ? -errno : 0;
 }
 
 /* ---- Files ---- */
@@ -146,7 +157,19 @@ static int landlock_allow_listed(int ruleset, const char *variable, uint64_t rig
         return r;
 }
 
+typedef struct PathRule {
+        int ruleset;
+        uint64_t rights;
+} PathRule;
+
+static int landlock_allow_path(const char *path, void *userdata) {
+        const PathRule *rule = userdata;
+
+        return landlock_allow(rule->ruleset, path, rule->rights);
+}
+
 static int landlock_allow_all(int ruleset, uint64_t handled) {
+        PathRule regions = { .ruleset = ruleset, .rights = MAY_KEEP & handled };
         static const struct {
                 const char *path;
                 uint64_t rights;
@@ -167,6 +190,8 @@ static int landlock_allow_all(int ruleset, uint64_t handled) {
                 { "/sys/devices/platform", MAY_WRITE },
                 { "/sys/bus/dax", MAY_WRITE },
                 { "/dev", MAY_WRITE },
+                /* regions that are directories, also on what is mounted later; others are in the configuration */
+                { SANDBOX_FILES, MAY_KEEP },
         };
         int r = 0;
 
@@ -178,6 +203,8 @@ static int landlock_allow_all(int ruleset, uint64_t handled) {
                 r = landlock_allow_listed(ruleset, "RUNTIME_DIRECTORY", MAY_KEEP & handled);
         if (r >= 0)
                 r = landlock_allow_listed(ruleset, "STATE_DIRECTORY", MAY_KEEP & handled);
+        if (r >= 0)
+                r = config_each_path(landlock_allow_path, &regions);
         return r;
 }
 

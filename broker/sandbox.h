@@ -3,7 +3,12 @@
 
 #include "config.h"
 
-/* Gives up what privileges there are, and the way to any: to be called first. -EPERM if we are root. */
+/* Where directories that are regions can be mounted at any time; others have to be there, and in the configuration, when the
+ * broker starts. */
+#define SANDBOX_FILES "/srv/daxbroker"
+
+/* Gives up what privileges there are, but for the capability to make files immutable, and the way to any: to be called
+ * first. -EPERM if we are root. */
 int sandbox_drop_privileges(void);
 
 /* Allows this thread, and all that it makes, to open only files that the broker has to do with: to be called before any

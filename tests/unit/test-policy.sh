@@ -106,6 +106,7 @@ same "the unit has no capability" "/" "$(values CapabilityBoundingSet)/$(values 
 
 same "it can open dax devices and no others" "closed char-dax rw" "$(values DevicePolicy) $(values DeviceAllow)"
 
-same "it can write to the dax devices' part of /sys" "-/sys/devices/platform -/sys/bus/dax" "$(values ReadWritePaths)"
+same "it can write to the dax devices' part of /sys, and to regions that are directories" \
+    "-/sys/devices/platform -/sys/bus/dax -/srv/daxbroker" "$(values ReadWritePaths | paste -sd ' ')"
 
 same "soft-reserved memory starts as free space" "options dax_hmem region_idle=1" "$(grep -v '^#' "$source/policy/daxbroker.modprobe")"
