@@ -392,8 +392,11 @@ static int create_work(Job *job) {
         if (r < 0)
                 goto undo_lease;
 
-        r = provider->open(&allocation->piece, false, &operation->memory, &operation->failure);
+        /* what is kept on a medium gets its name there with its record, and has to have it when somebody opens it */
+        r = provider->write_record ? create_stored(allocation, &operation->failure) : 0;
         if (r >= 0)
+                r = provider->open(&allocation->piece, false, &operation->memory, &operation->failure);
+        if (r >= 0 && !provider->write_record)
                 r = create_stored(allocation, &operation->failure);
         if (r < 0)
                 goto undo_piece;
@@ -405,7 +408,7 @@ undo_piece:
         if (operation->reuse)
                 piece_close(&allocation->piece);
         else if (provider->revoke(&allocation->piece, &undo) < 0)
-                allocation->piece.stuck = provider->prepare != NULL;
+                allocation->piece.stuck = provider->prepare || provider->write_record;
         else if (provider->prepare)
                 (void) allocation_remove_record(allocation);
 undo_lease:

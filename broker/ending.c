@@ -98,7 +98,7 @@ static int revoke_work(Job *job) {
         /* Nor may it come back after a power cut in the middle of its end. */
         if (provider->write_record && !allocation->untouched) {
                 r = allocation_write_record(allocation, allocation->mode, RECORD_ENDING);
-                if (r < 0)
+                if (r < 0 && r != -ENOENT) /* somebody has removed it; it ends all the same */
                         return failure_set_errno(&allocation->operation.failure, r, "cannot note on the medium that it ends");
         }
 

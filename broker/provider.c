@@ -13,6 +13,7 @@
 static const Provider *const providers[] = {
         &provider_memfd,
         &provider_devdax,
+        &provider_fsdax,
 };
 
 const Provider *provider_find(const char *name) {

@@ -161,6 +161,7 @@ typedef struct Provider {
 
 extern const Provider provider_memfd;
 extern const Provider provider_devdax;
+extern const Provider provider_fsdax;
 
 /* What people call the piece: the name of its device. "" where it has none. Returns buffer. */
 char *piece_device(const Piece *piece, char buffer[static DAX_NAME_MAX]);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The files that are the memory. A file is made without a name, and gets one when it is complete and has its record; so what
+ * a crash leaves of one that was not complete is nothing. Records are attributes, which file systems replace in one step.
+ *
+ * Whatever is opened by name is looked at before it is used: names that are no ids, what is no regular file, and what does
+ * not belong to us are somebody else's. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "fsdax.h"
+#include "name.h"
+#include "record.h"
+#include "size.h"
+
+#define RECORD_ATTRIBUTE "user.daxbroker.record"
+
+/* Written at once; between two of them it is looked whether to go on. */
+#define ZEROS_SIZE (2 * MIB)
+
+int fsdax_file_make(int dir_fd, int *ret_fd) {
+        int fd;
+
+        fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return -errno;
+
+        *ret_fd = fd;
+        return 0;
+}
+
+int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+
+        if (!name || !is_id(name))
+                return -EINVAL;
+
+        /* what cannot be a file of ours is not even opened, for that can have effects */
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+                return -EUCLEAN;
+
+        fd = openat(dir_fd, name, (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+                return -EUCLEAN;
+
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+int fsdax_file_link(int fd, int dir_fd, const char *name) {
+        char path[64];
+
+        if (!is_id(name))
+                return -EINVAL;
+
+        if (fsync(fd) < 0)
+                return -errno;
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW) < 0)
+                return -errno;
+
+        return fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+int fsdax_file_unlink(int dir_fd, const char *name) {
+        if (unlinkat(dir_fd, name, 0) < 0)
+                return -errno;
+
+        return fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+int fsdax_file_truncate(int fd, uint64_t length) {
+        int r;
+
+        do
+                r = ftruncate(fd, (off_t) length) < 0 ? -errno : 0;
+        while (r == -EINTR);
+        return r;
+}
+
+int fsdax_file_zero(int fd, uint64_t start, uint64_t end, Throttle *throttle, _Atomic uint64_t *progress,
+                    const atomic_bool *stop) {
+        static const char zeros[ZEROS_SIZE];
+
+        while (start < end) {
+                size_t size = end - start < sizeof(zeros) ? (size_t) (end - start) : sizeof(zeros);
+                ssize_t n;
+                int r;
+
+                r = stop && atomic_load(stop) ? -ECANCELED : throttle_wait(throttle, size, stop);
+                if (r < 0)
+                        return r;
+                n = pwrite(fd, zeros, size, (off_t) start);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                start += (uint64_t) n;
+                if (progress)
+                        atomic_store(progress, start);
+        }
+
+        return 0;
+}
+
+/* ---- Records ---- */
+
+int fsdax_file_read_record(int fd, char **ret, const char **ret_problem) {
+        _cleanup_free_ char *text = NULL;
+        ssize_t size;
+
+        text = malloc(RECORD_SIZE_MAX + 1);
+        if (!text)
+                return -ENOMEM;
+
+        size = fgetxattr(fd, RECORD_ATTRIBUTE, text, RECORD_SIZE_MAX);
+        if (size < 0 && errno == ERANGE) {
+                *ret_problem = "what should be its record is too long";
+                return -EBADMSG;
+        }
+        if (size < 0)
+                return -errno;
+        text[size] = '\0';
+        if (strlen(text) != (size_t) size) {
+                *ret_problem = "what should be its record is not text";
+                return -EBADMSG;
+        }
+
+        *ret = TAKE_PTR(text);
+        return 0;
+}
+
+int fsdax_file_write_record(int fd, const char *text) {
+        return fsetxattr(fd, RECORD_ATTRIBUTE, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+/* ---- Seals ---- */
+
+bool fsdax_file_is_sealed(int fd) {
+        int flags;
+
+        return ioctl(fd, FS_IOC_GETFLAGS, &flags) >= 0 && (flags & FS_IMMUTABLE_FL);
+}
+
+int fsdax_file_seal(int fd, bool sealed) {
+        int flags, wanted;
+
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+                return -errno;
+        wanted = sealed ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+        return wanted != flags && ioctl(fd, FS_IOC_SETFLAGS, &wanted) < 0 ? -errno : 0;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The account of a region that is a directory: how much of its file system is ours, free, or somebody else's, and what a
+ * request would become. All of it is the event loop's; what a look at the directory has found comes from worker threads. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fsdax.h"
+#include "name.h"
+#include "size.h"
+
+FsdaxFacts fsdax_facts(Fsdax *fsdax) {
+        FsdaxFacts facts;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        facts = fsdax->facts;
+        pthread_mutex_unlock(&fsdax->mutex);
+        return facts;
+}
+
+/* ---- The region ---- */
+
+void fsdax_forget(Region *region) {
+        Fsdax *fsdax = region->state;
+
+        if (!fsdax)
+                return;
+
+        region->state = NULL;
+        region->foreign = 0;
+        throttle_free(fsdax->throttle);
+        pthread_mutex_destroy(&fsdax->mutex);
+        free(fsdax->path);
+        free(fsdax);
+}
+
+static int fsdax_make(Region *region, const char *path) {
+        Fsdax *fsdax;
+        int r;
+
+        fsdax = calloc(1, sizeof(*fsdax));
+        if (!fsdax)
+                return -ENOMEM;
+
+        region->state = fsdax;
+        fsdax->region = region;
+        pthread_mutex_init(&fsdax->mutex, NULL);
+        fsdax->path = strdup(path);
+        r = fsdax->path ? throttle_new(&fsdax->throttle) : -ENOMEM;
+        if (r < 0)
+                fsdax_forget(region);
+        return r;
+}
+
+/* What our files do not have of the region, and cannot get either, is somebody else's. */
+static void fsdax_account(Region *region) {
+        Fsdax *fsdax = region->state;
+        FsdaxFacts facts = fsdax_facts(fsdax);
+        uint64_t accounted;
+
+        if (!facts.known || __builtin_add_overflow(facts.ours, facts.available, &accounted))
+                return;
+        region->foreign = region->size > accounted ? region->size - accounted : 0;
+        region->changed = true;
+}
+
+static int probe_path(Region *region, const RegionConfig *config, Failure *failure) {
+        const Fsdax *fsdax = region->state;
+
+        if (!config->path)
+                return failure_set(failure, REFUSAL_RegionUnusable,
+                                   "the configuration has no Path= for it, which is the directory of its files");
+        if (fsdax && strcmp(fsdax->path, config->path) != 0) {
+                if (region->n_reservations > 0 || region->listing || region->replenishing)
+                        return failure_set(failure, REFUSAL_RegionUnusable,
+                                           "Path=%s: what it has lies in %s; another directory takes a restart",
+                                           config->path, fsdax->path);
+                fsdax_forget(region);
+                region->listed = false;
+        }
+        if (!region->state && fsdax_make(region, config->path) < 0)
+                return failure_set_errno(failure, -ENOMEM, "cannot keep an account of it");
+        return 0;
+}
+
+int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
+        FsdaxFacts facts;
+        Fsdax *fsdax;
+        uint64_t size;
+        int r;
+
+        r = probe_path(region, config, failure);
+        if (r < 0)
+                return r;
+
+        fsdax = region->state;
+        if (fsdax->sync != (int) config->sync) {
+                fsdax->sync = (int) config->sync;
+                region->listed = false;
+        }
+        throttle_set(fsdax->throttle, config->clean_bandwidth);
+
+        facts = fsdax_facts(fsdax);
+        size = facts.total;
+        if (config->size && (size_parse_part(config->size, facts.total, &size) < 0 || size == SIZE_INFINITE))
+                return failure_set(failure, REFUSAL_RegionUnusable, "Size=%s is no size that a region can have",
+                                   config->size);
+        if (size > facts.total)
+                size = facts.total;
+        region->size = size - size % FSDAX_PAGE;
+        region->granularity = FSDAX_PAGE;
+        region->numa_node = config->numa_node >= 0 ? config->numa_node : facts.known ? facts.numa_node : -1;
+        dax_read_performance(region->numa_node, &region->performance);
+        region->n_alignments = 3;
+        region->alignments[0] = FSDAX_PAGE;
+        region->alignments[1] = FSDAX_HUGE_PAGE;
+        region->alignments[2] = GIB;
+        fsdax_account(region);
+        return 0;
+}
+
+/* ---- Requests ---- */
+
+static int plan_page_size(const Region *region, const Request *request, Piece *piece, Failure *failure) {
+        const Fsdax *fsdax = region->state;
+        bool huge = fsdax->sync == SYNC_DAX;
+
+        piece->page_size = huge && request->alignment >= FSDAX_HUGE_PAGE ? FSDAX_HUGE_PAGE : FSDAX_PAGE;
+        if (!request->page_size_set)
+                return 0;
+
+        if (request->page_size != FSDAX_PAGE && (!huge || request->page_size != FSDAX_HUGE_PAGE))
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "option page-size: files of region '%s' have pages of %" PRIu64 "%s", region->name,
+                                   FSDAX_PAGE, huge ? " or 2097152 bytes" : " bytes only (Sync=none)");
+        piece->page_size = request->page_size;
+        piece->page_size_demanded = true;
+        return 0;
+}
+
+int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure) {
+        int r;
+
+        *piece = (Piece){
+                .alignment = request->alignment,
+                .contiguous = request->contiguous,
+                .numa_node = region->numa_node,
+                .prefault = true,
+                .fd = -EBADF,
+                .fd_read_only = -EBADF,
+        };
+
+        if (request->numa_node_set && (int64_t) request->numa_node != region->numa_node)
+                return failure_set(failure, REFUSAL_BadOption, "option numa-node: region '%s' lies on node %d", region->name,
+                                   region->numa_node);
+
+        r = plan_page_size(region, request, piece, failure);
+        if (r < 0)
+                return r;
+
+        r = size_round_up(request->size, piece->page_size, &piece->length);
+        if (r < 0 || piece->length > INT64_MAX)
+                return failure_set(failure, REFUSAL_BadSize,
+                                   "the size %" PRIu64
+                                   ", rounded up to pages of %s, is beyond what any descriptor can hold (2^63 - 1 bytes)",
+                                   request->size, SIZE_TEXT(piece->page_size));
+        return 0;
+}
+
+/* From before the file takes any room until after it has given it back. */
+int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {
+        Fsdax *fsdax = region->state;
+
+        (void) failure;
+        piece->state = fsdax;
+        fsdax->ours += piece->length;
+        fsdax_account(region);
+        return 0;
+}
+
+int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
+        if (!region->state)
+                return failure_set(failure, REFUSAL_RegionUnusable, "its directory is not there: %s",
+                                   region->reason ? region->reason : "");
+        if (!piece->handle || !is_id(piece->handle))
+                return failure_set(failure, REFUSAL_Failed, "its record does not say which file it is");
+
+        return fsdax_reserve(region, piece, failure);
+}
+
+void fsdax_release(Piece *piece) {
+        Fsdax *fsdax = piece->state;
+
+        fsdax->ours -= piece->length;
+        fsdax_account(fsdax->region);
+        piece->state = NULL;
+}

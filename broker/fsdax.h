@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What the provider fsdax keeps of a region, and the things that it deals with: the directory that is the region, the files
+ * in it, where these lie, and who opens them for holders. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "clean.h"
+#include "provider.h"
+#include "region.h"
+
+#define FSDAX_PAGE ((uint64_t) sysconf(_SC_PAGESIZE))
+/* What a file has to lie at, and be as long as, to be mapped by pages of this size. */
+#define FSDAX_HUGE_PAGE (UINT64_C(2) << 20)
+
+/* What a look at the directory finds out. */
+typedef struct FsdaxFacts {
+        bool known;
+        dev_t device; /* which directory it was */
+        ino_t inode;
+        uint64_t file_system;
+        uint64_t total;     /* bytes of the file system, as far as they are for files */
+        uint64_t available; /* of these, free for us */
+        uint64_t ours;      /* what our files had, or were about to have, when that was measured */
+        uint64_t skew;      /* of the file system's beginning to huge pages of the device */
+        int numa_node;
+        bool can_seal;      /* files can be made immutable */
+} FsdaxFacts;
+
+typedef struct Fsdax {
+        Region *region;       /* the event loop's */
+        char *path;
+        atomic_int sync;      /* SyncPolicy */
+        _Atomic uint64_t ours; /* the sum of the pieces' lengths */
+        atomic_bool stopping;
+        Throttle *throttle;
+        pthread_mutex_t mutex;
+        FsdaxFacts facts;     /* guarded by it */
+        unsigned n_strangers; /* things in the directory that are not ours; of whoever lists it */
+} Fsdax;
+
+FsdaxFacts fsdax_facts(Fsdax *fsdax);
+
+/* Functions of the provider, see provider.h. */
+int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure);
+int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure);
+int fsdax_reserve(Region *region, Piece *piece, Failure *failure);
+int fsdax_claim(Region *region, Piece *piece, Failure *failure);
+void fsdax_release(Piece *piece);
+void fsdax_forget(Region *region);
+
+/* ---- The directory ---- */
+
+/* Opens it for what is to be done in it. -ENODEV, and failure says so: it is not the one that was looked at. */
+int fsdax_directory_open(Fsdax *fsdax, int *ret_fd, Failure *failure);
+
+/* Opens it, whichever it is now, and finds out whether it is good for a region. ours is not set. */
+int fsdax_directory_look(Fsdax *fsdax, FsdaxFacts *ret, int *ret_fd, Failure *failure);
+
+/* Room in the file system that it lies on. */
+int fsdax_directory_measure(int dir_fd, uint64_t *ret_total, uint64_t *ret_available);
+
+/* ---- Files; names are ids of allocations ---- */
+
+/* A new file of its owner's alone, without a name. */
+int fsdax_file_make(int dir_fd, int *ret_fd);
+
+/* Opens one for ourselves. -EUCLEAN: it is no file of ours; -EINVAL: nothing of ours has such a name. */
+int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd);
+
+/* Gives it a name. When it returns that is there to stay. */
+int fsdax_file_link(int fd, int dir_fd, const char *name);
+
+/* Removes one that holds nothing any more. */
+int fsdax_file_unlink(int dir_fd, const char *name);
+
+/* Takes all its bytes from whoever has it open or mapped. Waits while the kernel refers to any of them. */
+int fsdax_file_truncate(int fd, uint64_t length);
+
+/* Writes zeros from start to end. progress and throttle may be NULL; *stop ends it with -ECANCELED. */
+int fsdax_file_zero(int fd, uint64_t start, uint64_t end, Throttle *throttle, _Atomic uint64_t *progress,
+                    const atomic_bool *stop);
+
+/* Its record, which is an attribute. At most RECORD_SIZE_MAX bytes; -ENODATA if it has none, -EBADMSG with *ret_problem
+ * (static) if it has something else. */
+int fsdax_file_read_record(int fd, char **ret, const char **ret_problem);
+int fsdax_file_write_record(int fd, const char *text);
+
+/* Whether it is sealed, and makes it so, or not: with the capability for that an immutable file keeps its length, on some
+ * file systems. */
+bool fsdax_file_is_sealed(int fd);
+int fsdax_file_seal(int fd, bool sealed);
+
+/* ---- Where they lie ---- */
+
+typedef struct FsdaxExtent {
+        uint64_t logical, physical, length;
+} FsdaxExtent;
+
+typedef struct FsdaxExtents {
+        FsdaxExtent *extents; /* by place in the file; what follows each other in it and on the device is one */
+        size_t n_extents;
+        bool known; /* false: some of it is nowhere, or where it is does not tell */
+} FsdaxExtents;
+
+/* Where the bytes up to length are. */
+int fsdax_extents_read(int fd, uint64_t length, FsdaxExtents *ret);
+void fsdax_extents_done(FsdaxExtents *extents);
+
+/* Whether all of a file of this length can be mapped by huge pages. */
+bool fsdax_extents_are_huge(const FsdaxExtents *extents, uint64_t length, uint64_t skew);
+
+/* Whether the file has room of its own beyond this length. */
+int fsdax_extents_beyond(int fd, uint64_t length);
+
+/* Gives a file that has the first from bytes the rest up to length: room that is its own, and the length. With huge, so that
+ * the new part can be mapped by huge pages, if there is a way; whether there was is for fsdax_extents_are_huge() to see. */
+int fsdax_extents_allocate(int fd, uint64_t from, uint64_t length, bool huge, uint64_t skew);
+
+/* What has to go so that the rest lies as huge pages have to; in the order in which it can go. For tests. */
+int fsdax_extents_misplaced(const FsdaxExtents *extents, uint64_t from, uint64_t skew, FsdaxExtents *ret,
+                            uint64_t *ret_left);
+
+/* ---- For holders ---- */
+
+/* Opens a file below dir_fd, or dir_fd itself if the name is "", so that nobody who gets the descriptor can truncate it with
+ * that; on kernels that have this. The file is not looked at. */
+int fsdax_opener_open(int dir_fd, const char *name, bool read_only, int *ret_fd);

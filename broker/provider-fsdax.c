@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Files of a directory on a DAX file system: memory that outlives the machine's power. Each allocation is a file that is
+ * called like its id, belongs to the broker, and has its record as an attribute; so the directory is all there is to know,
+ * and what is copied or carried to another machine is found again there.
+ *
+ *  - Only the broker can open the files: to open a descriptor again through /proc is opening the file. What holders get is
+ *    opened with as few rights as this kernel and file system can take away (fsdax-opener.c, and seals).
+ *  - What is revoked is truncated, which takes it out of all mappings and waits while the kernel refers to a page of it.
+ *    Only then it is removed: on older kernels, removing does not wait, and the next file's bytes could be read. Who makes
+ *    truncating wait keeps it in quarantine, charged to him.
+ *  - All room is allocated before, and what is zero is really written, so that no store needs the file system any more.
+ *  - A holder can still have made his file longer or shorter. Its record says what it has to be, and whenever it is opened,
+ *    and when it was seen that it changed, it is made that again.
+ *  - No descriptor is kept, and the file system can be unmounted when no holder has any of it. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "fsdax.h"
+#include "log.h"
+#include "name.h"
+#include "size.h"
+
+/* ---- A file, while something is done with it ---- */
+
+typedef struct OwnFile {
+        int dir_fd, fd;
+        bool sealed; /* it was, or is to be when this is over */
+} OwnFile;
+
+#define OWN_FILE_NONE ((OwnFile){ .dir_fd = -EBADF, .fd = -EBADF })
+
+static void own_file_close(OwnFile *file) {
+        int r;
+
+        r = file->fd >= 0 && file->sealed ? fsdax_file_seal(file->fd, true) : 0;
+        if (r < 0)
+                log_warning("a file cannot be sealed: %s", strerror(-r));
+        file->fd = safe_close(file->fd);
+        file->dir_fd = safe_close(file->dir_fd);
+}
+
+#define _cleanup_own_file_ _cleanup_(own_file_close)
+
+/* A sealed file cannot be opened for writing. */
+static int own_file_unseal(int dir_fd, const char *name, OwnFile *file) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = fsdax_file_open(dir_fd, name, true, &fd);
+        if (r >= 0)
+                r = fsdax_file_is_sealed(fd) ? fsdax_file_seal(fd, false) : -EPERM;
+        if (r < 0)
+                return r;
+
+        file->sealed = true;
+        return fsdax_file_open(dir_fd, name, false, &file->fd);
+}
+
+/* Opens the file of a piece. -ENOENT: the directory is there, and the file is not. */
+static int own_file_open(const Piece *piece, OwnFile *ret, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        int r;
+
+        r = fsdax_directory_open(piece->state, &file.dir_fd, failure);
+        if (r < 0)
+                return r;
+
+        r = fsdax_file_open(file.dir_fd, piece->handle, false, &file.fd);
+        if (r == -EPERM)
+                r = own_file_unseal(file.dir_fd, piece->handle, &file);
+        if (r == -EUCLEAN)
+                (void) failure_set(failure, REFUSAL_Failed, "somebody has put something else where its file was");
+        else if (r < 0)
+                (void) failure_set_errno(failure, r, "cannot open its file");
+        if (r < 0)
+                return r;
+
+        *ret = file;
+        file = OWN_FILE_NONE;
+        return 0;
+}
+
+/* What the file system or the device says, as a refusal. */
+static int refuse_errno(const Piece *piece, int r, const char *what, Failure *failure) {
+        const Fsdax *fsdax = piece->state;
+
+        if (r == -ENOSPC || r == -EDQUOT || r == -EFBIG)
+                return failure_set(failure, REFUSAL_NoSpace, "the file system of %s has no room for it: %s", fsdax->path,
+                                   strerror(-r));
+        if (r == -ECANCELED)
+                return failure_set(failure, REFUSAL_ShuttingDown,
+                                   "the broker was stopped while it zeroed the memory; ask again");
+        return failure_set_errno(failure, r, "%s", what);
+}
+
+/* After something was done that changes it. */
+static void measure(Fsdax *fsdax, int dir_fd) {
+        uint64_t total, available, ours = fsdax->ours;
+
+        if (fsdax_directory_measure(dir_fd, &total, &available) < 0)
+                return;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        fsdax->facts.total = total;
+        fsdax->facts.available = available;
+        fsdax->facts.ours = ours;
+        pthread_mutex_unlock(&fsdax->mutex);
+}
+
+/* Sees where a file lies: piece->page_size becomes what it can be mapped by. */
+static int check_extents(Piece *piece, int fd, Failure *failure) {
+        FsdaxFacts facts = fsdax_facts(piece->state);
+        const Fsdax *fsdax = piece->state;
+        FsdaxExtents extents;
+        bool huge, whole;
+        int r;
+
+        if (piece->page_size < FSDAX_HUGE_PAGE && !piece->contiguous)
+                return 0;
+
+        r = fsdax_extents_read(fd, piece->length, &extents);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot see where it lies");
+        huge = fsdax_extents_are_huge(&extents, piece->length, facts.skew);
+        whole = extents.known && extents.n_extents == 1;
+        fsdax_extents_done(&extents);
+
+        if (piece->contiguous && !whole)
+                return failure_set(failure, REFUSAL_NoSpace,
+                                   "option contiguous: what is free in %s is in pieces that are shorter than %s",
+                                   fsdax->path, SIZE_TEXT(piece->length));
+        if (piece->page_size >= FSDAX_HUGE_PAGE && !huge) {
+                if (piece->page_size_demanded)
+                        return failure_set(failure, REFUSAL_NoHugePages,
+                                           "what is free in %s does not lie so that %s of it could be mapped by pages of "
+                                           "2 MiB",
+                                           fsdax->path, SIZE_TEXT(piece->length));
+                piece->page_size = FSDAX_PAGE;
+        }
+        return 0;
+}
+
+/* On a file system without DAX they are only in its caches anyway. */
+static int write_zeros(Piece *piece, int fd, uint64_t from) {
+        Fsdax *fsdax = piece->state;
+        int r = 0;
+
+        if (fsdax->sync == SYNC_DAX)
+                r = fsdax_file_zero(fd, from, piece->length, fsdax->throttle, &piece->cleaned, &fsdax->stopping);
+        return r >= 0 && fsync(fd) < 0 ? -errno : r;
+}
+
+/* ---- Carving ---- */
+
+static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
+        _cleanup_close_ int dir_fd = -EBADF, fd = -EBADF;
+        FsdaxFacts facts = fsdax_facts(piece->state);
+        _cleanup_free_ char *handle = NULL;
+        int r;
+
+        handle = strdup(id);
+        if (!handle)
+                return failure_set_errno(failure, -ENOMEM, "cannot name it");
+        r = fsdax_directory_open(piece->state, &dir_fd, failure);
+        if (r < 0)
+                return r;
+
+        r = fsdax_file_make(dir_fd, &fd);
+        if (r < 0)
+                return refuse_errno(piece, r, "cannot make a file", failure);
+        r = fsdax_extents_allocate(fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
+        if (r < 0)
+                return refuse_errno(piece, r, "cannot get room for it", failure);
+        r = check_extents(piece, fd, failure);
+        if (r < 0)
+                return r;
+        r = write_zeros(piece, fd, 0);
+        if (r < 0)
+                return refuse_errno(piece, r, "cannot zero it", failure);
+
+        measure(piece->state, dir_fd);
+        piece->handle = TAKE_PTR(handle);
+        piece->fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int link_with_record(Piece *piece, const char *text, Failure *failure) {
+        _cleanup_close_ int dir_fd = -EBADF;
+        int r;
+
+        r = fsdax_directory_open(piece->state, &dir_fd, failure);
+        if (r < 0)
+                return r;
+        r = fsdax_file_write_record(piece->fd, text);
+        if (r >= 0)
+                r = fsdax_file_link(piece->fd, dir_fd, piece->handle);
+        if (r < 0)
+                return refuse_errno(piece, r, "cannot give the file its record and its name", failure);
+
+        piece->fd = safe_close(piece->fd);
+        return 0;
+}
+
+static int fsdax_write_record(Piece *piece, const char *id, const char *text, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        int r;
+
+        (void) id;
+        if (piece->fd >= 0)
+                return link_with_record(piece, text, failure);
+
+        r = own_file_open(piece, &file, failure);
+        if (r < 0)
+                return r;
+        r = fsdax_file_write_record(file.fd, text);
+        if (r >= 0 && fsync(file.fd) < 0)
+                r = -errno;
+        return r < 0 ? refuse_errno(piece, r, "cannot write the record", failure) : 0;
+}
+
+/* ---- Holders ---- */
+
+/* A holder can make a file longer, and with it what he takes of the region; or shorter, which is nobody's loss but his. It
+ * is made what it has to be. */
+static int settle_length(Piece *piece, int fd, Failure *failure) {
+        struct stat st;
+        uint64_t size;
+        int r;
+
+        if (fstat(fd, &st) < 0)
+                return failure_set_errno(failure, -errno, "cannot look at its file");
+
+        size = (uint64_t) st.st_size;
+        if (size > piece->length || (size == piece->length && fsdax_extents_beyond(fd, size) > 0)) {
+                log_warning("a holder of allocation %s has made its file longer than %s: it is cut back", piece->handle,
+                            SIZE_TEXT(piece->length));
+                r = fsdax_file_truncate(fd, piece->length);
+        } else if (size < piece->length) {
+                log_warning("a holder of allocation %s has cut its file from %s to %s: the rest is zeros now", piece->handle,
+                            SIZE_TEXT(piece->length), SIZE_TEXT(size));
+                r = fsdax_extents_allocate(fd, size, piece->length, false, 0);
+                if (r >= 0)
+                        r = write_zeros(piece, fd, size);
+        } else
+                return 0;
+
+        return r < 0 ? refuse_errno(piece, r, "cannot make its file as long as it has to be", failure) : 0;
+}
+
+static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        FsdaxFacts facts = fsdax_facts(piece->state);
+        int r;
+
+        if (piece->fd >= 0) { /* it has no name yet */
+                r = fsdax_opener_open(piece->fd, "", read_only, ret_fd);
+                return r < 0 ? failure_set_errno(failure, r, "cannot open the file for its holder") : 0;
+        }
+
+        r = own_file_open(piece, &file, failure);
+        if (r >= 0)
+                r = settle_length(piece, file.fd, failure);
+        if (r < 0)
+                return r;
+
+        r = fsdax_opener_open(file.dir_fd, piece->handle, read_only, ret_fd);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot open the file for its holder");
+        /* to be closed last, and sealed with it */
+        file.sealed = file.sealed || (facts.can_seal && !read_only);
+        return 0;
+}
+
+static int fsdax_revoke(Piece *piece, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        int r;
+
+        if (piece->fd >= 0) {
+                r = fsdax_file_truncate(piece->fd, 0);
+                if (r < 0)
+                        return failure_set_errno(failure, r, "cannot truncate its file");
+                piece->fd = safe_close(piece->fd);
+        }
+        if (!piece->handle)
+                return 0;
+
+        r = own_file_open(piece, &file, failure);
+        if (r == -ENOENT)
+                return 0;
+        if (r == -EUCLEAN) {
+                log_warning("allocation %s: somebody has put something else where its file was; that is left alone",
+                            piece->handle);
+                return 0;
+        }
+        if (r < 0)
+                return r;
+
+        file.sealed = false;
+        r = fsdax_file_truncate(file.fd, 0);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot truncate its file");
+        r = fsdax_file_unlink(file.dir_fd, piece->handle);
+        if (r < 0 && r != -ENOENT)
+                return failure_set_errno(failure, r, "cannot remove its file");
+
+        measure(piece->state, file.dir_fd);
+        return 0;
+}
+
+/* It was found, with a record that says how long it is; that is seen to when it is opened. */
+static int fsdax_recover(Piece *piece, int stored_fds[static 2], Failure *failure) {
+        (void) piece;
+        (void) stored_fds;
+        (void) failure;
+        return 0;
+}
+
+/* ---- Another length ---- */
+
+static int grow(Piece *piece, int fd, uint64_t length) {
+        FsdaxFacts facts = fsdax_facts(piece->state);
+        Fsdax *fsdax = piece->state;
+        int r;
+
+        fsdax->ours += length - piece->length;
+        /* Nothing is cut out of what has holders, so it lies as the file system likes. */
+        r = fsdax_extents_allocate(fd, piece->length, length, false, facts.skew);
+        if (r >= 0 && fsdax->sync == SYNC_DAX)
+                r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
+        if (r >= 0 && fsync(fd) < 0)
+                r = -errno;
+        if (r < 0) {
+                (void) fsdax_file_truncate(fd, piece->length);
+                fsdax->ours -= length - piece->length;
+        }
+        return r;
+}
+
+static int shrink(Piece *piece, int fd, uint64_t length) {
+        Fsdax *fsdax = piece->state;
+        int r;
+
+        r = fsdax_file_truncate(fd, length);
+        if (r >= 0)
+                fsdax->ours -= piece->length - length;
+        return r >= 0 && fsync(fd) < 0 ? -errno : r;
+}
+
+static int fsdax_resize(Piece *piece, uint64_t length, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        int r;
+
+        r = own_file_open(piece, &file, failure);
+        if (r >= 0)
+                r = settle_length(piece, file.fd, failure);
+        if (r < 0)
+                return r;
+
+        r = length > piece->length ? grow(piece, file.fd, length) : shrink(piece, file.fd, length);
+        if (r < 0)
+                return refuse_errno(piece, r, "cannot change its length", failure);
+
+        measure(piece->state, file.dir_fd);
+        return 0;
+}
+
+/* ---- What the directory holds ---- */
+
+static int inventory_append(Inventory *inventory, Find **ret) {
+        Find *finds;
+
+        finds = reallocarray(inventory->finds, inventory->n_finds + 1, sizeof(*finds));
+        if (!finds)
+                return -ENOMEM;
+
+        inventory->finds = finds;
+        finds[inventory->n_finds] = (Find){ 0 };
+        *ret = &finds[inventory->n_finds++];
+        return 0;
+}
+
+/* One entry. -EUCLEAN: it is nothing of ours. */
+static int list_file(int dir_fd, const char *name, Inventory *inventory) {
+        _cleanup_close_ int fd = -EBADF;
+        const char *problem = NULL;
+        struct stat st;
+        Find *find;
+        int r;
+
+        if (!is_id(name))
+                return -EUCLEAN;
+        r = fsdax_file_open(dir_fd, name, true, &fd);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return r;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        /* with two names here, nobody could tell whose it is */
+        for (size_t i = 0; i < inventory->n_finds && st.st_nlink > 1; i++) {
+                struct stat other;
+
+                if (fstatat(dir_fd, inventory->finds[i].id, &other, AT_SYMLINK_NOFOLLOW) >= 0 && other.st_ino == st.st_ino)
+                        return -EUCLEAN;
+        }
+
+        r = inventory_append(inventory, &find);
+        if (r < 0)
+                return r;
+        (void) snprintf(find->id, sizeof(find->id), "%.16s", name);
+        find->length = (uint64_t) st.st_size;
+        find->handle = strdup(name);
+
+        r = fsdax_file_read_record(fd, &find->record, &problem);
+        if (r == -ENOMEM || !find->handle)
+                return -ENOMEM;
+        if (r < 0)
+                find->problem = strdup(problem ? problem : r == -ENODATA ? "the file has no record" : strerror(-r));
+        return r < 0 && !find->problem ? -ENOMEM : 0;
+}
+
+/* What file systems make themselves, and what people hide. */
+static bool is_usual(const char *name) {
+        return name[0] == '.' || strcmp(name, "lost+found") == 0;
+}
+
+static int list_entries(Fsdax *fsdax, int dir_fd, Inventory *inventory) {
+        _cleanup_closedir_ DIR *dir = NULL;
+        char stranger[NAME_MAX + 1] = "";
+        struct dirent *entry;
+        unsigned n = 0;
+        int fd, r;
+
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                safe_close(fd);
+                return -ENOMEM;
+        }
+
+        while ((errno = 0, entry = readdir(dir))) {
+                r = list_file(dir_fd, entry->d_name, inventory);
+                if (r < 0 && r != -EUCLEAN)
+                        return r;
+                if (r < 0 && !is_usual(entry->d_name) && n++ == 0)
+                        (void) snprintf(stranger, sizeof(stranger), "%s", entry->d_name);
+        }
+        if (errno > 0)
+                return -errno;
+
+        if (n != fsdax->n_strangers && n > 0)
+                log_notice("%s holds %u things that are nothing of ours, such as '%s'; they are left alone", fsdax->path, n,
+                           stranger);
+        fsdax->n_strangers = n;
+        return 0;
+}
+
+static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
+        _cleanup_close_ int dir_fd = -EBADF;
+        Fsdax *fsdax = region->state;
+        Inventory inventory = { 0 };
+        FsdaxFacts facts;
+        uint64_t sum = 0;
+        int r;
+
+        if (!fsdax)
+                return failure_set(failure, REFUSAL_RegionUnusable, "%s",
+                                   region->reason ? region->reason : "it is not configured");
+        r = fsdax_directory_look(fsdax, &facts, &dir_fd, failure);
+        if (r < 0)
+                return r;
+        r = list_entries(fsdax, dir_fd, &inventory);
+        if (r < 0) {
+                inventory_done(&inventory);
+                return failure_set_errno(failure, r, "cannot read %s", fsdax->path);
+        }
+
+        for (size_t i = 0; i < inventory.n_finds; i++)
+                sum += inventory.finds[i].length;
+        facts.ours = sum > fsdax->ours ? sum : fsdax->ours;
+        pthread_mutex_lock(&fsdax->mutex);
+        fsdax->facts = facts;
+        pthread_mutex_unlock(&fsdax->mutex);
+        *ret = inventory;
+        return 0;
+}
+
+static void fsdax_hurry(Region *region) {
+        Fsdax *fsdax = region->state;
+
+        if (fsdax)
+                fsdax->stopping = true;
+}
+
+const Provider provider_fsdax = {
+        .name = "fsdax",
+        .isolation = "file",
+        .persistent = true,
+        .probe = fsdax_probe,
+        .plan = fsdax_plan,
+        .reserve = fsdax_reserve,
+        .claim = fsdax_claim,
+        .release = fsdax_release,
+        .forget = fsdax_forget,
+        .carve = fsdax_carve,
+        .open = fsdax_open,
+        .revoke = fsdax_revoke,
+        .recover = fsdax_recover,
+        .write_record = fsdax_write_record,
+        .list = fsdax_list,
+        .resize = fsdax_resize,
+        .hurry = fsdax_hurry,
+};
