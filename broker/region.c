@@ -61,7 +61,8 @@ void region_disable(Region *region, const char *reason) {
         free(region->reason);
         region->reason = copy;
         region->changed = true;
-        region_log_unusable(region, region->dax && !region->settled ? LOG_INFO : LOG_WARNING);
+        region_log_unusable(region, (region->dax && !region->settled) || strcmp(reason, REGION_IS_READ) == 0 ? LOG_INFO
+                                                                                                             : LOG_WARNING);
 }
 
 int region_configure(Region *region, const RegionConfig *config) {

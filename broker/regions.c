@@ -37,6 +37,11 @@ static DaxRegion *find_dax(const Manager *manager, const char *name) {
         return NULL;
 }
 
+static void list_unlisted(Manager *manager, Region *region, const RegionConfig *config) {
+        if (manager->started && region->provider && region->provider->list && config->enabled && !region->listed)
+                regions_list(manager, region);
+}
+
 static int configure_region(Manager *manager, const RegionConfig *config) {
         DaxRegion *dax = find_dax(manager, config->source ? config->source : config->name);
         Region *region = manager_find_region(manager, config->name);
@@ -52,8 +57,8 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
                 region->dax = dax;
                 r = region_configure(region, &completed);
                 /* what was listed is from before, or not known yet */
-                if (manager->started && region->provider && region->provider->list && config->enabled && !region->listed)
-                        regions_list(manager, region);
+                if (region->unlisted[0] == '\0')
+                        list_unlisted(manager, region, config);
                 return r;
         }
 
@@ -130,9 +135,14 @@ int regions_configure(Manager *manager, const Config *config) {
         Region *region;
         int r = 0;
 
-        DL_FOREACH(config->regions, region_config)
+        DL_FOREACH(config->regions, region_config) {
                 if (configure_region(manager, region_config) < 0)
                         r = -ENOMEM;
+                /* what could not be read may be readable now */
+                region = manager_find_region(manager, region_config->name);
+                if (region)
+                        list_unlisted(manager, region, region_config);
+        }
         if (configure_discovered(manager, config) < 0)
                 r = -ENOMEM;
         DL_FOREACH(manager->regions, region)
@@ -156,6 +166,9 @@ void regions_apply_found(Manager *manager) {
 
                 if (!region_config->provider || provider == &provider_devdax || (provider && provider->list))
                         (void) configure_region(manager, region_config);
+                region = manager_find_region(manager, region_config->name);
+                if (region && !region->listing)
+                        list_unlisted(manager, region, region_config);
         }
         (void) configure_discovered(manager, manager->config);
 
