@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A record is a small text file, one "key=value" per line, in a fixed order, between a first line that says what it is and
- * a last one that says it is complete. It is replaced by writing another file and renaming it. Reading is strict: a line
+/* A record is a small text file, one "key=value" per line, in a fixed order, between a first line that says what it is, and
+ * of which version, and a last one that says it is complete. An earlier version has fewer lines, and is read as such. It is replaced by writing another file and renaming it. Reading is strict: a line
  * that is missing, out of place, unknown or out of range, or anything after the last one, makes the record unusable as a
  * whole, because half a record about somebody's memory is worse than none. */
 
@@ -20,7 +20,8 @@
 #include "name.h"
 #include "size.h"
 
-#define FIRST_LINE "daxbroker-record=1"
+#define FIRST_KEY "daxbroker-record="
+#define VERSION 2
 #define LAST_LINE "complete=yes"
 
 typedef enum FieldType {
@@ -37,26 +38,29 @@ static const struct Field {
         FieldType type;
         size_t offset;
         bool optional;
+        unsigned since; /* the first version that has it */
 } fields[] = {
-        { "name", FIELD_NAME, offsetof(Record, name), true },
-        { "region", FIELD_NAME, offsetof(Record, region), false },
-        { "provider", FIELD_NAME, offsetof(Record, provider), false },
-        { "owner", FIELD_U32, offsetof(Record, owner), false },
-        { "group", FIELD_U32, offsetof(Record, group), false },
-        { "mode", FIELD_U32, offsetof(Record, mode), false },
-        { "offset", FIELD_U64, offsetof(Record, offset), false },
-        { "length", FIELD_U64, offsetof(Record, length), false },
-        { "alignment", FIELD_U64, offsetof(Record, alignment), false },
-        { "page-size", FIELD_U64, offsetof(Record, page_size), false },
-        { "persistent", FIELD_BOOL, offsetof(Record, persistent), false },
-        { "created", FIELD_U64, offsetof(Record, created), false },
-        { "unit", FIELD_TEXT, offsetof(Record, unit), true },
-        { "pid", FIELD_U32, offsetof(Record, pid), false },
-        { "handle", FIELD_TEXT, offsetof(Record, handle), true },
-        { "shared", FIELD_BOOL, offsetof(Record, shared), false },
-        { "read-only", FIELD_BOOL, offsetof(Record, read_only), false },
-        { "marks", FIELD_TEXT, offsetof(Record, marks), true },
-        { "stage", FIELD_STAGE, offsetof(Record, stage), false },
+        { "name", FIELD_NAME, offsetof(Record, name), true, 1 },
+        { "region", FIELD_NAME, offsetof(Record, region), false, 1 },
+        { "provider", FIELD_NAME, offsetof(Record, provider), false, 1 },
+        { "owner", FIELD_U32, offsetof(Record, owner), false, 1 },
+        { "group", FIELD_U32, offsetof(Record, group), false, 1 },
+        { "mode", FIELD_U32, offsetof(Record, mode), false, 1 },
+        { "offset", FIELD_U64, offsetof(Record, offset), false, 1 },
+        { "length", FIELD_U64, offsetof(Record, length), false, 1 },
+        { "alignment", FIELD_U64, offsetof(Record, alignment), false, 1 },
+        { "page-size", FIELD_U64, offsetof(Record, page_size), false, 1 },
+        { "persistent", FIELD_BOOL, offsetof(Record, persistent), false, 1 },
+        { "created", FIELD_U64, offsetof(Record, created), false, 1 },
+        { "unit", FIELD_TEXT, offsetof(Record, unit), true, 1 },
+        { "pid", FIELD_U32, offsetof(Record, pid), false, 1 },
+        { "handle", FIELD_TEXT, offsetof(Record, handle), true, 1 },
+        { "shared", FIELD_BOOL, offsetof(Record, shared), false, 1 },
+        { "read-only", FIELD_BOOL, offsetof(Record, read_only), false, 1 },
+        { "marks", FIELD_TEXT, offsetof(Record, marks), true, 1 },
+        { "owner-name", FIELD_TEXT, offsetof(Record, owner_name), true, 2 },
+        { "reserve", FIELD_BOOL, offsetof(Record, reserve), false, 2 },
+        { "stage", FIELD_STAGE, offsetof(Record, stage), false, 1 },
 };
 
 static const char *const stages[N_RECORD_STAGES] = {
@@ -75,6 +79,7 @@ void record_done(Record *record) {
         free(record->unit);
         free(record->handle);
         free(record->marks);
+        free(record->owner_name);
         *record = (Record){ 0 };
 }
 
@@ -123,7 +128,7 @@ int record_format(const Record *record, char **ret) {
         if (!file)
                 return -ENOMEM;
 
-        fputs(FIRST_LINE "\n", file);
+        fprintf(file, FIRST_KEY "%d\n", VERSION);
         for (size_t i = 0; i < N_FIELDS; i++)
                 field_print(file, &fields[i], field_source(record, &fields[i]));
         fputs(LAST_LINE "\n", file);
@@ -218,10 +223,22 @@ static const char *record_problem(const Record *record) {
         return NULL;
 }
 
+static int version_parse(const char *line, uint64_t *ret) {
+        size_t n = strlen(FIRST_KEY);
+        uint64_t version;
+
+        if (strncmp(line, FIRST_KEY, n) != 0 || number_parse(line + n, VERSION, &version) < 0 || version == 0)
+                return -EBADMSG;
+
+        *ret = version;
+        return 0;
+}
+
 int record_parse(const char *text, Record *ret, const char **ret_problem) {
         _cleanup_free_ char *copy = NULL;
         Record record = { 0 };
         char *rest, *line;
+        uint64_t version;
         int r = -EBADMSG;
 
         copy = strdup(text);
@@ -230,7 +247,7 @@ int record_parse(const char *text, Record *ret, const char **ret_problem) {
         rest = copy;
 
         line = strsep(&rest, "\n");
-        if (strcmp(line, FIRST_LINE) != 0) {
+        if (version_parse(line, &version) < 0) {
                 *ret_problem = "it is no record of a version known here";
                 return -EBADMSG;
         }
@@ -238,6 +255,8 @@ int record_parse(const char *text, Record *ret, const char **ret_problem) {
         for (size_t i = 0; i < N_FIELDS; i++) {
                 size_t n = strlen(fields[i].key);
 
+                if (fields[i].since > version)
+                        continue;
                 line = strsep(&rest, "\n");
                 *ret_problem = fields[i].key;
                 if (!line || strncmp(line, fields[i].key, n) != 0 || line[n] != '=')

@@ -29,6 +29,8 @@ typedef struct Record {
         bool persistent;
         bool shared;    /* somebody else than its owner has opened it */
         bool read_only; /* somebody has got a descriptor for reading only */
+        char *owner_name; /* of the owner when it became his, as in identity.h; NULL if that does not matter */
+        bool reserve;   /* its place is kept over a reboot */
         char *marks;    /* that tell which ends have come, see end-marks.h; NULL if none do */
         RecordStage stage;
 } Record;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Records. What can be read is exactly what would be written. */
+/* Records. What can be read is exactly what would be written, if it is of the version that is written today. */
 
 #include "fuzz.h"
 
@@ -9,6 +9,20 @@
 
 #include "name.h"
 #include "record.h"
+
+/* Of an earlier version: written as of today, it says the same. */
+static void check_again(const char *text) {
+        const char *problem = NULL;
+        Record record;
+        char *again;
+
+        check(record_parse(text, &record, &problem) == 0);
+        check(!record.owner_name && !record.reserve);
+        check(record_format(&record, &again) == 0);
+        check(strcmp(text, again) == 0);
+        free(again);
+        record_done(&record);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         char *text = text_of(data, size), *again;
@@ -30,10 +44,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         r = record_format(&record, &again);
         if (r >= 0) {
-                check(strcmp(text, again) == 0);
+                if (strncmp(text, "daxbroker-record=1\n", 19) == 0)
+                        check_again(again);
+                else
+                        check(strcmp(text, again) == 0);
                 free(again);
         } else
-                check(r == -E2BIG && strlen(text) > RECORD_SIZE_MAX);
+                check(r == -E2BIG);
 
         record_done(&record);
         free(text);
