@@ -41,6 +41,7 @@ User *user_unref(User *user) {
 
         assert(user->bytes == 0 && user->count == 0 && user->n_ending == 0 && user->n_pending == 0);
         HASH_DEL(user->table->users, user);
+        identity_done(&user->identity);
         free(user);
         return NULL;
 }
@@ -82,6 +83,19 @@ static void quota_find(const QuotaRule *rules, const User *user, const gid_t *gr
         *ret_count = count;
 }
 
+static int quota_admit_bytes(const QuotaRule *of_bytes, const User *user, uint64_t bytes, Failure *failure) {
+        if (of_bytes && of_bytes->max_bytes != SIZE_INFINITE &&
+            (user->bytes > of_bytes->max_bytes || bytes > of_bytes->max_bytes - user->bytes))
+                return failure_set(failure, REFUSAL_QuotaExceeded,
+                                   "user %" PRIu32
+                                   " may hold %s ([Quota%s%s] MaxBytes), holds %s, %s are left, %s were asked for",
+                                   (uint32_t) user->uid, SIZE_TEXT(of_bytes->max_bytes), of_bytes->name[0] ? " " : "",
+                                   of_bytes->name, SIZE_TEXT(user->bytes),
+                                   SIZE_TEXT(user->bytes < of_bytes->max_bytes ? of_bytes->max_bytes - user->bytes : 0),
+                                   SIZE_TEXT(bytes));
+        return 0;
+}
+
 int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
                 Failure *failure) {
         const QuotaRule *of_bytes, *of_count;
@@ -95,16 +109,15 @@ int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, s
                                    (uint32_t) user->uid, of_count->max_count, of_count->name[0] ? " " : "", of_count->name,
                                    user->count);
 
-        if (of_bytes && of_bytes->max_bytes != SIZE_INFINITE &&
-            (user->bytes > of_bytes->max_bytes || bytes > of_bytes->max_bytes - user->bytes))
-                return failure_set(failure, REFUSAL_QuotaExceeded,
-                                   "user %" PRIu32
-                                   " may hold %s ([Quota%s%s] MaxBytes), holds %s, %s are left, %s were asked for",
-                                   (uint32_t) user->uid, SIZE_TEXT(of_bytes->max_bytes), of_bytes->name[0] ? " " : "",
-                                   of_bytes->name, SIZE_TEXT(user->bytes),
-                                   SIZE_TEXT(user->bytes < of_bytes->max_bytes ? of_bytes->max_bytes - user->bytes : 0),
-                                   SIZE_TEXT(bytes));
-        return 0;
+        return quota_admit_bytes(of_bytes, user, bytes, failure);
+}
+
+int quota_admit_growth(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
+                       Failure *failure) {
+        const QuotaRule *of_bytes, *of_count;
+
+        quota_find(rules, user, groups, n_groups, &of_bytes, &of_count);
+        return quota_admit_bytes(of_bytes, user, bytes, failure);
 }
 
 void charge_take(Charge *charge, User *user, uint64_t bytes) {
@@ -115,6 +128,14 @@ void charge_take(Charge *charge, User *user, uint64_t bytes) {
         charge->ending = false;
         user->bytes += bytes;
         user->count++;
+}
+
+void charge_resize(Charge *charge, uint64_t bytes) {
+        if (!charge->user)
+                return;
+
+        charge->user->bytes += bytes - charge->bytes; /* wraps as it should */
+        charge->bytes = bytes;
 }
 
 void charge_set_ending(Charge *charge, bool ending) {

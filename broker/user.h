@@ -9,9 +9,10 @@
 
 #include "config.h"
 #include "failure.h"
+#include "identity.h"
 
 /* One uid. Exists as long as it holds anything, or somebody references it. */
-typedef struct User {
+struct User {
         struct UserTable *table;
         uid_t uid;
         unsigned n_refs;
@@ -20,12 +21,17 @@ typedef struct User {
         uint64_t n_pending;    /* calls that wait for an answer */
         unsigned n_questions[2], n_asked[2]; /* of them to polkit, see authorize.c */
         uint64_t wanted_bytes, wanted_count; /* what these are about */
+        Identity identity;     /* who has the uid */
         UT_hash_handle hh;
-} User;
+};
 
-typedef struct UserTable {
+struct UserTable {
         User *users;
-} UserTable;
+        sd_event *event;  /* as the pool, to ask who has a uid */
+        WorkerPool *pool;
+        void (*renamed)(User *user, void *userdata); /* it is another user, or his name is another; may be NULL */
+        void *userdata;
+};
 
 /* A reference to the user of this uid. -ENOMEM. */
 int user_get(UserTable *table, uid_t uid, User **ret);
@@ -44,7 +50,12 @@ typedef struct Charge {
 int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
                 Failure *failure);
 
+/* The same for so many more bytes in one that he holds already. */
+int quota_admit_growth(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
+                       Failure *failure);
+
 /* Takes the share, whether there is room or not. */
 void charge_take(Charge *charge, User *user, uint64_t bytes);
+void charge_resize(Charge *charge, uint64_t bytes);
 void charge_set_ending(Charge *charge, bool ending);
 void charge_release(Charge *charge);

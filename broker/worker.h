@@ -31,4 +31,6 @@ WorkerPool *worker_pool_free(WorkerPool *pool);
  * once, and lanes take turns, so that a user who makes jobs hang delays nobody but himself. With WORKER_ASIDE it is the
  * user's lane for what takes long and that nobody waits for. */
 #define WORKER_ASIDE (UINT64_C(1) << 32)
+/* With this, for questions about who he is, which may take as long as a name service does. */
+#define WORKER_NAMES (UINT64_C(1) << 33)
 void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t lane);
