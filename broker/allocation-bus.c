@@ -31,7 +31,7 @@ Allocation *allocation_from_path(const Server *server, const char *path) {
 }
 
 bool allocation_is_visible(const Allocation *allocation, const Caller *caller) {
-        return caller->user->uid == allocation->owner ||
+        return allocation_is_owned_by(allocation, caller->user->uid) ||
                allocation_mode_allows(allocation, caller->user->uid, caller->groups, caller->n_groups, true);
 }
 
@@ -43,8 +43,7 @@ void call_set_about(Call *call, const Allocation *allocation) {
 
 /* ---- Methods ---- */
 
-/* The allocation a call is about; NULL, and the refusal, if there is none. */
-static Allocation *call_allocation(Call *call, Failure *failure) {
+Allocation *call_allocation(Call *call, Failure *failure) {
         Allocation *allocation = allocation_from_path(call->server, sd_bus_message_get_path(call->message));
 
         if (allocation && allocation->state != ALLOCATION_CARVING) {
@@ -56,11 +55,12 @@ static Allocation *call_allocation(Call *call, Failure *failure) {
         return NULL;
 }
 
-/* Details that decisions about an allocation that exists are made with. */
-static void details_add_allocation(Details *details, const Allocation *allocation) {
+void details_add_allocation(Details *details, const Allocation *allocation) {
         details_add(details, "region", "%s", allocation->reservation.region->name);
         details_add(details, "name", "%s", allocation->name ? allocation->name : "");
         details_add(details, "owner", "%" PRIu32, (uint32_t) allocation->owner);
+        if (allocation_has_lost_owner(allocation))
+                details_add(details, "owner-gone", "true");
         details_add(details, "size", "%" PRIu64, allocation->piece.length);
         details_add(details, "size-mib", "%" PRIu64, (allocation->piece.length + MIB - 1) / MIB);
 }
@@ -143,12 +143,12 @@ static void reply_empty(Allocation *allocation, int r, const Failure *failure, i
         sd_bus_message_unref(message);
 }
 
-static bool allocation_is_ending(const Allocation *allocation) {
+bool allocation_is_ending(const Allocation *allocation) {
         return allocation->state == ALLOCATION_DRAINING || allocation->state == ALLOCATION_CLEANING ||
                allocation->state == ALLOCATION_REVOKING;
 }
 
-static int refuse_state(const Allocation *allocation, Failure *failure) {
+int refuse_state(const Allocation *allocation, Failure *failure) {
         if (allocation_is_ending(allocation) ||
             (allocation->end_cause && allocation->state != ALLOCATION_QUARANTINED))
                 return failure_set(failure, REFUSAL_NoSuchAllocation, "the allocation is ending");
@@ -160,7 +160,7 @@ static int refuse_state(const Allocation *allocation, Failure *failure) {
 /* Opens an allocation for the caller, who has named it, with the options at the message's position. */
 int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         const Caller *caller = call->caller;
-        const char *decision = caller->user->uid == allocation->owner ? "owner" : "mode";
+        const char *decision;
         Details details = { 0 };
         MemoryReply *reply;
         bool read_only;
@@ -171,6 +171,10 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         if (r < 0)
                 return r;
 
+        r = call_knows_owner(call, allocation, failure);
+        if (r <= 0)
+                return r;
+        decision = allocation_is_owned_by(allocation, caller->user->uid) ? "owner" : "mode";
         if (!allocation_mode_allows(allocation, caller->user->uid, caller->groups, caller->n_groups, read_only)) {
                 details_add_allocation(&details, allocation);
                 details_add(&details, "read-only", "%s", read_only ? "true" : "false");
@@ -178,7 +182,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
                             allocation->name ? allocation->name : allocation->id);
                 r = authorize(call, "org.daxbroker1.open-other", &details, true, failure);
                 if (r <= 0)
-                        return r;
+                        return call_refuse_stranger(call, allocation, r, failure);
                 decision = "org.daxbroker1.open-other: yes";
         }
 
@@ -236,14 +240,17 @@ static int do_free(Call *call, Failure *failure) {
         if (!allocation)
                 return -ENOENT;
 
-        if (call->caller->user->uid != allocation->owner) {
+        r = call_knows_owner(call, allocation, failure);
+        if (r <= 0)
+                return r;
+        if (!allocation_is_owned_by(allocation, call->caller->user->uid)) {
                 ender.decision = "org.daxbroker1.free-other: yes";
                 details_add_allocation(&details, allocation);
                 details_add(&details, "polkit.message", "Authentication is required to free memory of another user: %s",
                             allocation->name ? allocation->name : allocation->id);
                 r = authorize(call, "org.daxbroker1.free-other", &details, true, failure);
                 if (r <= 0)
-                        return r;
+                        return call_refuse_stranger(call, allocation, r, failure);
         }
 
         if (allocation->state == ALLOCATION_DETACHED)
@@ -255,6 +262,7 @@ static int do_free(Call *call, Failure *failure) {
 static int authorize_revoke(Call *call, const Allocation *allocation, bool despite_references, Failure *failure) {
         Details details = { 0 };
 
+        details_add(&details, "method", "Revoke");
         details_add_allocation(&details, allocation);
         details_add(&details, "despite-references", "%s", despite_references ? "true" : "false");
         details_add(&details, "polkit.message", "Authentication is required to take memory from whoever has it: %s%s",
@@ -303,47 +311,6 @@ static int do_revoke(Call *call, Failure *failure) {
         return CALL_DONE;
 }
 
-static int do_set_mode(Call *call, Failure *failure) {
-        Allocation *allocation = call_allocation(call, failure);
-        Details details = { 0 };
-        uint32_t mode;
-        int r;
-
-        if (!allocation)
-                return -ENOENT;
-
-        r = sd_bus_message_read(call->message, "u", &mode);
-        if (r < 0)
-                return r;
-        r = mode_validate(mode, allocation->group, failure);
-        if (r < 0)
-                return r;
-
-        if (call->caller->user->uid != allocation->owner) {
-                details_add_allocation(&details, allocation);
-                details_add(&details, "mode", "0%" PRIo32, mode);
-                details_add(&details, "polkit.message",
-                            "Authentication is required to change who may open memory of another user: %s",
-                            allocation->name ? allocation->name : allocation->id);
-                r = authorize(call, "org.daxbroker1.manage", &details, true, failure);
-                if (r <= 0)
-                        return r;
-        }
-
-        if (allocation_is_busy(allocation) && !allocation_is_ending(allocation))
-                return call_wait(call, &allocation->waiters, failure);
-        if (allocation->state != ALLOCATION_LIVE && allocation->state != ALLOCATION_DETACHED)
-                return refuse_state(allocation, failure);
-
-        r = allocation_set_mode(allocation, mode, reply_empty, sd_bus_message_ref(call->message));
-        if (r < 0) {
-                sd_bus_message_unref(call->message);
-                return r;
-        }
-
-        return CALL_DONE;
-}
-
 static int method_open(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         (void) error;
         return call_run(userdata, message, do_open);
@@ -359,12 +326,16 @@ static int method_revoke(sd_bus_message *message, void *userdata, sd_bus_error *
         return call_run(userdata, message, do_revoke);
 }
 
-static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_set_mode);
-}
-
 /* ---- Properties ---- */
+
+/* What its owner is called; NULL if he is gone. */
+static const char *allocation_owner_name(const Allocation *allocation) {
+        const char *name = allocation->charge.user ? allocation->charge.user->identity.name : NULL;
+
+        if (!name || allocation_has_lost_owner(allocation) || strcmp(name, IDENTITY_NOBODY) == 0)
+                return NULL;
+        return name;
+}
 
 static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                       void *userdata, sd_bus_error *error) {
@@ -380,6 +351,8 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
 
         if (strcmp(property, "Name") == 0)
                 value = allocation->name;
+        else if (strcmp(property, "OwnerName") == 0)
+                value = allocation_owner_name(allocation);
         else if (strcmp(property, "Region") == 0)
                 value = allocation->reservation.region->name;
         else if (strcmp(property, "State") == 0)
@@ -451,7 +424,9 @@ static int get_truth(sd_bus *bus, const char *path, const char *interface, const
                 return -ENOENT;
 
         return sd_bus_message_append(reply, "b",
-                                     strcmp(property, "InUse") == 0 ? allocation->in_use : allocation->persistent);
+                                     strcmp(property, "InUse") == 0     ? allocation->in_use
+                                     : strcmp(property, "Reserve") == 0 ? allocation->reserve
+                                                                        : allocation->persistent);
 }
 
 static int get_holder(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -501,10 +476,19 @@ const sd_bus_vtable allocation_vtable[] = {
         /* by its owner, or polkit: manage */
         SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        /* polkit: manage */
+        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "a{sv}", options), SD_BUS_NO_RESULT, method_set_owner,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        /* by its owner, or polkit: manage */
+        SD_BUS_METHOD_WITH_ARGS("Rename", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method_rename,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Resize", SD_BUS_ARGS("t", size, "a{sv}", options), SD_BUS_RESULT("t", length),
+                                method_resize, SD_BUS_VTABLE_UNPRIVILEGED),
         /* to be seen by its owner, by mode, or polkit: inspect-other */
-        SD_BUS_PROPERTY("Name", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Name", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Region", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Owner", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Owner", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("OwnerName", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Group", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Mode", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Offset", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -517,6 +501,7 @@ const sd_bus_vtable allocation_vtable[] = {
         SD_BUS_PROPERTY("Cleaned", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Reason", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Persistent", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Reserve", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Created", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Holder", "(su)", get_holder, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("InUse", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),

@@ -27,6 +27,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "change.h"
 #include "cleanup.h"
 #include "fd-store.h"
 #include "log.h"
@@ -53,11 +54,19 @@ const char *allocation_state_to_string(AllocationState state) {
         return names[state];
 }
 
+bool allocation_has_lost_owner(const Allocation *allocation) {
+        return allocation->charge.user && !identity_is(allocation->charge.user, allocation->owner_name);
+}
+
+bool allocation_is_owned_by(const Allocation *allocation, uid_t uid) {
+        return uid == allocation->owner && !allocation_has_lost_owner(allocation);
+}
+
 bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t *groups, size_t n_groups,
                             bool read_only) {
         uint32_t wanted = read_only ? 04 : 06;
 
-        if (uid == allocation->owner)
+        if (allocation_is_owned_by(allocation, uid))
                 return (allocation->mode >> 6 & wanted) == wanted;
 
         for (size_t i = 0; i < n_groups && allocation->group != DAXBROKER_NO_GROUP; i++)
@@ -134,6 +143,7 @@ Allocation *allocation_free(Allocation *allocation) {
         free(allocation->name);
         free(allocation->reason);
         free(allocation->unit);
+        free(allocation->owner_name);
         free(allocation);
         return NULL;
 }
@@ -198,8 +208,7 @@ void allocation_set_state(Allocation *allocation, AllocationState state) {
 
 /* ---- Operations ---- */
 
-/* Ends an operation: the results go to whom they are for, then to whoever waited for his turn. */
-static void operation_finish(Allocation *allocation, int r) {
+void allocation_finish_operation(Allocation *allocation, int r) {
         Operation *operation = &allocation->operation;
         int memory = TAKE_FD(operation->memory), lease = TAKE_FD(operation->lease);
 
@@ -270,9 +279,12 @@ int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage s
                 .marks = stage == RECORD_ENDING && allocation->marked
                                  ? (char *) (uintptr_t) end_marks_name(allocation->manager->marks)
                                  : NULL,
+                .owner_name = allocation->owner_name,
+                .reserve = allocation->reserve,
                 .stage = stage,
         };
 
+        change_apply(allocation, &record);
         if (allocation->provider->write_record)
                 return record_write_to_medium(allocation, &record);
 
@@ -500,7 +512,7 @@ static void create_done(Job *job, int r) {
         allocation_notify_added(allocation);
         manager_settle(manager);
         regions_replenish(manager, allocation->reservation.region);
-        operation_finish(allocation, r);
+        allocation_finish_operation(allocation, r);
 }
 
 /* 64 random bits: an object path that was seen once never means another allocation later. */
@@ -516,7 +528,7 @@ static int id_make(const Manager *manager, char ret[static 17]) {
         return 0;
 }
 
-static uint64_t now_realtime(void) {
+uint64_t now_realtime(void) {
         struct timespec now;
 
         (void) clock_gettime(CLOCK_REALTIME, &now);
@@ -589,7 +601,9 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
 
         allocation->name = request->name ? strdup(request->name) : NULL;
         allocation->unit = origin->unit ? strdup(origin->unit) : NULL;
+        allocation->owner_name = request->name && origin->user->identity.name ? strdup(origin->user->identity.name) : NULL;
         if ((request->name && !allocation->name) || (origin->unit && !allocation->unit) ||
+            (request->name && origin->user->identity.name && !allocation->owner_name) ||
             completion_add(&allocation->operation.completion, handler, userdata) < 0) {
                 allocation_forget(allocation);
                 return failure_set_errno(failure, -ENOMEM, "cannot keep one more allocation");
@@ -601,6 +615,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         allocation->group = request->group_set ? request->group : DAXBROKER_NO_GROUP;
         allocation->mode = request->mode_set ? request->mode : REQUEST_MODE_DEFAULT;
         allocation->persistent = request->persistent;
+        allocation->reserve = request->reserve;
         allocation->created = now_realtime();
         r = allocation_take_memory(allocation, region, plan, retained, origin->user, failure);
         if (r < 0) {
@@ -613,7 +628,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         return 0;
 }
 
-/* ---- Opening, and changing who may ---- */
+/* ---- Opening ---- */
 
 static int open_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
@@ -662,7 +677,7 @@ static void open_done(Job *job, int r) {
                 }
         }
 
-        operation_finish(allocation, r);
+        allocation_finish_operation(allocation, r);
 }
 
 int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const char *decision,
@@ -685,36 +700,6 @@ int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const 
         allocation->operation.opener = opener;
         allocation->operation.decision = decision;
         operation_start(allocation, open_work, open_done);
-        return 0;
-}
-
-static int set_mode_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-        Operation *operation = &allocation->operation;
-        int r;
-
-        r = allocation_write_record(allocation, operation->mode, RECORD_LIVE);
-        return r < 0 ? failure_set_errno(&operation->failure, r, "cannot write the record") : 0;
-}
-
-static void set_mode_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-
-        if (r >= 0) {
-                allocation->mode = allocation->operation.mode;
-                allocation_notify(allocation, "Mode");
-        }
-        operation_finish(allocation, r);
-}
-
-int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler handler, void *userdata) {
-        assert(!allocation->operation.running);
-
-        if (completion_add(&allocation->operation.completion, handler, userdata) < 0)
-                return -ENOMEM;
-
-        allocation->operation.mode = mode;
-        operation_start(allocation, set_mode_work, set_mode_done);
         return 0;
 }
 

@@ -39,10 +39,12 @@ struct Allocation {
         char *name;   /* NULL if it has none */
         char *reason; /* what is the matter with it, or NULL */
         char *unit;   /* of the process that asked, or NULL */
+        char *owner_name; /* what its owner was called when it became his; NULL if that does not matter */
         uid_t owner;
         pid_t pid;
         uint32_t group, mode;
         bool persistent;
+        bool reserve; /* its place is kept over a reboot, without its contents */
         bool in_use; /* a copy of its lease is open somewhere */
         bool away;   /* what it lies on is not there just now; detached for as long */
         bool missed; /* not found yet by the look at its region's medium that is going on */
@@ -72,7 +74,7 @@ struct Allocation {
         Completion *ending;    /* who wants to know when it has ended */
         sd_event_source *end_timer; /* of whatever its end waits for */
         Waiter *waiters; /* calls that wait for the operation to be over */
-        UT_hash_handle by_id, by_name;
+        UT_hash_handle by_id, by_name, by_claim;
 };
 
 /* Who asks, as far as an allocation remembers it. */
@@ -96,15 +98,15 @@ bool allocation_is_retained(const Allocation *allocation);
 bool allocation_is_busy(const Allocation *allocation);
 int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const char *decision,
                     AllocationHandler handler, void *userdata);
-int allocation_set_mode(Allocation *allocation, uint32_t mode, AllocationHandler handler, void *userdata);
 
+/* How it is changed is in change.h, */
 /* Who ended an allocation, and why he could; the string is static. */
 typedef struct Ender {
         uid_t uid;
         const char *decision;
 } Ender;
 
-/* The end is in ending.c.
+/* and its end in ending.c.
  *
  * Ends it, at any time; at once, or when what is being done to it is over. cause is a static string for the log, ender NULL
  * if nobody asked for it. The handler (may be NULL) hears when the memory is free again, or why that takes longer than
@@ -117,6 +119,13 @@ int allocation_end(Allocation *allocation, const char *cause, const Ender *ender
  * The handler hears as that of allocation_end() does. */
 int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
                      void *userdata, Failure *failure);
+
+/* Whether it belongs to who has this uid today, as far as that is known (owner-bus.c sees to that): not to somebody who
+ * has got the uid of a user that is gone. */
+bool allocation_is_owned_by(const Allocation *allocation, uid_t uid);
+
+/* Whether its owner is gone, that is, his uid is nobody's or somebody else's. */
+bool allocation_has_lost_owner(const Allocation *allocation);
 
 /* Whether a holder with this uid and these groups may read, or read and write, as the mode says. */
 bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t *groups, size_t n_groups,
@@ -152,7 +161,13 @@ int allocation_records_dir(const Manager *manager, const Provider *provider);
 void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit, const char *decision,
                     const char *message);
 void allocation_notify(Allocation *allocation, const char *property);
+
+/* Ends an operation: the results go to whom they are for, then to whoever waited for his turn. */
+void allocation_finish_operation(Allocation *allocation, int r);
 void allocation_set_state(Allocation *allocation, AllocationState state);
+
+/* When something has become an allocation: microseconds since 1970. */
+uint64_t now_realtime(void);
 
 /* For recovery.c: an empty one, and what makes it known. */
 Allocation *allocation_new(Manager *manager, const char *id);

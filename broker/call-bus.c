@@ -47,6 +47,7 @@ static int call_new(Server *server, sd_bus_message *message, Call **ret) {
         call->server = server;
         call->message = sd_bus_message_ref(message);
         call->caller = caller;
+        call->began = identity_now();
         call->waiter.wake = on_wake;
         DL_APPEND(caller->calls, call);
         caller->n_calls++;
@@ -62,6 +63,7 @@ Call *call_free(Call *call) {
         waiter_remove(&call->waiter);
         question_free(call->question);
         sd_event_source_disable_unref(call->patience);
+        user_unref(call->subject);
         if (call->counted)
                 call->caller->user->n_pending--;
         DL_DELETE(call->caller->calls, call);

@@ -18,6 +18,8 @@ struct Call {
         Server *server;
         sd_bus_message *message; /* owned reference */
         Caller *caller;          /* borrowed: a caller that goes takes its calls with it */
+        uint64_t began;          /* CLOCK_MONOTONIC microseconds */
+        User *subject;           /* owned reference: whom it is about, where that is somebody else than the caller */
         bool counted;            /* among its user's pending ones */
         Question *question;      /* owned: what polkit was asked for it */
         Waiter waiter;

@@ -152,6 +152,7 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
         if (!caller)
                 return -ENOMEM;
         caller->server = server;
+        caller->since = identity_now();
         caller->name = strdup(name);
         if (!caller->name) {
                 caller_free(caller);

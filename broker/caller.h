@@ -21,6 +21,7 @@ typedef struct Caller {
         gid_t *groups;
         size_t n_groups;
         unsigned n_sent; /* replies with descriptors */
+        uint64_t since; /* when it was first heard of; CLOCK_MONOTONIC microseconds */
         pid_t pid;  /* for the log, never for a decision */
         char *unit; /* the same */
         sd_bus_slot *slot;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,58 @@ typedef struct Wish {
         Region *region;
         Piece plan;
         Allocation *retained; /* whose memory it gets, or NULL */
+        Allocation *twin;     /* what an earlier call for the same has made, or NULL */
 } Wish;
+
+/* For people: none is -1. */
+static int64_t group_to_number(uint32_t group) {
+        return group == DAXBROKER_NO_GROUP ? -1 : (int64_t) group;
+}
+
+/* A caller who has lost the answer asks again, and shall get what he got. NULL if there is nothing of this name that is
+ * his, and that is kept for him. */
+static Allocation *find_twin(Call *call, const Request *request) {
+        Allocation *twin;
+
+        if (!request->name || !request->persistent)
+                return NULL;
+
+        twin = manager_find_allocation_by_name(call->server->manager, request->name);
+        if (!twin || !twin->persistent || !allocation_is_owned_by(twin, call->caller->user->uid) ||
+            allocation_is_ending(twin) || twin->end_cause)
+                return NULL;
+        return twin;
+}
+
+/* What else than the twin he asks for. */
+static int compare_with_twin(const Wish *wish, Failure *failure) {
+        const Allocation *twin = wish->twin;
+        const Request *request = &wish->request;
+        uint32_t group = request->group_set ? request->group : DAXBROKER_NO_GROUP;
+        uint32_t mode = request->mode_set ? request->mode : REQUEST_MODE_DEFAULT;
+        char differences[FAILURE_TEXT_MAX / 2] = "";
+        size_t n = 0, max = sizeof(differences);
+
+        if (wish->region != twin->reservation.region)
+                n += (size_t) snprintf(differences, max, ", region '%s' (not '%s')", twin->reservation.region->name,
+                                       wish->region->name);
+        if (wish->plan.length != twin->piece.length)
+                n += (size_t) snprintf(differences + n, max - n, ", length %s (not %s)", SIZE_TEXT(twin->piece.length),
+                                       SIZE_TEXT(wish->plan.length));
+        if (request->alignment != twin->piece.alignment)
+                n += (size_t) snprintf(differences + n, max - n, ", alignment %" PRIu64 " (not %" PRIu64 ")",
+                                       twin->piece.alignment, request->alignment);
+        if (mode != twin->mode)
+                n += (size_t) snprintf(differences + n, max - n, ", mode 0%" PRIo32 " (not 0%" PRIo32 ")", twin->mode, mode);
+        if (group != twin->group)
+                n += (size_t) snprintf(differences + n, max - n, ", group %" PRIi64 " (not %" PRIi64 ")",
+                                       group_to_number(twin->group), group_to_number(group));
+        if (n == 0)
+                return 0;
+
+        return failure_set(failure, REFUSAL_NameExists, "your allocation named '%s' has %s; open it, or choose another name",
+                           request->name, differences + 2);
+}
 
 static int wish_read(Call *call, Wish *ret, Failure *failure) {
         Wish wish = { 0 };
@@ -34,7 +86,16 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         if (r < 0)
                 return r;
 
-        wish.region = region_choose(call->server->manager, &wish.request, failure);
+        if (wish.request.name) {
+                r = call_look_up(call, call->caller->user, false, failure);
+                if (r <= 0)
+                        return r;
+        }
+
+        /* who does not say which region has said the same before */
+        wish.twin = find_twin(call, &wish.request);
+        wish.region = wish.twin && !wish.request.region ? wish.twin->reservation.region
+                                                        : region_choose(call->server->manager, &wish.request, failure);
         if (!wish.region)
                 return -refusal_to_errno(failure->refusal);
         call->about.region = wish.region->name;
@@ -45,10 +106,14 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         r = wish.region->provider->plan(wish.region, &wish.request, &wish.plan, failure);
         if (r < 0)
                 return r;
+        if (wish.request.reserve && !wish.region->provider->claim)
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "option reserve: region '%s' (%s) does not place memory itself, so there is no place to keep",
+                                   wish.region->name, wish.region->provider->name);
         call->about.length = wish.plan.length;
 
         *ret = wish;
-        return 0;
+        return CALL_DONE;
 }
 
 static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failure *failure) {
@@ -66,6 +131,11 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
         if (retained) {
                 held -= retained->piece.length;
                 held_count--;
+        }
+        if (wish->twin) {
+                held -= wish->twin->piece.length;
+                held_count--;
+                details.wanted_bytes = details.wanted_count = 0;
         }
 
         details_add(&details, "region", "%s", wish->region->name);
@@ -89,10 +159,27 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
                          &details, interactive, failure);
 }
 
+/* CALL_WAITS as long as it is being carved, or anything else is done to it. */
+static int twin_admit(Call *call, const Wish *wish, Failure *failure) {
+        Allocation *twin = wish->twin;
+        int r;
+
+        r = compare_with_twin(wish, failure);
+        if (r < 0)
+                return r;
+        if (allocation_is_busy(twin))
+                return call_wait(call, &twin->waiters, failure);
+
+        return twin->state == ALLOCATION_LIVE ? CALL_DONE : refuse_state(twin, failure);
+}
+
 static int wish_admit(Call *call, Wish *wish, Failure *failure) {
         const Manager *manager = call->server->manager;
         const Caller *caller = call->caller;
         int r;
+
+        if (wish->twin)
+                return twin_admit(call, wish, failure);
 
         r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
                           caller->n_groups, &wish->retained, failure);
@@ -100,6 +187,17 @@ static int wish_admit(Call *call, Wish *wish, Failure *failure) {
                 return call_wait_for_space(call, r, failure);
 
         return r < 0 ? r : CALL_DONE;
+}
+
+/* Makes it; or opens what there is. */
+static int wish_fulfil(Call *call, Wish *wish, const Origin *origin, MemoryReply *reply, Failure *failure) {
+        if (wish->twin) {
+                call_set_about(call, wish->twin);
+                return allocation_open(wish->twin, false, origin->user->uid, origin->decision, reply_with_memory, reply);
+        }
+
+        return allocation_create(call->server->manager, wish->region, &wish->request, &wish->plan, wish->retained, origin,
+                                 reply_with_memory, reply, failure);
 }
 
 static int do_allocate(Call *call, Failure *failure) {
@@ -110,7 +208,7 @@ static int do_allocate(Call *call, Failure *failure) {
         int r;
 
         r = wish_read(call, &wish, failure);
-        if (r < 0)
+        if (r <= 0)
                 return r;
 
         r = wish_authorize(call, &wish, true, failure);
@@ -124,11 +222,10 @@ static int do_allocate(Call *call, Failure *failure) {
         origin.decision = "org.daxbroker1.allocate: yes";
         if (wish.request.persistent)
                 origin.decision = "org.daxbroker1.allocate-persistent: yes";
-        reply = memory_reply_new(call, true);
+        reply = memory_reply_new(call, !wish.twin);
         if (!reply)
                 return -ENOMEM;
-        r = allocation_create(call->server->manager, wish.region, &wish.request, &wish.plan, wish.retained, &origin,
-                              reply_with_memory, reply, failure);
+        r = wish_fulfil(call, &wish, &origin, reply, failure);
         if (r < 0) {
                 memory_reply_free(reply);
                 return r;
@@ -142,12 +239,13 @@ static int do_check(Call *call, Failure *failure) {
         int r;
 
         r = wish_read(call, &wish, failure);
-        if (r >= 0) {
+        if (r > 0)
                 r = wish_authorize(call, &wish, false, failure);
-                if (r == CALL_WAITS)
-                        return r;
-        }
-        if (r >= 0)
+        if (r == CALL_WAITS)
+                return r;
+        if (r >= 0 && wish.twin)
+                r = compare_with_twin(&wish, failure);
+        else if (r >= 0)
                 r = manager_admit(call->server->manager, wish.region, &wish.request, &wish.plan, call->caller->user,
                                   call->caller->groups, call->caller->n_groups, &wish.retained, failure);
 
@@ -192,10 +290,13 @@ static int do_get_allocation(Call *call, Failure *failure) {
         if (allocation->state == ALLOCATION_CARVING)
                 return call_wait(call, &allocation->waiters, failure);
         call_set_about(call, allocation);
+        r = call_knows_owner_to_show(call, allocation);
+        if (r == CALL_WAITS)
+                return r;
         if (!allocation_is_visible(allocation, call->caller)) {
                 r = call_sees_all(call, failure);
                 if (r <= 0)
-                        return r;
+                        return call_refuse_stranger(call, allocation, r, failure);
         }
 
         r = sd_bus_reply_method_return(call->message, "o", allocation_path(allocation, path));
@@ -309,7 +410,7 @@ static int do_list_regions(Call *call, Failure *failure) {
 static int do_list_allocations(Call *call, Failure *failure) {
         int r;
 
-        r = call_sees_all(call, failure);
+        r = call_may_list(call, failure);
         return r == CALL_WAITS ? r : reply_list(call, false, r > 0);
 }
 
@@ -333,6 +434,7 @@ static int do_reload(Call *call, Failure *failure) {
         Reload *reload;
         int r;
 
+        details_add(&details, "method", "Reload");
         details_add(&details, "polkit.message",
                     "Authentication is required to reload the configuration of the memory broker");
         r = authorize(call, "org.daxbroker1.manage", &details, true, failure);

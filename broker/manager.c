@@ -61,6 +61,17 @@ Allocation *manager_find_allocation_by_name(const Manager *manager, const char *
         return allocation;
 }
 
+int manager_admit_name(const Manager *manager, const char *name, Failure *failure) {
+        Allocation *claimant;
+
+        HASH_FIND(by_claim, manager->by_claim, name, strlen(name), claimant);
+        if (!claimant && !manager_find_allocation_by_name(manager, name))
+                return 0;
+
+        return failure_set(failure, REFUSAL_NameExists, "there is an allocation named '%s'; choose another name, or open it",
+                           name);
+}
+
 /* The smallest that this user has had before, that is kept for him, and that will do for this; exactly as long as it, or
  * longer. */
 static Allocation *manager_find_retained(const Manager *manager, const Region *region, const Piece *plan, uid_t uid,
@@ -90,9 +101,11 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
         int r;
 
         *ret_retained = NULL;
-        if (request->name && manager_find_allocation_by_name(manager, request->name))
-                return failure_set(failure, REFUSAL_NameExists,
-                                   "there is an allocation named '%s'; choose another name, or open it", request->name);
+        if (request->name) {
+                r = manager_admit_name(manager, request->name, failure);
+                if (r < 0)
+                        return r;
+        }
 
         *ret_retained = manager_find_retained(manager, region, plan, user->uid, true);
         if (*ret_retained)
@@ -350,6 +363,16 @@ static void raise_limits(Manager *manager) {
                             (uint64_t) limit.rlim_cur, manager->max_allocations);
 }
 
+/* Of what he has, it may no longer be his. */
+static void on_renamed(User *user, void *userdata) {
+        Manager *manager = userdata;
+        Allocation *allocation, *next;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next)
+                if (allocation->charge.user == user)
+                        allocation_notify(allocation, "OwnerName");
+}
+
 int manager_new(sd_event *event, Config *config, Manager **ret) {
         Manager *manager;
         int r;
@@ -366,6 +389,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         r = worker_pool_new(event, &manager->pool);
         if (r < 0)
                 goto fail;
+        manager->users = (UserTable){ .event = event, .pool = manager->pool, .renamed = on_renamed, .userdata = manager };
         r = sd_event_add_defer(event, &manager->settle, on_settle, manager);
         if (r < 0)
                 goto fail;

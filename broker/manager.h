@@ -37,6 +37,7 @@ struct Manager {
         EndMarks *marks; /* NULL if there is no service manager to keep them */
         UserTable users;
         Allocation *by_id, *by_name; /* uthash */
+        Allocation *by_claim;        /* by the name they are about to get */
         uint64_t n_allocations;
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */
@@ -74,6 +75,9 @@ Manager *manager_free(Manager *manager);
 Region *manager_find_region(const Manager *manager, const char *name);
 Allocation *manager_find_allocation(const Manager *manager, const char *id);
 Allocation *manager_find_allocation_by_name(const Manager *manager, const char *name);
+
+/* Refuses with NameExists a name that an allocation has, or is about to get. */
+int manager_admit_name(const Manager *manager, const char *name, Failure *failure);
 
 /* Judges whether a validated and planned request can be met now: its name is free, the quota allows it, there is room,
  * and the broker can keep one more. No side effects. *ret_retained is what this user has had before and nobody else may

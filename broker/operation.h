@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "failure.h"
+#include "user.h"
 #include "worker.h"
 
 typedef struct Allocation Allocation;
@@ -23,6 +24,21 @@ typedef struct Completion {
         struct Completion *next;
 } Completion;
 
+/* What an allocation is to become, see change.h. */
+typedef struct Change {
+        bool sets_mode, sets_owner;
+        uint32_t mode;
+        uid_t owner;
+        char *owner_name; /* owned, as name; NULL if that stays as it is */
+        Charge charge;    /* of the new owner */
+        char *name;
+        uint64_t length;  /* 0 if that stays as it is */
+        uint64_t created; /* the same */
+        bool shared;      /* the owner that was may refer to it */
+        uid_t changer;
+        const char *decision; /* how that was authorized; static */
+} Change;
+
 typedef struct Operation {
         Job job;
         Failure failure;
@@ -32,7 +48,7 @@ typedef struct Operation {
         bool was_shared, was_read_only;
         uid_t opener;
         const char *decision; /* how that was authorized; static */
-        uint32_t mode;        /* the new one */
+        Change change;        /* all of it 0 if none is made */
         bool reuse;           /* of a creation: the memory is one that this user had before */
         char reused[17];      /* the id it had then */
         bool despite_references; /* of a revocation by force */

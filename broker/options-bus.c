@@ -25,6 +25,7 @@ static const Option allocate_options[] = {
         { "persistent", 'b', offsetof(Request, persistent), OPTION_NOT_NOTED },
         { "prefer", 's', offsetof(AllocateOptions, prefer), OPTION_NOT_NOTED },
         { "contiguous", 'b', offsetof(Request, contiguous), OPTION_NOT_NOTED },
+        { "reserve", 'b', offsetof(Request, reserve), OPTION_NOT_NOTED },
         { 0 },
 };
 
@@ -35,6 +36,15 @@ static const Option open_options[] = {
 
 static const Option revoke_options[] = {
         { "despite-references", 'b', 0, OPTION_NOT_NOTED },
+        { 0 },
+};
+
+static const Option owner_options[] = {
+        { "name", 's', 0, OPTION_NOT_NOTED },
+        { 0 },
+};
+
+static const Option no_options[] = {
         { 0 },
 };
 
@@ -62,7 +72,8 @@ static int option_unknown(const char *name, const Option *table, Failure *failur
         for (; table->name && n < sizeof(known); table++)
                 n += (size_t) snprintf(known + n, sizeof(known) - n, "%s%s", n > 0 ? ", " : "", table->name);
 
-        return failure_set(failure, REFUSAL_BadOption, "option %.64s is unknown; there are: %s", name, known);
+        return failure_set(failure, REFUSAL_BadOption, "option %.64s is unknown; there %s%s", name,
+                           n > 0 ? "are: " : "is none", known);
 }
 
 static int option_read(sd_bus_message *message, const Option *option, void *target, Failure *failure) {
@@ -184,4 +195,20 @@ int revoke_options_read(sd_bus_message *message, bool *ret_despite_references, F
 
         *ret_despite_references = despite_references;
         return 0;
+}
+
+int owner_options_read(sd_bus_message *message, const char **ret_name, Failure *failure) {
+        const char *name = NULL;
+        int r;
+
+        r = options_read(message, owner_options, &name, failure);
+        if (r < 0)
+                return r;
+
+        *ret_name = name;
+        return 0;
+}
+
+int no_options_read(sd_bus_message *message, Failure *failure) {
+        return options_read(message, no_options, NULL, failure);
 }

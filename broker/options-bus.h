@@ -31,3 +31,9 @@ int open_options_read(sd_bus_message *message, bool *ret_read_only, Failure *fai
 
 /* Reads the options of Revoke. */
 int revoke_options_read(sd_bus_message *message, bool *ret_despite_references, Failure *failure);
+
+/* Reads the options of SetOwner; *ret_name is NULL if there is no such option, else borrowed from the message. */
+int owner_options_read(sd_bus_message *message, const char **ret_name, Failure *failure);
+
+/* Reads options where there are none yet. */
+int no_options_read(sd_bus_message *message, Failure *failure);

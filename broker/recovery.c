@@ -197,6 +197,8 @@ static int allocation_from_record(Manager *manager, const char *id, Record *reco
 
         allocation->name = TAKE_PTR(record->name);
         allocation->unit = TAKE_PTR(record->unit);
+        allocation->owner_name = TAKE_PTR(record->owner_name);
+        allocation->reserve = record->reserve;
         allocation->owner = record->owner;
         allocation->group = record->group;
         allocation->mode = record->mode;

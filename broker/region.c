@@ -192,6 +192,22 @@ void reservation_take(Reservation *reservation, Region *region, uint64_t bytes) 
         region->changed = true;
 }
 
+void reservation_resize(Reservation *reservation, uint64_t bytes) {
+        Region *region = reservation->region;
+        uint64_t more = bytes - reservation->bytes; /* or less: these wrap as they should */
+
+        if (!region)
+                return;
+
+        region->used += more;
+        if (reservation->ending)
+                region->ending += more;
+        if (reservation->quarantined)
+                region->quarantined += more;
+        reservation->bytes = bytes;
+        region->changed = true;
+}
+
 void reservation_set_ending(Reservation *reservation, bool ending) {
         if (!reservation->region || reservation->ending == ending)
                 return;

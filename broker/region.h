@@ -88,6 +88,8 @@ int region_admit(const Region *region, uint64_t bytes, Failure *failure);
 
 /* Takes them, whether there is room or not: what a record or an admitted request says is used, is used. */
 void reservation_take(Reservation *reservation, Region *region, uint64_t bytes);
+/* Makes it longer or shorter, in the same way. */
+void reservation_resize(Reservation *reservation, uint64_t bytes);
 void reservation_set_ending(Reservation *reservation, bool ending);
 void reservation_set_quarantined(Reservation *reservation, bool quarantined);
 void reservation_release(Reservation *reservation);

@@ -79,6 +79,13 @@ int request_validate(const Request *request, const gid_t *groups, size_t n_group
                 return failure_set(failure, REFUSAL_BadOption,
                                    "option persistent: what shall be found again after a reboot needs a name");
 
+        if (request->reserve && !request->name)
+                return failure_set(failure, REFUSAL_BadOption, "option reserve: what shall have its place again after a "
+                                                               "reboot needs a name");
+        if (request->reserve && request->persistent)
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "options persistent and reserve: the one keeps the contents, the other the place alone");
+
         if (request->group_set) {
                 r = group_validate(request->group, groups, n_groups, failure);
                 if (r < 0)

@@ -24,7 +24,7 @@ typedef struct Request {
         uint32_t mode, group, numa_node;
         bool mode_set, group_set, numa_node_set, page_size_set;
         Preference prefer;
-        bool persistent, prefault, contiguous;
+        bool persistent, prefault, contiguous, reserve;
 } Request;
 
 #define REQUEST_MODE_DEFAULT 0600

@@ -77,6 +77,40 @@ MemoryReply *memory_reply_new(Call *call, bool created);
 MemoryReply *memory_reply_free(MemoryReply *reply);
 void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata);
 
+/* Why nothing can be done to it, by its state. */
+bool allocation_is_ending(const Allocation *allocation);
+int refuse_state(const Allocation *allocation, Failure *failure);
+
+/* Details that decisions about an allocation that exists are made with. */
+void details_add_allocation(Details *details, const Allocation *allocation);
+
+/* The allocation a call is about; NULL, and the refusal, if there is none. */
+Allocation *call_allocation(Call *call, Failure *failure);
+
+/* change-bus.c: the methods that change one. */
+int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_set_owner(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_rename(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_resize(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* owner-bus.c: who has the uid of an owner today. All of these return CALL_WAITS until that is known.
+ *
+ * Asks about a user. Refuses if the user database does not tell. */
+int call_look_up(Call *call, User *user, bool with_groups, Failure *failure);
+
+/* The same about the caller, if he has the uid of the owner and that matters: then allocation_is_owned_by() is right. */
+int call_knows_owner(Call *call, const Allocation *allocation, Failure *failure);
+
+/* Well enough to show it, about the owner of one, or of all that the caller sees; never refuses. */
+int call_knows_owner_to_show(Call *call, const Allocation *allocation);
+int call_knows_owners_to_show(Call *call, bool all);
+
+/* Puts a refusal of somebody who has the uid of the owner, and is not he, into better words. */
+int call_refuse_stranger(const Call *call, const Allocation *allocation, int r, Failure *failure);
+
 /* visibility-bus.c: decides what the sender of each message may see, before the message is processed. */
 int server_add_visibility(Server *server);
 int call_sees_all(Call *call, Failure *failure);
+
+/* The same for a list, when it is known what is to be shown in it. */
+int call_may_list(Call *call, Failure *failure);

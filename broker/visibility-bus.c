@@ -3,7 +3,8 @@
 /* Who may see which allocation. Every message passes here before sd-bus processes it; those that would show allocations to
  * somebody are held until it is known what he may see:
  *
- *      properties of an allocation: its owner's, whom its mode lets read it, else polkit's inspect-other
+ *      properties of an allocation: its owner's, whom its mode lets read it, else polkit's inspect-other; not of somebody
+ *              who has the uid of an owner that is gone
  *      GetManagedObjects, Introspect: everything if polkit grants inspect-other without asking anybody, else those
  *
  * The object manager and the introspection of sd-bus then list what the enumerator finds visible for the current message.
@@ -37,11 +38,24 @@ int call_sees_all(Call *call, Failure *failure) {
         return authorize(call, "org.daxbroker1.inspect-other", &details, false, failure);
 }
 
+int call_may_list(Call *call, Failure *failure) {
+        int r, all;
+
+        r = call_knows_owners_to_show(call, false);
+        if (r == CALL_WAITS)
+                return r;
+        all = call_sees_all(call, failure);
+        if (all <= 0)
+                return all;
+        r = call_knows_owners_to_show(call, true);
+        return r == CALL_WAITS ? r : all;
+}
+
 static int judge_listing(Call *call, Failure *failure) {
         Server *server = call->server;
         int r;
 
-        r = call_sees_all(call, failure);
+        r = call_may_list(call, failure);
         if (r == CALL_WAITS)
                 return r;
 
@@ -58,6 +72,9 @@ static int judge_properties(Call *call, Failure *failure) {
 
         if (!allocation)
                 return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+        r = call_knows_owner_to_show(call, allocation);
+        if (r == CALL_WAITS)
+                return r;
         if (allocation_is_visible(allocation, call->caller))
                 return CALL_PASS;
 
@@ -66,7 +83,7 @@ static int judge_properties(Call *call, Failure *failure) {
         details_add(&details, "owner", "%u", (unsigned) allocation->owner);
         details_add(&details, "polkit.message", "Authentication is required to look at memory of another user");
         r = authorize(call, "org.daxbroker1.inspect-other", &details, true, failure);
-        return r > 0 ? CALL_PASS : r;
+        return r > 0 ? CALL_PASS : call_refuse_stranger(call, allocation, r, failure);
 }
 
 static int refuse_missing(Call *call, Failure *failure) {

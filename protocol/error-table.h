@@ -24,5 +24,6 @@
         X(NoResources, ENOMEM, "the broker ran into a limit of its own: descriptors, records, memory")         \
         X(Busy, EBUSY, "a holder keeps the memory from being revoked; it ends as soon as that is over")        \
         X(StillReferenced, EBUSY, "the kernel refers to pages of the memory, or may do so")                    \
+        X(NotSupported, EOPNOTSUPP, "the memory is of a kind that this cannot be done to")                     \
         X(ShuttingDown, EAGAIN, "the broker was stopped before anything was done; the call may be repeated")            \
         X(Failed, EIO, "the kernel refused; the message has its words")

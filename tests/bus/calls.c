@@ -28,6 +28,9 @@ typedef enum Method {
         METHOD_FREE,
         METHOD_REVOKE,
         METHOD_SET_MODE,
+        METHOD_SET_OWNER,
+        METHOD_RENAME,
+        METHOD_RESIZE,
         METHOD_CHECK,
         METHOD_GET_ALLOCATION,
         METHOD_RELOAD,
@@ -36,9 +39,10 @@ typedef enum Method {
 typedef struct Request {
         Method method;
         uint64_t size, alignment;
-        uint32_t mode;
+        uint32_t mode, uid;
         bool interactive;
         char name[512];
+        char new_name[512];
         char options[512];
 } Request;
 
@@ -53,7 +57,7 @@ static char option_type(const char *name) {
         } known[] = {
                 { "mode", 'u' }, { "group", 'u' }, { "numa-node", 'u' }, { "page-size", 't' },
                 { "prefault", 'b' }, { "persistent", 'b' }, { "read-only", 'b' },
-                { "contiguous", 'b' }, { "despite-references", 'b' },
+                { "contiguous", 'b' }, { "reserve", 'b' }, { "despite-references", 'b' },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
@@ -113,11 +117,11 @@ static void append_options(sd_bus_message *message, const char *options) {
 static sd_bus_message *build(sd_bus *bus, const Request *request) {
         static const char *const members[] = {
                 [METHOD_ALLOCATE] = "Allocate", [METHOD_OPEN] = "Open", [METHOD_OPEN_OBJECT] = "Open",
-                [METHOD_FREE] = "Free", [METHOD_REVOKE] = "Revoke", [METHOD_SET_MODE] = "SetMode", [METHOD_CHECK] = "Check",
+                [METHOD_FREE] = "Free", [METHOD_REVOKE] = "Revoke", [METHOD_SET_MODE] = "SetMode",
+                [METHOD_SET_OWNER] = "SetOwner", [METHOD_RENAME] = "Rename", [METHOD_RESIZE] = "Resize", [METHOD_CHECK] = "Check",
                 [METHOD_GET_ALLOCATION] = "GetAllocation", [METHOD_RELOAD] = "Reload",
         };
-        bool of_allocation = request->method == METHOD_OPEN_OBJECT || request->method == METHOD_FREE ||
-                        request->method == METHOD_REVOKE || request->method == METHOD_SET_MODE;
+        bool of_allocation = request->method >= METHOD_OPEN_OBJECT && request->method <= METHOD_RESIZE;
         sd_bus_message *message = NULL;
         int r;
 
@@ -142,6 +146,15 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
         case METHOD_SET_MODE:
                 r = sd_bus_message_append(message, "u", request->mode);
                 break;
+        case METHOD_SET_OWNER:
+                r = sd_bus_message_append(message, "u", request->uid);
+                break;
+        case METHOD_RENAME:
+                r = sd_bus_message_append(message, "s", request->new_name);
+                break;
+        case METHOD_RESIZE:
+                r = sd_bus_message_append(message, "t", request->size);
+                break;
         case METHOD_OPEN_OBJECT:
         case METHOD_FREE:
         case METHOD_REVOKE:
@@ -151,7 +164,8 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
         g_assert_cmpint(r, >=, 0);
 
         if (request->method == METHOD_ALLOCATE || request->method == METHOD_OPEN || request->method == METHOD_CHECK ||
-            request->method == METHOD_OPEN_OBJECT || request->method == METHOD_REVOKE)
+            request->method == METHOD_OPEN_OBJECT || request->method == METHOD_REVOKE || request->method == METHOD_SET_OWNER ||
+            request->method == METHOD_RENAME || request->method == METHOD_RESIZE)
                 append_options(message, request->options);
         return message;
 }
@@ -192,9 +206,14 @@ static void read_reply(Method method, sd_bus_message *message, Reply *reply) {
                 g_assert_cmpint(sd_bus_message_read(message, "o", &one), >, 0);
                 copy(reply->object, sizeof(reply->object), one);
                 break;
+        case METHOD_RESIZE:
+                g_assert_cmpint(sd_bus_message_read(message, "t", &reply->length), >, 0);
+                break;
         case METHOD_FREE:
         case METHOD_REVOKE:
         case METHOD_SET_MODE:
+        case METHOD_SET_OWNER:
+        case METHOD_RENAME:
         case METHOD_RELOAD:
                 g_assert_cmpint(sd_bus_message_at_end(message, true), >, 0);
                 break;
@@ -320,6 +339,32 @@ Reply user_set_mode(User *user, const char *object, uint32_t mode) {
         Request request = request_new(METHOD_SET_MODE, object, NULL);
 
         request.mode = mode;
+        return request_send(user, &request);
+}
+
+Reply user_set_owner(User *user, const char *object, uint32_t uid, const char *options) {
+        Request request = request_new(METHOD_SET_OWNER, object, options);
+
+        request.uid = uid;
+        return request_send(user, &request);
+}
+
+void user_begin_rename(User *user, const char *object, const char *name) {
+        Request request = request_new(METHOD_RENAME, object, NULL);
+
+        copy(request.new_name, sizeof(request.new_name), name);
+        begin(user, &request);
+}
+
+Reply user_rename(User *user, const char *object, const char *name) {
+        user_begin_rename(user, object, name);
+        return user_end_reply(user);
+}
+
+Reply user_resize(User *user, const char *object, uint64_t size) {
+        Request request = request_new(METHOD_RESIZE, object, NULL);
+
+        request.size = size;
         return request_send(user, &request);
 }
 

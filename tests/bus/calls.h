@@ -33,6 +33,9 @@ Reply user_open_object(User *user, const char *object, const char *options);
 Reply user_release(User *user, const char *object); /* Free */
 Reply user_revoke(User *user, const char *object, const char *options);
 Reply user_set_mode(User *user, const char *object, uint32_t mode);
+Reply user_set_owner(User *user, const char *object, uint32_t uid, const char *options);
+Reply user_rename(User *user, const char *object, const char *name);
+Reply user_resize(User *user, const char *object, uint64_t size); /* length is what it has then */
 Reply user_check(User *user, uint64_t size, uint64_t alignment, const char *options);
 Reply user_get_allocation(User *user, const char *name);
 Reply user_reload(User *user);
@@ -42,6 +45,7 @@ char *user_list(User *user);
 /* Sent, and the reply comes later: user_end_reply(). Interactive authorization is allowed if asked for. */
 void user_begin_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
 void user_begin_interactive_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
+void user_begin_rename(User *user, const char *object, const char *name);
 void user_begin_release(User *user, const char *object);
 void user_begin_open_object(User *user, const char *object, const char *options);
 Reply user_end_reply(User *user);

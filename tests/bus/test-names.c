@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Names and owners: both can be changed, by whom that is up to, and an owner is more than a uid. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "polkit.h"
+#include "scene.h"
+#include "signals.h"
+#include "world.h"
+
+#define CONFIGURATION "[Region dram]\nSize=256M\n"
+/* Carol is an admin of the broker, in part. */
+#define CAROL_MAY(what)                                                                         \
+        "polkit.addRule(function(action, subject) {\n"                                          \
+        "    if (subject.user == 'carol' && action.id == 'org.daxbroker1." what "')\n"          \
+        "        return polkit.Result.YES;\n"                                                   \
+        "});\n"
+
+static uid_t uid(const char *user) {
+        return world_get_uid(user);
+}
+
+static void restart(Scene *scene) {
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+}
+
+static void assert_owner(Scene *scene, const char *object, const char *name) {
+        g_autofree char *owner_name = allocation_get_string(scene->root, object, "OwnerName");
+
+        g_assert_cmpstr(owner_name, ==, name);
+        if (name[0] != '\0')
+                g_assert_cmpuint(allocation_get(scene->root, object, "Owner"), ==, uid(name));
+}
+
+static void assert_named(Scene *scene, const char *object, const char *name) {
+        g_autofree char *found = allocation_get_string(scene->root, object, "Name");
+
+        g_assert_cmpstr(found, ==, name);
+}
+
+/* ---- Names ----------------------------------------------------------------------------------------------------- */
+
+static void test_rename(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data mode=0600"), again;
+
+        (void) unused;
+        user_listen(scene->bob);
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, data.slot, 5, 42), ==, 0);
+
+        reply_assert(user_rename(scene->alice, data.object, "results"), "");
+        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -Name", data.object);
+        assert_named(scene, data.object, "results");
+        reply_assert(user_open(scene->alice, "data", NULL), "NoSuchAllocation");
+        again = user_open(scene->alice, "results", NULL);
+        reply_assert(again, "");
+        g_assert_cmpstr(again.object, ==, data.object);
+        g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, 5), ==, 42);
+
+        /* the name is free, and the new one is not */
+        (void) user_get(scene->alice, MIB, "name=data");
+        reply_assert(user_allocate(scene->alice, MIB, 1, "name=results"), "NameExists");
+
+        /* it is on record */
+        restart(scene);
+        assert_named(scene, data.object, "results");
+        reply_assert(user_open(scene->alice, "results", NULL), "");
+
+        /* the one it has */
+        reply_assert(user_rename(scene->alice, data.object, "results"), "");
+        assert_named(scene, data.object, "results");
+}
+
+static void test_rename_refused(Scene *scene, gconstpointer unused) {
+        static const char *const bad[] = { "", "a/b", "a b", "*" };
+        Reply data = user_get(scene->alice, MIB, "name=data mode=0666"), unnamed = user_get(scene->alice, MIB, NULL), reply;
+        g_autofree char *long_name = g_strnfill(64, 'x');
+
+        (void) unused;
+        (void) user_get(scene->root, MIB, "name=taken");
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                reply_assert(user_rename(scene->alice, data.object, bad[i]), "BadName");
+        reply_assert(user_rename(scene->alice, data.object, long_name), "BadName");
+        reply = user_rename(scene->alice, data.object, "taken");
+        reply_assert(reply, "NameExists");
+        assert_says(reply.message, "'taken'");
+        reply = user_rename(scene->alice, unnamed.object, "name");
+        reply_assert(reply, "BadName");
+        assert_says(reply.message, "has no name");
+
+        /* who may write to it, may not do that */
+        reply_assert(user_rename(scene->bob, data.object, "mine"), "AuthenticationRequired");
+        assert_named(scene, data.object, "data");
+        scene_set_rules(scene, CAROL_MAY("manage"));
+        reply_assert(user_rename(scene->carol, data.object, "theirs"), "");
+        assert_named(scene, data.object, "theirs");
+        reply_assert(user_rename(scene->bob, data.object, "mine"), "AuthenticationRequired");
+
+        reply_assert(user_release(scene->alice, data.object), "");
+        reply_assert(user_rename(scene->alice, data.object, "late"), "NoSuchAllocation");
+}
+
+/* Each name is one's at any time, however many want it at once. */
+static void test_rename_race(Scene *scene, gconstpointer unused) {
+        Reply one = user_get(scene->alice, MIB, "name=one"), two = user_get(scene->root, MIB, "name=two"), replies[3];
+
+        (void) unused;
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+        for (unsigned i = 0; i < 50; i++) {
+                g_autofree char *name = g_strdup_printf("wanted-%u", i), *options = g_strconcat("name=", name, NULL);
+                User *third = scene->carol;
+                unsigned n = 0;
+
+                user_begin_rename(scene->alice, one.object, name);
+                user_begin_rename(scene->root, two.object, name);
+                user_begin_allocate(third, MIB, 1, options);
+                replies[0] = user_end_reply(scene->alice);
+                replies[1] = user_end_reply(scene->root);
+                replies[2] = user_end_reply(third);
+                for (size_t j = 0; j < G_N_ELEMENTS(replies); j++) {
+                        if (replies[j].error[0] != '\0')
+                                reply_assert(replies[j], "NameExists");
+                        else
+                                n++;
+                }
+                g_assert_cmpuint(n, ==, 1);
+                if (replies[2].error[0] == '\0')
+                        reply_assert(user_release(third, replies[2].object), "");
+                user_drop_all(third);
+        }
+        restart(scene);
+        reply_assert(user_release(scene->alice, one.object), "");
+        reply_assert(user_release(scene->root, two.object), "");
+}
+
+/* Whatever cannot be written down has not happened. */
+static void test_rename_unwritable(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data"), reply;
+        g_autofree char *path = g_build_filename(scene->broker->runtime, "allocations", NULL);
+        g_autofree char *temporary = g_strdup_printf("%s/%s.tmp", path, strrchr(data.object, '/') + 1);
+
+        (void) unused;
+        g_assert_cmpint(mkdir(temporary, 0700), ==, 0);
+        reply = user_rename(scene->alice, data.object, "other");
+        g_assert_cmpstr(reply.error, !=, "");
+        assert_says(reply.message, "record");
+        reply = user_set_owner(scene->root, data.object, uid("bob"), "name=other");
+        g_assert_cmpstr(reply.error, !=, "");
+        reply = user_set_mode(scene->alice, data.object, 0644);
+        g_assert_cmpstr(reply.error, !=, "");
+        assert_named(scene, data.object, "data");
+        assert_owner(scene, data.object, "alice");
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Mode"), ==, 0600);
+
+        /* the name was not lost with that */
+        g_assert_cmpint(rmdir(temporary), ==, 0);
+        reply = user_get(scene->alice, MIB, "name=other");
+        reply_assert(user_release(scene->alice, reply.object), "");
+        reply_assert(user_rename(scene->alice, data.object, "other"), "");
+        reply_assert(user_open(scene->alice, "other", NULL), "");
+}
+
+/* ---- Owners ---------------------------------------------------------------------------------------------------- */
+
+static void test_set_owner(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data"), open;
+
+        (void) unused;
+        user_listen(scene->bob);
+        assert_owner(scene, data.object, "alice");
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, data.slot, 0, 7), ==, 0);
+
+        /* it is not for owners to get rid of what they are charged for */
+        reply_assert(user_set_owner(scene->bob, data.object, uid("bob"), NULL), "AuthenticationRequired");
+        reply_assert(user_set_owner(scene->alice, data.object, uid("bob"), NULL), "AuthenticationRequired");
+        assert_owner(scene, data.object, "alice");
+
+        scene_set_rules(scene, CAROL_MAY("manage"));
+        reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), NULL), "");
+        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -Owner", data.object);
+        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -OwnerName", data.object);
+        assert_owner(scene, data.object, "bob");
+        g_assert_cmpuint(allocation_get(scene->bob, data.object, "Mode"), ==, 0600);
+
+        /* what is open stays open, and nothing else */
+        g_assert_cmpint(user_peek(scene->alice, data.slot, 0), ==, 7);
+        reply_assert(user_open(scene->alice, "data", NULL), "AuthenticationRequired");
+        reply_assert(user_set_mode(scene->alice, data.object, 0666), "AuthenticationRequired");
+        open = user_open(scene->bob, "data", NULL);
+        reply_assert(open, "");
+        g_assert_cmpint(user_map(scene->bob, open.slot), ==, 0);
+        g_assert_cmpint(user_peek(scene->bob, open.slot, 0), ==, 7);
+
+        restart(scene);
+        assert_owner(scene, data.object, "bob");
+        reply_assert(user_open(scene->alice, "data", NULL), "AuthenticationRequired");
+        reply_assert(user_release(scene->alice, data.object), "AuthenticationRequired");
+        reply_assert(user_open(scene->bob, "data", NULL), "");
+        reply_assert(user_release(scene->bob, data.object), "");
+        g_assert_cmpint(user_peek(scene->alice, data.slot, 0), ==, -EFAULT);
+}
+
+static void test_set_owner_name(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data"), unnamed = user_get(scene->alice, MIB, NULL), reply;
+
+        (void) unused;
+        (void) user_get(scene->alice, MIB, "name=taken");
+        reply_assert(user_set_owner(scene->root, data.object, uid("bob"), "name=a/b"), "BadName");
+        reply_assert(user_set_owner(scene->root, data.object, uid("bob"), "name=taken"), "NameExists");
+        reply_assert(user_set_owner(scene->root, data.object, uid("bob"), "name/u=5"), "BadOption");
+        reply = user_set_owner(scene->root, data.object, uid("bob"), "mode=0600");
+        reply_assert(reply, "BadOption");
+        assert_says(reply.message, "there are: name");
+        reply_assert(user_set_owner(scene->root, data.object, UINT32_MAX, NULL), "BadOption");
+        reply_assert(user_set_owner(scene->root, unnamed.object, uid("bob"), "name=new"), "BadOption");
+        assert_owner(scene, data.object, "alice");
+        assert_named(scene, data.object, "data");
+
+        reply_assert(user_set_owner(scene->root, data.object, uid("bob"), "name=of-bob"), "");
+        assert_owner(scene, data.object, "bob");
+        assert_named(scene, data.object, "of-bob");
+        reply_assert(user_open(scene->bob, "of-bob", NULL), "");
+
+        reply_assert(user_set_owner(scene->root, unnamed.object, uid("bob"), NULL), "");
+        assert_owner(scene, unnamed.object, "bob");
+        /* its lease keeps it, whose ever it is */
+        user_drop(scene->alice, unnamed.slot);
+        g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
+}
+
+#define QUOTAS                                                                                   \
+        CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n[Quota user:carol]\nMaxBytes=2M\n" \
+                      "[Quota group:dax]\nMaxBytes=3M\n"
+
+/* He who has it is charged, and has to have room for it. */
+static void test_set_owner_quota(Scene *scene, gconstpointer unused) {
+        Reply small = user_get(scene->root, MIB, "name=small"), large = user_get(scene->root, 8 * MIB, "name=large");
+        Reply third = user_get(scene->root, MIB, "name=third"), reply;
+
+        (void) unused;
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+        reply = user_set_owner(scene->root, large.object, uid("bob"), NULL);
+        reply_assert(reply, "QuotaExceeded");
+        assert_says(reply.message, "[Quota user:bob] MaxBytes");
+        assert_owner(scene, large.object, "root");
+        reply_assert(user_set_owner(scene->root, small.object, uid("bob"), NULL), "");
+        reply_assert(user_set_owner(scene->root, third.object, uid("bob"), NULL), "");
+
+        reply = user_allocate(scene->bob, MIB, 1, NULL);
+        reply_assert(reply, "QuotaExceeded");
+        assert_says(reply.message, "MaxAllocations");
+        reply = user_get(scene->root, MIB, "name=fourth");
+        reply_assert(user_set_owner(scene->root, reply.object, uid("bob"), NULL), "QuotaExceeded");
+
+        /* and comes back to who had it */
+        reply_assert(user_set_owner(scene->root, third.object, uid("root"), NULL), "");
+        reply_assert(user_allocate(scene->bob, 3 * MIB, 1, NULL), "");
+
+        /* groups count, also of somebody who has never been here; his own rule goes first */
+        reply_assert(user_set_owner(scene->root, large.object, uid("alice"), NULL), "QuotaExceeded");
+        reply = user_set_owner(scene->root, large.object, uid("alice"), NULL);
+        assert_says(reply.message, "[Quota group:dax] MaxBytes");
+        reply_assert(user_set_owner(scene->root, third.object, uid("alice"), NULL), "");
+        footprint_assert_sums(scene->root);
+        /* to himself it costs nothing */
+        reply_assert(user_set_owner(scene->root, small.object, uid("bob"), NULL), "");
+}
+
+/* What rules see of it. */
+static void test_details(Scene *scene, gconstpointer unused) {
+        g_autofree char *rules = g_strdup_printf(
+                        "polkit.addRule(function(action, subject) {\n"
+                        "    function is(key, value) { return action.lookup(key) == value; }\n"
+                        "    if (subject.user != 'carol' || action.id != 'org.daxbroker1.manage')\n"
+                        "        return polkit.Result.NOT_HANDLED;\n"
+                        "    if (!is('region', 'dram') || !is('size', '1048576') || !is('owner', '%u'))\n"
+                        "        return polkit.Result.NO;\n"
+                        "    if (is('method', 'SetOwner') && is('new-owner', '%u') && is('name', 'data'))\n"
+                        "        return polkit.Result.YES;\n"
+                        "    if (is('method', 'Rename') && is('new-name', 'other') && is('name', 'data'))\n"
+                        "        return polkit.Result.YES;\n"
+                        "    if (is('method', 'SetMode') && is('mode', '0644'))\n"
+                        "        return polkit.Result.YES;\n"
+                        "    return polkit.Result.NO;\n"
+                        "});\n",
+                        uid("alice"), uid("bob"));
+        Reply data = user_get(scene->alice, MIB, "name=data");
+
+        (void) unused;
+        scene_set_rules(scene, rules);
+        reply_assert(user_set_owner(scene->carol, data.object, uid("carol"), NULL), "NotAuthorized");
+        reply_assert(user_set_mode(scene->carol, data.object, 0600), "NotAuthorized");
+        reply_assert(user_set_mode(scene->carol, data.object, 0644), "");
+        reply_assert(user_rename(scene->carol, data.object, "another"), "NotAuthorized");
+        reply_assert(user_rename(scene->carol, data.object, "other"), "");
+        reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), NULL), "NotAuthorized");
+        reply_assert(user_rename(scene->alice, data.object, "data"), "");
+        reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), NULL), "");
+}
+
+static void test_log(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data");
+        size_t mark = broker_mark_log(scene->broker);
+
+        (void) unused;
+        reply_assert(user_rename(scene->alice, data.object, "other"), "");
+        reply_assert(user_set_mode(scene->alice, data.object, 0644), "");
+        reply_assert(user_set_owner(scene->root, data.object, uid("bob"), NULL), "");
+        g_assert_true(broker_wait_log(scene->broker, mark, "'other': 1 MiB renamed; it was called 'data'"));
+        g_assert_true(broker_wait_log(scene->broker, mark, "'other': 1 MiB has mode 0644"));
+        g_assert_true(broker_wait_log(scene->broker, mark, "'other': 1 MiB given to user [0-9]+; it was user [0-9]+'s"));
+}
+
+/* ---- Lengths --------------------------------------------------------------------------------------------------- */
+
+/* This memory has the length it was made with, and says so; nothing else is tried before. */
+static void test_resize_not(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data mode=0666"), reply;
+
+        (void) unused;
+        reply = user_resize(scene->alice, data.object, 2 * MIB);
+        reply_assert(reply, "NotSupported");
+        assert_says(reply.message, "memfd");
+        reply_assert(user_resize(scene->alice, data.object, 0), "BadSize");
+        reply_assert(user_resize(scene->alice, data.object, UINT64_MAX), "BadSize");
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, MIB);
+}
+
+/* ---- Reservations over a reboot -------------------------------------------------------------------------------- */
+
+static void test_reserve(Scene *scene, gconstpointer unused) {
+        Reply reply;
+
+        (void) unused;
+        reply = user_allocate(scene->alice, MIB, 1, "reserve=1");
+        reply_assert(reply, "BadOption");
+        assert_says(reply.message, "needs a name");
+        reply_assert(user_allocate(scene->alice, MIB, 1, "reserve=1 persistent=1 name=data"), "BadOption");
+        reply_assert(user_allocate(scene->alice, MIB, 1, "reserve/s=yes name=data"), "BadOption");
+        reply = user_allocate(scene->alice, MIB, 1, "reserve=1 name=data");
+        reply_assert(reply, "BadOption");
+        assert_says(reply.message, "does not place memory");
+        reply = user_get(scene->alice, MIB, "reserve=0 name=data");
+        g_assert_cmpuint(allocation_get(scene->alice, reply.object, "Reserve"), ==, 0);
+}
+
+/* ---- A uid becomes another user's ------------------------------------------------------------------------------ */
+
+/* Another process of a user, which is not on the bus yet. */
+static User *process_of(const char *name) {
+        User *user = user_new(name);
+
+        user_drop_all(user); /* by now it is that user's */
+        return user;
+}
+
+/* In place, for the file is mounted. An empty name takes the user out. */
+static void rename_user(const char *from, const char *to) {
+        g_autofree char *path = g_build_filename(world_get_path(), "etc", "passwd", NULL), *text = NULL, *changed = NULL;
+        g_autofree char *pattern = g_strdup_printf(to[0] ? "^%s:" : "^%s:.*\n", from);
+        g_autofree char *replacement = g_strdup_printf(to[0] ? "%s:" : "%s", to);
+        g_autoptr(GRegex) regex = g_regex_new(pattern, G_REGEX_MULTILINE, 0, NULL);
+        int fd;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        changed = g_regex_replace_literal(regex, text, -1, 0, replacement, 0, NULL);
+        g_assert_cmpstr(changed, !=, text);
+        fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(write(fd, changed, strlen(changed)), ==, (ssize_t) strlen(changed));
+        close(fd);
+}
+
+static void restore_users(const char *text) {
+        g_autofree char *path = g_build_filename(world_get_path(), "etc", "passwd", NULL);
+        int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(write(fd, text, strlen(text)), ==, (ssize_t) strlen(text));
+        close(fd);
+}
+
+static char *save_users(void) {
+        g_autofree char *path = g_build_filename(world_get_path(), "etc", "passwd", NULL);
+        char *text;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        return text;
+}
+
+static void assert_stranger(Reply reply, const char *was, const char *is) {
+        reply_assert(reply, "NotAuthorized");
+        assert_says(reply.message, was);
+        assert_says(reply.message, is);
+        assert_says(reply.message, "administrator");
+}
+
+static void assert_refused_everything(User *user, const Reply *reply, const char *name, const char *is) {
+        g_autofree char *list = user_list(user);
+
+        g_assert_null(strstr(list, reply->object));
+        assert_stranger(user_open(user, name, NULL), "'alice'", is);
+        assert_stranger(user_open(user, name, "read-only=1"), "'alice'", is);
+        assert_stranger(user_open_object(user, reply->object, NULL), "'alice'", is);
+        assert_stranger(user_get_allocation(user, name), "'alice'", is);
+        assert_stranger(user_set_mode(user, reply->object, 0666), "'alice'", is);
+        assert_stranger(user_rename(user, reply->object, "mine"), "'alice'", is);
+        assert_stranger(user_set_owner(user, reply->object, uid("bob"), NULL), "'alice'", is);
+        assert_stranger(user_release(user, reply->object), "'alice'", is);
+}
+
+static void test_recycled(Scene *scene, gconstpointer unused) {
+        g_autofree char *users = save_users(), *list = NULL;
+        Reply secret = user_get(scene->alice, MIB, "name=secret");
+        Reply unnamed = user_get(scene->alice, MIB, NULL), reply;
+        User *mallory = process_of("alice"), *later = process_of("alice");
+
+        (void) unused;
+        (void) user_get(scene->alice, MIB, "name=shared mode=0604");
+        scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
+        assert_owner(scene, secret.object, "alice");
+        user_listen(scene->bob);
+
+        /* who connects from now on is somebody else */
+        rename_user("alice", "mallory");
+        assert_refused_everything(mallory, &secret, "secret", "'mallory' today");
+        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -OwnerName", secret.object);
+        assert_owner(scene, secret.object, "");
+        g_assert_cmpuint(allocation_get(scene->root, secret.object, "Owner"), ==, uid("mallory"));
+        /* no less than anybody else */
+        reply_assert(user_open(mallory, "shared", "read-only=1"), "");
+        assert_stranger(user_open(mallory, "shared", NULL), "'alice'", "'mallory'");
+        reply_assert(user_allocate(mallory, MIB, 1, "name=secret"), "NameExists");
+        reply = user_get(mallory, MIB, "name=own");
+        assert_owner(scene, reply.object, "mallory");
+        reply_assert(user_rename(mallory, reply.object, "own-2"), "");
+        reply_assert(user_release(mallory, reply.object), "");
+        user_drop_all(mallory);
+
+        restart(scene);
+        assert_refused_everything(mallory, &secret, "secret", "'mallory' today");
+        assert_owner(scene, secret.object, "");
+        list = user_list(scene->root);
+        g_assert_nonnull(strstr(list, secret.object));
+
+        /* the user comes back */
+        restore_users(users);
+        reply_assert(user_open(later, "secret", NULL), "");
+        reply_assert(user_set_mode(later, secret.object, 0640 & 0604), "");
+        assert_owner(scene, unnamed.object, "alice");
+        user_drop_all(later);
+        user_free(mallory);
+        user_free(later);
+}
+
+/* What is shown may be some seconds old. */
+static bool has_no_owner(Scene *scene, const char *object) {
+        g_autofree char *owner_name = allocation_get_string(scene->root, object, "OwnerName");
+
+        return owner_name[0] == '\0';
+}
+
+static void test_recycled_admin(Scene *scene, gconstpointer unused) {
+        g_autofree char *users = save_users();
+        Reply data = user_get(scene->alice, MIB, "name=data"), other = user_get(scene->alice, MIB, "name=other"), open;
+        User *mallory = process_of("alice");
+
+        (void) unused;
+        rename_user("alice", "mallory");
+        assert_stranger(user_open(mallory, "data", NULL), "'alice'", "'mallory'");
+        /* the right that polkit gives is as good as anybody's */
+        scene_set_rules(scene, "polkit.addRule(function(action, subject) {\n"
+                               "    if (action.lookup('owner-gone') == 'true' && (action.id == 'org.daxbroker1.open-other' ||\n"
+                               "                    action.id == 'org.daxbroker1.free-other'))\n"
+                               "        return polkit.Result.YES;\n"
+                               "});\n" CAROL_MAY("manage"));
+        open = user_open(mallory, "data", NULL);
+        reply_assert(open, "");
+        assert_stranger(user_set_mode(mallory, data.object, 0666), "'alice'", "'mallory'");
+        reply_assert(user_open(scene->bob, "data", NULL), "");
+        reply_assert(user_release(mallory, other.object), "");
+
+        /* to whom the uid belongs today */
+        reply_assert(user_set_owner(scene->carol, data.object, uid("mallory"), NULL), "");
+        scene_set_rules(scene, CAROL_MAY("manage"));
+        assert_owner(scene, data.object, "mallory");
+        restart(scene);
+        assert_owner(scene, data.object, "mallory");
+        reply_assert(user_open(mallory, "data", NULL), "");
+        reply_assert(user_set_mode(mallory, data.object, 0640 & 0600), "");
+
+        /* and to nobody, when the user is gone */
+        rename_user("mallory", "");
+        g_assert_true(wait_until(20, has_no_owner(scene, data.object)));
+        restore_users(users);
+        user_drop_all(mallory);
+        user_free(mallory);
+}
+
+/* A record from before names were noted: its owner is the uid, as it was. */
+static void test_old_record(Scene *scene, gconstpointer unused) {
+        g_autofree char *users = save_users(), *text = NULL, *old = NULL;
+        Reply data = user_get(scene->alice, MIB, "name=data");
+        g_autofree char *path = g_build_filename(scene->broker->runtime, "allocations", strrchr(data.object, '/') + 1, NULL);
+        g_autoptr(GRegex) since = g_regex_new("^(owner-name|reserve)=.*\n", G_REGEX_MULTILINE, 0, NULL);
+        g_autoptr(GRegex) version = g_regex_new("^daxbroker-record=2$", G_REGEX_MULTILINE, 0, NULL);
+        g_autofree char *shorter = NULL;
+        User *later = process_of("alice");
+
+        (void) unused;
+        broker_kill(scene->broker);
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        shorter = g_regex_replace_literal(since, text, -1, 0, "", 0, NULL);
+        old = g_regex_replace_literal(version, shorter, -1, 0, "daxbroker-record=1", 0, NULL);
+        g_assert_nonnull(strstr(old, "daxbroker-record=1\n"));
+        g_assert_true(g_file_set_contents(path, old, -1, NULL));
+        g_assert_cmpint(chown(path, uid("daxbroker"), uid("daxbroker")), ==, 0);
+        broker_start(scene->broker);
+
+        rename_user("alice", "mallory");
+        assert_owner(scene, data.object, "mallory");
+        reply_assert(user_open(later, "data", NULL), "");
+        restore_users(users);
+        user_drop_all(later);
+        user_free(later);
+}
+
+/* A user database that does not answer: who has to be known is refused after some seconds, and nobody else waits. */
+static void test_silent_database(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data"), reply;
+        g_autofree char *fifo = g_build_filename(world_get_path(), "silence", NULL), *list = NULL;
+        User *later = process_of("alice");
+        gint64 begin;
+        int fd;
+
+        (void) unused;
+        g_assert_cmpint(mkfifo(fifo, 0644), ==, 0);
+        g_assert_cmpint(mount(fifo, "/etc/passwd", NULL, MS_BIND, NULL), ==, 0);
+
+        begin = g_get_monotonic_time();
+        user_begin_open_object(later, data.object, NULL);
+        /* who was known before is known, and polkit, which needs the database, too, is not needed */
+        for (unsigned i = 0; i < 20; i++) {
+                reply_assert(user_open(scene->alice, "data", NULL), "");
+                reply_assert(user_set_mode(scene->alice, data.object, i % 2 ? 0600 : 0604), "");
+                user_drop_all(scene->alice);
+        }
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 3 * G_USEC_PER_SEC);
+        reply = user_end_reply(later);
+        reply_assert(reply, "AuthorityUnavailable");
+        assert_says(reply.message, "user database");
+        g_assert_cmpint(g_get_monotonic_time() - begin, >, 4 * G_USEC_PER_SEC);
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 20 * G_USEC_PER_SEC);
+        /* what is only shown is shown */
+        list = user_list(scene->alice);
+        g_assert_nonnull(strstr(list, data.object));
+
+        g_assert_cmpint(umount2("/etc/passwd", MNT_DETACH), ==, 0);
+        fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        g_assert_cmpint(fd, >=, 0); /* somebody reads it */
+        close(fd);
+        g_assert_true(wait_until(20, user_open(later, "data", NULL).error[0] == '\0'));
+        user_drop_all(later);
+        user_free(later);
+        g_assert_cmpint(unlink(fifo), ==, 0);
+}
+
+int main(int argc, char **argv) {
+        world_init(&argc, &argv);
+        scene_add("/names/rename", CONFIGURATION, test_rename);
+        scene_add("/names/rename-refused", CONFIGURATION, test_rename_refused);
+        scene_add("/names/rename-race", CONFIGURATION, test_rename_race);
+        scene_add("/names/rename-unwritable", CONFIGURATION, test_rename_unwritable);
+        scene_add("/names/set-owner", CONFIGURATION, test_set_owner);
+        scene_add("/names/set-owner-name", CONFIGURATION, test_set_owner_name);
+        scene_add("/names/set-owner-quota", QUOTAS, test_set_owner_quota);
+        scene_add("/names/details", CONFIGURATION, test_details);
+        scene_add("/names/log", CONFIGURATION, test_log);
+        scene_add("/names/resize-not", CONFIGURATION, test_resize_not);
+        scene_add("/names/reserve", CONFIGURATION, test_reserve);
+        scene_add("/names/recycled", CONFIGURATION, test_recycled);
+        scene_add("/names/recycled-admin", CONFIGURATION, test_recycled_admin);
+        scene_add("/names/old-record", CONFIGURATION, test_old_record);
+        scene_add("/names/silent-database", CONFIGURATION, test_silent_database);
+        return g_test_run();
+}
