@@ -161,9 +161,9 @@ int allocation_call_allocate(const daxbroker_request *request, Call *ret) {
                 .parse = allocation_parse_allocate,
                 .interactive = request->interactive,
                 .slow = request->prefault,
-                /* A nameless one that nobody received ends by itself; a named one would be in its own
-                 * way. */
-                .once = request->name,
+                /* A nameless one that nobody received ends by itself, and a persistent one is got again; any
+                 * other named one would be in its own way. */
+                .once = request->name && !request->persistent,
         };
         return 0;
 }

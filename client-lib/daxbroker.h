@@ -99,6 +99,8 @@ int daxbroker_request_set_page_size(daxbroker_request *request, uint64_t page_si
 int daxbroker_request_set_prefault(daxbroker_request *request, int prefault);
 /* Contents must survive a reboot. */
 int daxbroker_request_set_persistent(daxbroker_request *request, int persistent);
+/* Have the place of a named allocation kept over a reboot: it is there again then, and empty. */
+int daxbroker_request_set_reserve(daxbroker_request *request, int reserve);
 /* Allow polkit to ask the user for a password; the call then takes as long as that takes. */
 int daxbroker_request_set_interactive(daxbroker_request *request, int interactive);
 
@@ -119,8 +121,9 @@ typedef struct daxbroker_allocation daxbroker_allocation;
  * EHOSTDOWN (no service, or no bus), ETIMEDOUT.
  *
  * While the service or the bus is being restarted, calls are made again for up to five seconds, if it has
- * been seen before and if that is safe. It is not safe for a request with a name that may have been met
- * already: then the error is EHOSTDOWN, and the name tells whether it was. */
+ * been seen before and if that is safe. It is safe for a persistent one, which yields the same allocation if
+ * it is made twice, by the same user and for the same. It is not for another request with a name that may have
+ * been met already: then the error is EHOSTDOWN, and the name tells whether it was. */
 int daxbroker_allocate(daxbroker_client *client, const daxbroker_request *request,
                        daxbroker_allocation **ret);
 
@@ -152,6 +155,13 @@ daxbroker_allocation *daxbroker_allocation_close(daxbroker_allocation *allocatio
  * multiple of 1 GiB, which every alignment divides. A second call returns the same address. The mapping
  * belongs to the allocation. Errors: those of mmap(2). */
 int daxbroker_allocation_map(daxbroker_allocation *allocation, void **ret);
+
+/* The length that a hold was got with is what its mapping has, whatever becomes of the allocation. After
+ * daxbroker_resize(), by whomever, this makes it another one: length bytes, or with 0 as many as there are by
+ * now. The mapping is made anew where it has to be, so nobody may be using it meanwhile, and *ret tells where it
+ * is; what has the same length stays. Errors: ERANGE (there is not that much), EOPNOTSUPP (a device, whose
+ * length cannot change), those of mmap(2), after which all is as before. */
+int daxbroker_allocation_remap(daxbroker_allocation *allocation, uint64_t length, void **ret);
 
 /* Descriptors: borrowed, valid until the allocation is closed. dup(2) to keep one longer. The lease is -1
  * if unknown. */
@@ -200,7 +210,8 @@ int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *
  *
  * State of an allocation is "live", or one of its end: "draining" (somebody still has it), "cleaning" (it is
  * being zeroed, Cleaned bytes of Length so far), "revoking"; or "detached" or "quarantined", and Reason says
- * why. */
+ * why; or "orphan", found where memory outlives the machine's power, with nothing that says whose it is. OwnerName
+ * is empty where the user that Owner means is gone, or another one has his uid. */
 typedef struct daxbroker_info daxbroker_info;
 daxbroker_info *daxbroker_info_free(daxbroker_info *info);
 /* The object on the bus; owned by the info. */
@@ -240,6 +251,17 @@ int daxbroker_end_allocation(daxbroker_client *client, const char *which);
 int daxbroker_revoke_allocation(daxbroker_client *client, const char *which, uint64_t flags);
 /* Changes who may open it from now on. */
 int daxbroker_set_mode(daxbroker_client *client, const char *which, mode_t mode);
+/* Gives it another name. Errors: EEXIST (name taken), EINVAL. */
+int daxbroker_rename(daxbroker_client *client, const char *which, const char *name);
+/* Makes it longer, with zeros at its end, or shorter, for everybody who has it; ret_length (may be NULL) is what
+ * it has now, rounded up. Mappings keep the length they have: what was cut off is SIGBUS in them, and what was
+ * added is beyond them, see daxbroker_allocation_remap(). Errors: ENOSPC, EDQUOT, EOPNOTSUPP (memory of a kind
+ * that keeps its length). */
+int daxbroker_resize(daxbroker_client *client, const char *which, uint64_t size, uint64_t *ret_length);
+/* For admins: gives it to another user, who is charged for it from now on; and a name, if that is not NULL.
+ * What nobody owns (State "orphan") is adopted so. With the uid it has already, it is his who has that uid
+ * today. Errors: EACCES, EDQUOT (his quota), EEXIST. */
+int daxbroker_set_owner(daxbroker_client *client, const char *which, uid_t owner, const char *name);
 
 /* Would this succeed for the caller now? Returns 0 if so, else the error it would fail with,
  * daxbroker_last_error() having the reason. ret_length may be NULL: the bytes it would get. Nothing is

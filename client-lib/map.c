@@ -17,6 +17,7 @@
 #include "util.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -131,7 +132,8 @@ static int map_make(const Mapping *mapping, size_t reserve, void **ret, bool *re
         return map_aligned(mapping, reserve, ret, ret_synchronous);
 }
 
-static int map_describe(const daxbroker_allocation *allocation, Mapping *ret, size_t *ret_reserve) {
+static int map_describe(const daxbroker_allocation *allocation, uint64_t wanted, Mapping *ret,
+                        size_t *ret_reserve) {
         uint64_t alignment = allocation->alignment;
         size_t length, reserve;
         int flags, r;
@@ -148,7 +150,7 @@ static int map_describe(const daxbroker_allocation *allocation, Mapping *ret, si
         if (alignment & (alignment - 1))
                 return -EINVAL;
 
-        r = map_layout(allocation->length, allocation->page_size, alignment, &length, &reserve);
+        r = map_layout(wanted, allocation->page_size, alignment, &length, &reserve);
         if (r < 0)
                 return r;
 
@@ -163,6 +165,12 @@ static int map_describe(const daxbroker_allocation *allocation, Mapping *ret, si
         return 0;
 }
 
+/* A wish, which not every kernel or kind of memory can fulfil. */
+static void map_advise(const Mapping *mapping, void *address) {
+        if (mapping->alignment >= HUGE_PAGE && mapping->length >= HUGE_PAGE)
+                (void) madvise(address, mapping->length, MADV_HUGEPAGE);
+}
+
 _public_ int daxbroker_allocation_map(daxbroker_allocation *allocation, void **ret) {
         void *address = atomic_load(&allocation->address), *expected = NULL;
         Mapping mapping = { .fd = -EBADF };
@@ -175,15 +183,12 @@ _public_ int daxbroker_allocation_map(daxbroker_allocation *allocation, void **r
                 return 0;
         }
 
-        r = map_describe(allocation, &mapping, &reserve);
+        r = map_describe(allocation, allocation->length, &mapping, &reserve);
         if (r >= 0)
                 r = map_make(&mapping, reserve, &address, &synchronous);
         if (r < 0)
                 return error_set_errno(r, "cannot map the memory");
-
-        /* A wish, which not every kernel or kind of memory can fulfil. */
-        if (mapping.alignment >= HUGE_PAGE && mapping.length >= HUGE_PAGE)
-                (void) madvise(address, mapping.length, MADV_HUGEPAGE);
+        map_advise(&mapping, address);
 
         /* Also if another thread's wins: it is the same file, and to flush too much does no harm. */
         if (!synchronous)
@@ -194,6 +199,67 @@ _public_ int daxbroker_allocation_map(daxbroker_allocation *allocation, void **r
                 address = expected;
         }
 
+        *ret = address;
+        return 0;
+}
+
+/* How many bytes there are behind the descriptor. */
+static int map_measure(const daxbroker_allocation *allocation, uint64_t *ret) {
+        struct stat status;
+
+        if (fstat(allocation->memory_fd, &status) < 0)
+                return error_set_errno(-errno, "cannot look at the memory's descriptor");
+        if (!S_ISREG(status.st_mode))
+                return error_set(-EOPNOTSUPP, "the memory is a device, whose length does not change");
+
+        *ret = (uint64_t) status.st_size > allocation->offset ? (uint64_t) status.st_size - allocation->offset : 0;
+        return 0;
+}
+
+/* Where it is if it can, else elsewhere. A mapping that cannot be made anew stays. */
+static int map_again(const Mapping *mapping, size_t reserve, void *old, size_t old_length, void **ret,
+                     bool *ret_synchronous) {
+        int r;
+
+        if (old && mremap(old, old_length, mapping->length, 0) != MAP_FAILED) {
+                *ret = old;
+                return 0;
+        }
+
+        r = map_make(mapping, reserve, ret, ret_synchronous);
+        if (r >= 0 && old)
+                (void) munmap(old, old_length);
+        return r;
+}
+
+_public_ int daxbroker_allocation_remap(daxbroker_allocation *allocation, uint64_t length, void **ret) {
+        void *old = atomic_load(&allocation->address), *address;
+        Mapping mapping = { .fd = -EBADF };
+        bool synchronous = true;
+        size_t reserve = 0;
+        uint64_t there = 0;
+        int r;
+
+        r = map_measure(allocation, &there);
+        if (r < 0)
+                return r;
+        if (length == 0)
+                length = there;
+        if (length == 0 || length > there)
+                return error_set(-ERANGE, "the memory has %" PRIu64 " bytes now", there);
+
+        r = map_describe(allocation, length, &mapping, &reserve);
+        if (r >= 0)
+                r = map_again(&mapping, reserve, old, allocation->mapped_length, &address, &synchronous);
+        if (r < 0)
+                return error_set_errno(r, "cannot map the memory");
+        map_advise(&mapping, address);
+
+        if (!synchronous)
+                atomic_store(&allocation->lacks_map_sync, true);
+        atomic_store(&allocation->address, address);
+        allocation->length = length;
+        allocation->mapped_length = mapping.length;
         *ret = address;
         return 0;
 }

@@ -95,6 +95,11 @@ _public_ int daxbroker_request_set_persistent(daxbroker_request *request, int pe
         return 0;
 }
 
+_public_ int daxbroker_request_set_reserve(daxbroker_request *request, int reserve) {
+        request->reserve = reserve;
+        return 0;
+}
+
 _public_ int daxbroker_request_set_prefer(daxbroker_request *request, const char *what) {
         return request_replace(&request->prefer, what);
 }
@@ -159,6 +164,8 @@ static int request_append_options(sd_bus_message *message, const daxbroker_reque
                 r = sd_bus_message_append(message, "{sv}", "prefault", "b", 1);
         if (r >= 0 && request->persistent)
                 r = sd_bus_message_append(message, "{sv}", "persistent", "b", 1);
+        if (r >= 0 && request->reserve)
+                r = sd_bus_message_append(message, "{sv}", "reserve", "b", 1);
 
         return r;
 }

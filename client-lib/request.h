@@ -17,7 +17,7 @@ struct daxbroker_request {
         unsigned numa_node;
         uint64_t page_size; /* 0: any */
         char *prefer; /* NULL: nothing */
-        bool prefault, persistent, contiguous, interactive;
+        bool prefault, persistent, reserve, contiguous, interactive;
 };
 
 int request_copy(const daxbroker_request *request, daxbroker_request **ret);

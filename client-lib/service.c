@@ -15,6 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What SetOwner is called with; name may be NULL. */
+typedef struct OwnerArguments {
+        uid_t uid;
+        const char *name;
+} OwnerArguments;
+
 #define ALLOCATION_PREFIX DAXBROKER_ALLOCATION_PATH "/"
 
 bool service_is_allocation_id(const char *text) {
@@ -177,6 +183,103 @@ _public_ int daxbroker_set_mode(daxbroker_client *client, const char *which, mod
                 .arguments = &mode,
         };
         return call_run(client, &call, NULL);
+}
+
+static int service_append_owner(sd_bus_message *message, const void *arguments) {
+        const OwnerArguments *owner = arguments;
+
+        if (owner->name)
+                return sd_bus_message_append(message, "ua{sv}", (uint32_t) owner->uid, 1, "name", "s", owner->name);
+
+        return sd_bus_message_append(message, "ua{sv}", (uint32_t) owner->uid, 0);
+}
+
+_public_ int daxbroker_set_owner(daxbroker_client *client, const char *which, uid_t owner, const char *name) {
+        OwnerArguments arguments = { .uid = owner, .name = name };
+        _cleanup_(freep) char *object = NULL;
+        Call call;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call = (Call) {
+                .path = object,
+                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+                .member = "SetOwner",
+                .append = service_append_owner,
+                .arguments = &arguments,
+        };
+        return call_run(client, &call, NULL);
+}
+
+static int service_append_name(sd_bus_message *message, const void *arguments) {
+        return sd_bus_message_append(message, "sa{sv}", (const char *) arguments, 0);
+}
+
+_public_ int daxbroker_rename(daxbroker_client *client, const char *which, const char *name) {
+        _cleanup_(freep) char *object = NULL;
+        Call call;
+        int r;
+
+        if (!name)
+                return error_set(-EINVAL, "there is no new name");
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call = (Call) {
+                .path = object,
+                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+                .member = "Rename",
+                .append = service_append_name,
+                .arguments = name,
+        };
+        return call_run(client, &call, NULL);
+}
+
+static int service_append_size(sd_bus_message *message, const void *arguments) {
+        return sd_bus_message_append(message, "ta{sv}", *(const uint64_t *) arguments, 0);
+}
+
+static int service_parse_length(sd_bus_message *reply, const void *arguments, void *result) {
+        (void) arguments;
+
+        if (sd_bus_message_read(reply, "t", result) <= 0)
+                return error_set(-EPROTO, "the service's answer is not what its interface says");
+
+        return 0;
+}
+
+_public_ int daxbroker_resize(daxbroker_client *client, const char *which, uint64_t size, uint64_t *ret_length) {
+        _cleanup_(freep) char *object = NULL;
+        uint64_t length = 0;
+        Call call;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call = (Call) {
+                .path = object,
+                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+                .member = "Resize",
+                .append = service_append_size,
+                .arguments = &size,
+                .parse = service_parse_length,
+                .result = &length,
+                .slow = true,
+        };
+        r = call_run(client, &call, NULL);
+        if (r < 0)
+                return r;
+
+        if (ret_length)
+                *ret_length = length;
+        return 0;
 }
 
 static int service_parse_check(sd_bus_message *reply, const void *arguments, void *result) {

@@ -239,7 +239,114 @@ static int64_t do_name_like_id(UserCall *call) {
         return 0;
 }
 
+/* A hold stays what it is when what it is a hold of becomes something else; it can be told to follow. */
+static int64_t do_remap(UserCall *call) {
+        int memory = memfd_create("remap", MFD_CLOEXEC), device = open("/dev/null", O_RDWR | O_CLOEXEC);
+        void *address, *again;
+        daxbroker_allocation *allocation;
+
+        (void) call;
+        g_assert_cmpint(ftruncate(memory, 2 * MIB), ==, 0);
+        assert_works(daxbroker_adopt_fds(memory, -1, MIB, MIB, &allocation));
+        /* without a mapping it makes one */
+        assert_works(daxbroker_allocation_remap(allocation, 0, &address));
+        g_assert_true(address == daxbroker_allocation_get_address(allocation));
+        g_assert_cmpuint((uintptr_t) address % GIB, ==, 0);
+        memset(address, 1, MIB);
+
+        /* longer */
+        g_assert_cmpint(ftruncate(memory, 9 * MIB), ==, 0);
+        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, MIB);
+        assert_fails(daxbroker_allocation_remap(allocation, 9 * MIB, &again), ERANGE, "8388608");
+        assert_works(daxbroker_allocation_remap(allocation, 0, &address));
+        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, 8 * MIB);
+        g_assert_cmpuint((uintptr_t) address % GIB, ==, 0);
+        g_assert_true(is_filled(address, 1, MIB));
+        g_assert_true(is_filled((uint8_t *) address + MIB, 0, 7 * MIB));
+        ((uint8_t *) address)[8 * MIB - 1] = 5;
+
+        /* so much that it has to move: nothing else may be overwritten */
+        again = mmap((uint8_t *) address + 8 * MIB, MIB, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        g_assert_true(again != MAP_FAILED);
+        memset(again, 9, MIB);
+        g_assert_cmpint(ftruncate(memory, 17 * MIB), ==, 0);
+        assert_works(daxbroker_allocation_remap(allocation, 16 * MIB, &address));
+        g_assert_cmpuint((uintptr_t) address % GIB, ==, 0);
+        g_assert_cmpint(((uint8_t *) address)[8 * MIB - 1], ==, 5);
+        g_assert_cmpint(signal_of_reading((uint8_t *) address + 16 * MIB - 1), ==, 0);
+        g_assert_true(is_filled(again, 9, MIB));
+        munmap(again, MIB);
+
+        /* shorter */
+        g_assert_cmpint(ftruncate(memory, 3 * MIB), ==, 0);
+        g_assert_cmpint(signal_of_reading((uint8_t *) address + 2 * MIB), ==, SIGBUS);
+        assert_works(daxbroker_allocation_remap(allocation, 0, &address));
+        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, 2 * MIB);
+        g_assert_true(is_filled(address, 1, MIB));
+        g_assert_cmpint(signal_of_reading((uint8_t *) address + 2 * MIB), ==, SIGSEGV);
+
+        /* over */
+        g_assert_cmpint(ftruncate(memory, 0), ==, 0);
+        assert_fails(daxbroker_allocation_remap(allocation, 0, &again), ERANGE, "0 bytes");
+        daxbroker_allocation_close(allocation);
+
+        assert_works(daxbroker_adopt_fds(device, -1, 0, MIB, &allocation));
+        assert_fails(daxbroker_allocation_remap(allocation, 0, &again), EOPNOTSUPP, "device");
+        daxbroker_allocation_close(allocation);
+        return 0;
+}
+
+static int64_t do_change(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, "data");
+        const char *object = daxbroker_allocation_get_object(allocation);
+        uint64_t length = 77;
+        daxbroker_info *info;
+
+        (void) call;
+        assert_works(daxbroker_rename(NULL, "data", "other"));
+        assert_fails(daxbroker_rename(NULL, "data", "third"), ENOENT, "data");
+        assert_fails(daxbroker_rename(NULL, "other", "a/b"), EINVAL, "characters");
+        assert_fails(daxbroker_rename(NULL, "other", NULL), EINVAL, "name");
+        assert_works(daxbroker_rename(NULL, object, "third"));
+        assert_works(daxbroker_get_allocation(NULL, "third", &info));
+        g_assert_cmpstr(daxbroker_info_get_object(info), ==, object);
+        g_assert_cmpstr(info_text(info, "Name"), ==, "third");
+        g_assert_cmpstr(info_text(info, "OwnerName"), ==, "root");
+        daxbroker_info_free(info);
+
+        assert_fails(daxbroker_resize(NULL, "third", 2 * MIB, &length), EOPNOTSUPP, "memfd");
+        assert_fails(daxbroker_resize(NULL, "third", 2 * MIB, NULL), EOPNOTSUPP, "memfd");
+        assert_fails(daxbroker_resize(NULL, "nothing", 2 * MIB, NULL), ENOENT, "nothing");
+        g_assert_cmpuint(length, ==, 77);
+
+        assert_works(daxbroker_set_owner(NULL, "third", world_get_uid("bob"), NULL));
+        assert_works(daxbroker_set_owner(NULL, "third", world_get_uid("alice"), "fourth"));
+        assert_fails(daxbroker_set_owner(NULL, "third", 0, NULL), ENOENT, "third");
+        assert_fails(daxbroker_set_owner(NULL, "fourth", (uid_t) -1, NULL), EINVAL, "4294967295");
+        assert_works(daxbroker_get_allocation(NULL, object, &info));
+        g_assert_cmpuint(info_number(info, "Owner"), ==, world_get_uid("alice"));
+        g_assert_cmpstr(info_text(info, "OwnerName"), ==, "alice");
+        daxbroker_info_free(info);
+        assert_works(daxbroker_end_allocation(NULL, "fourth"));
+        daxbroker_allocation_close(allocation);
+        return 0;
+}
+
+static int64_t do_change_refused(UserCall *call) {
+        daxbroker_allocation *allocation = allocation_make(NULL, MIB, "data");
+
+        (void) call;
+        assert_fails(daxbroker_set_owner(NULL, "data", world_get_uid("bob"), NULL), ENOKEY, "manage");
+        assert_works(daxbroker_end_allocation(NULL, "data"));
+        daxbroker_allocation_close(allocation);
+        return 0;
+}
+
 TEST_AS(alice, handle)
+TEST_AS(alice, remap)
+TEST_AS(root, change)
+TEST_AS(alice, change_refused)
 TEST_AS(alice, open)
 TEST_AS(alice, end)
 TEST_AS(alice, name_like_id)
@@ -410,6 +517,9 @@ int main(int argc, char **argv) {
         world_init(&argc, &argv);
         add("handle", test_handle);
         add("open", test_open);
+        add("remap", test_remap);
+        add("change", test_change);
+        add("change-refused", test_change_refused);
         add("strangers", test_strangers);
         add("end", test_end);
         add("revoke", test_revoke);
