@@ -9,7 +9,6 @@
 #include "output.h"
 #include "refusal.h"
 #include "size.h"
-#include "user.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -36,12 +35,12 @@ static Colour state_to_colour(const char *state) {
 }
 
 static void allocation_add(Table *table, const Details *details) {
-        char size[SIZE_TEXT_MAX], user[USER_TEXT_MAX], moment[MOMENT_TEXT_MAX];
+        char size[SIZE_TEXT_MAX], owner[OWNER_TEXT_MAX], moment[MOMENT_TEXT_MAX];
         char state[STATE_TEXT_MAX], holder[HOLDER_TEXT_MAX];
 
         table_add(table, COLOUR_PLAIN, "%s", details_get_title(details));
         table_add(table, COLOUR_PLAIN, "%s", details->region);
-        table_add(table, COLOUR_PLAIN, "%s", user_format((uid_t) details->owner, user));
+        table_add(table, COLOUR_PLAIN, "%s", details_format_owner(details, owner));
         table_add(table, COLOUR_PLAIN, "%04" PRIo64, details->mode);
         table_add(table, COLOUR_PLAIN, "%s", size_format(details->length, size));
         table_add(table, COLOUR_PLAIN, "%s", size_format(details->alignment, size));

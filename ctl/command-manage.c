@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 
-/* daxbrokerctl free, set-mode and reload: what changes something and has nothing to show for it. */
+/* daxbrokerctl free, set-mode, rename, resize, set-owner, adopt and reload: what changes something and has little to show
+ * for it. */
 
 #include "cleanup.h"
 #include "command.h"
 #include "details.h"
+#include "fields.h"
 #include "refusal.h"
+#include "size.h"
+#include "user.h"
 
 #include <errno.h>
 #include <string.h>
@@ -88,6 +92,73 @@ Status command_set_mode(const Options *options) {
         if (r < 0)
                 return refusal_tell(r, "change the mode of '%s'", which);
         return STATUS_OK;
+}
+
+Status command_rename(const Options *options) {
+        const char *which = options->arguments[0], *name = options->arguments[1];
+        int r;
+
+        r = daxbroker_rename(NULL, which, name);
+        if (r < 0)
+                return refusal_tell(r, "rename '%s'", which);
+        return STATUS_OK;
+}
+
+/* The length can be more than was asked for, so it is told. */
+Status command_resize(const Options *options) {
+        const char *which = options->arguments[0], *text = options->arguments[1];
+        uint64_t size, length;
+        int r;
+
+        r = size_parse(text, &size);
+        if (r < 0) {
+                complain(r == -ERANGE ? "'%s' is more than can be counted"
+                                      : "'%s' is not a size; write it like " SIZE_FORMS, text);
+                return STATUS_USAGE;
+        }
+
+        r = daxbroker_resize(NULL, which, size, &length);
+        if (r < 0)
+                return refusal_tell(r, "resize '%s'", which);
+
+        field_print_size("Length", length);
+        return STATUS_OK;
+}
+
+static Status give(const char *which, const char *user, const char *name, const char *what) {
+        uid_t uid;
+        int r;
+
+        r = user_to_uid(user, &uid);
+        if (r < 0)
+                return STATUS_USAGE;
+
+        r = daxbroker_set_owner(NULL, which, uid, name);
+        if (r < 0)
+                return refusal_tell(r, "%s '%s'", what, which);
+        return STATUS_OK;
+}
+
+Status command_set_owner(const Options *options) {
+        return give(options->arguments[0], options->arguments[1], NULL, "change the owner of");
+}
+
+/* What is somebody's already is not to be given away by a slip. */
+Status command_adopt(const Options *options) {
+        _cleanup_(daxbroker_info_freep) daxbroker_info *info = NULL;
+        const char *which = options->arguments[0];
+        int r;
+
+        r = daxbroker_get_allocation(NULL, which, &info);
+        if (r < 0)
+                return refusal_tell(r, "adopt '%s'", which);
+        if (strcmp(info_string(info, "State"), "orphan") != 0) {
+                complain("'%s' is %s and somebody's; 'daxbrokerctl set-owner' would give it away", which,
+                         info_string(info, "State"));
+                return STATUS_REFUSED;
+        }
+
+        return give(daxbroker_info_get_object(info), options->owner, options->name, "adopt");
 }
 
 Status command_reload(const Options *options) {

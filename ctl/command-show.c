@@ -35,13 +35,13 @@ static void progress_print(const Details *details) {
 }
 
 static void allocation_print(const Details *details) {
-        char text[USER_TEXT_MAX], moment[MOMENT_TEXT_MAX], holder[HOLDER_TEXT_MAX];
+        char text[USER_TEXT_MAX], owner[OWNER_TEXT_MAX], moment[MOMENT_TEXT_MAX], holder[HOLDER_TEXT_MAX];
 
         field_print("Object", "%s", details->object);
         if (*details->name)
                 field_print("Name", "%s", details->name);
         field_print("Region", "%s", details->region);
-        field_print("Owner", "%s", user_format((uid_t) details->owner, text));
+        field_print("Owner", "%s", details_format_owner(details, owner));
         if (details->group != DETAILS_NO_GROUP)
                 field_print("Group", "%s", group_format((gid_t) details->group, text));
         field_print("Mode", "%04" PRIo64, details->mode);
@@ -59,6 +59,8 @@ static void allocation_print(const Details *details) {
                 field_print("Reason", "%s", details->reason);
         field_print("In use", "%s", details->in_use ? "yes" : "no");
         field_print("Persistent", "%s", details->persistent ? "yes" : "no");
+        if (details->reserve)
+                field_print("Reserve", "yes");
         field_print("Created", "%s", moment_format(details->created, moment));
         field_print("Holder", "%s", details_format_holder(details, holder));
 }

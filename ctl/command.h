@@ -28,6 +28,7 @@ const Command *command_find(const char *name);
 /* What --help prints; NULL for the tool as a whole. */
 void help_print(const Command *command, FILE *file);
 
+Status command_adopt(const Options *options);
 Status command_alloc(const Options *options);
 Status command_check_policy(const Options *options);
 Status command_free(const Options *options);
@@ -36,6 +37,9 @@ Status command_monitor(const Options *options);
 Status command_open(const Options *options);
 Status command_regions(const Options *options);
 Status command_reload(const Options *options);
+Status command_rename(const Options *options);
+Status command_resize(const Options *options);
 Status command_run(const Options *options);
 Status command_set_mode(const Options *options);
+Status command_set_owner(const Options *options);
 Status command_show(const Options *options);

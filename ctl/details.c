@@ -34,6 +34,13 @@ static const char *object_get_id(const char *object) {
         return slash ? slash + 1 : object;
 }
 
+static const char *read_owner_name(const daxbroker_info *info) {
+        const char *name;
+        int r = info ? daxbroker_info_get_string(info, "OwnerName", &name) : -ENOENT;
+
+        return r < 0 ? NULL : name;
+}
+
 Details details_read(const daxbroker_info *info) {
         const char *object = info ? daxbroker_info_get_object(info) : "";
 
@@ -42,6 +49,7 @@ Details details_read(const daxbroker_info *info) {
                 .id = object_get_id(object),
                 .name = info_string(info, "Name"),
                 .region = info_string(info, "Region"),
+                .owner_name = read_owner_name(info),
                 .device = info_string(info, "Device"),
                 .ranges = info_string(info, "Ranges"),
                 .state = info_string(info, "State"),
@@ -58,6 +66,7 @@ Details details_read(const daxbroker_info *info) {
                 .cleaned = info_number(info, "Cleaned"),
                 .created = info_number(info, "Created"),
                 .persistent = info_number(info, "Persistent"),
+                .reserve = info_number(info, "Reserve"),
                 .in_use = info_number(info, "InUse"),
         };
 }
@@ -109,10 +118,26 @@ char *details_format_holder(const Details *details, char text[static HOLDER_TEXT
         return text;
 }
 
-static json_t *owner_to_json(const Details *details) {
+char *details_format_owner(const Details *details, char text[static OWNER_TEXT_MAX]) {
         char user[USER_TEXT_MAX];
 
-        return output_string(user_format((uid_t) details->owner, user));
+        if (details->owner == DETAILS_NOBODY)
+                snprintf(text, OWNER_TEXT_MAX, "-");
+        else if (!details->owner_name)
+                snprintf(text, OWNER_TEXT_MAX, "%s", user_format((uid_t) details->owner, user));
+        else if (*details->owner_name)
+                snprintf(text, OWNER_TEXT_MAX, "%s", details->owner_name);
+        else
+                snprintf(text, OWNER_TEXT_MAX, "%" PRIu64 " (gone)", details->owner);
+        return text;
+}
+
+static json_t *owner_to_json(const Details *details) {
+        char owner[OWNER_TEXT_MAX];
+
+        if (details->owner == DETAILS_NOBODY || (details->owner_name && !*details->owner_name))
+                return json_null();
+        return output_string(details_format_owner(details, owner));
 }
 
 static json_t *group_to_json(const Details *details) {
@@ -148,12 +173,12 @@ json_t *details_to_json(const Details *details) {
         bool grouped = details->group != DETAILS_NO_GROUP;
 
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                         "s:o, s:b, s:b, s:o, s:{s:o, s:o}}",
+                         "s:o, s:b, s:b, s:b, s:o, s:{s:o, s:o}}",
                          "object", output_string(details->object),
                          "id", output_string(details->id),
                          "name", output_string(details->name),
                          "region", output_string(details->region),
-                         "owner", output_number(details->owner),
+                         "owner", details->owner == DETAILS_NOBODY ? json_null() : output_number(details->owner),
                          "owner_name", owner_to_json(details),
                          "group", grouped ? output_number(details->group) : json_null(),
                          "group_name", group_to_json(details),
@@ -168,6 +193,7 @@ json_t *details_to_json(const Details *details) {
                          "cleaned", details_is_cleaning(details) ? output_number(details->cleaned) : json_null(),
                          "reason", output_string(details->reason),
                          "persistent", details->persistent != 0,
+                         "reserve", details->reserve != 0,
                          "in_use", details->in_use != 0,
                          "created", output_moment(details->created),
                          "holder",

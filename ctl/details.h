@@ -12,6 +12,7 @@ typedef struct Details {
         const char *id; /* the last part of the object */
         const char *name;
         const char *region;
+        const char *owner_name; /* NULL if it is not told; "" if he is gone */
         const char *device;
         const char *ranges; /* "OFFSET+LENGTH OFFSET+LENGTH" */
         const char *state;
@@ -28,11 +29,14 @@ typedef struct Details {
         uint64_t cleaned;
         uint64_t created;
         uint64_t persistent;
+        uint64_t reserve;
         uint64_t in_use;
 } Details;
 
 /* The value of group that means none. */
 #define DETAILS_NO_GROUP UINT32_MAX
+/* The value of owner that means nobody. */
+#define DETAILS_NOBODY UINT32_MAX
 
 /* NULL gives details that tell nothing. */
 Details details_read(const daxbroker_info *info);
@@ -45,6 +49,11 @@ const char *details_get_title(const Details *details);
 
 /* "live", or "cleaning 45 %". Returns text. */
 char *details_format_state(const Details *details, char text[static STATE_TEXT_MAX]);
+
+/* Its owner's name; his uid, and that he is gone, if no user or another one has that today; "-" if it is nobody's. Returns
+ * text. */
+#define OWNER_TEXT_MAX 288
+char *details_format_owner(const Details *details, char text[static OWNER_TEXT_MAX]);
 
 /* Whether it is being zeroed. */
 bool details_is_cleaning(const Details *details);

@@ -28,6 +28,8 @@ const OptionHelp option_help[] = {
         { OPTION_CONTIGUOUS, "--contiguous", "have it in one range of physical addresses, or fail" },
         { OPTION_PREFAULT, "--prefault", "have all of the memory present at once" },
         { OPTION_PERSISTENT, "--persistent", "contents must survive a reboot" },
+        { OPTION_RESERVE, "--reserve", "with --name: have its place again after a reboot, empty" },
+        { OPTION_OWNER, "--owner=USER", "whose it shall be, a name or a number" },
         { OPTION_INTERACTIVE, "--interactive", "a password may be asked for (default: on a terminal)" },
         { OPTION_NO_ASK_PASSWORD, "--no-ask-password", "never ask for a password" },
         { OPTION_NO_HOLD, "--no-hold", "with --name: leave it there and return at once" },
@@ -55,6 +57,8 @@ static const struct option long_options[] = {
         { "contiguous", no_argument, NULL, OPTION_CONTIGUOUS },
         { "prefault", no_argument, NULL, OPTION_PREFAULT },
         { "persistent", no_argument, NULL, OPTION_PERSISTENT },
+        { "reserve", no_argument, NULL, OPTION_RESERVE },
+        { "owner", required_argument, NULL, OPTION_OWNER },
         { "interactive", no_argument, NULL, OPTION_INTERACTIVE },
         { "no-ask-password", no_argument, NULL, OPTION_NO_ASK_PASSWORD },
         { "no-hold", no_argument, NULL, OPTION_NO_HOLD },
@@ -199,6 +203,9 @@ static int option_parse(Options *options, int option, const char *text) {
                 return 0;
         case OPTION_NAME:
                 options->name = text;
+                return 0;
+        case OPTION_OWNER:
+                options->owner = text;
                 return 0;
         case OPTION_USER:
                 options->user = text;

@@ -29,13 +29,15 @@ typedef enum OptionSet {
         OPTION_PREFER = 1 << 19,
         OPTION_CONTIGUOUS = 1 << 20,
         OPTION_FORCE = 1 << 21,
+        OPTION_OWNER = 1 << 22,
+        OPTION_RESERVE = 1 << 23,
 } OptionSet;
 
 /* What describes a piece of memory; whether a password may be asked for; what every command takes. */
 #define OPTIONS_REQUEST                                                                                \
         (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NAME | OPTION_MODE | OPTION_GROUP |       \
          OPTION_NUMA_NODE | OPTION_PAGE_SIZE | OPTION_PREFAULT | OPTION_PERSISTENT | OPTION_PREFER |   \
-         OPTION_CONTIGUOUS)
+         OPTION_CONTIGUOUS | OPTION_RESERVE)
 #define OPTIONS_ASK (OPTION_INTERACTIVE | OPTION_NO_ASK_PASSWORD)
 #define OPTIONS_ALWAYS (OPTION_HELP | OPTION_VERSION)
 
@@ -70,6 +72,7 @@ typedef struct Options {
         unsigned force; /* how often */
 
         const char *user;
+        const char *owner;
         JsonMode json;
 } Options;
 

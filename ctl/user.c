@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +48,27 @@ static const struct passwd *user_find(const char *user) {
         errno = 0;
         uid = strtoul(user, &end, 10);
         return errno == 0 && *end == '\0' && uid < UINT32_MAX ? getpwuid((uid_t) uid) : NULL;
+}
+
+int user_to_uid(const char *user, uid_t *ret) {
+        const struct passwd *passwd = getpwnam(user);
+        unsigned long uid;
+        char *end;
+
+        if (passwd) {
+                *ret = passwd->pw_uid;
+                return 0;
+        }
+
+        errno = 0;
+        uid = *user >= '0' && *user <= '9' ? strtoul(user, &end, 10) : ULONG_MAX;
+        if (uid >= UINT32_MAX || errno != 0 || *end != '\0') {
+                complain("there is no user '%s'", user);
+                return -ENOENT;
+        }
+
+        *ret = (uid_t) uid;
+        return 0;
 }
 
 /* The groups first, since only root may change them. */

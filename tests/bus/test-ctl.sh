@@ -421,6 +421,75 @@ test_free_by_force() {
     equals "$out" '[]'
 }
 
+test_rename() {
+    run_as 0 alice alloc --size 1M --name before --no-hold
+    run_as 1 bob rename before mine
+    matches "$err" "^daxbrokerctl: cannot rename 'before': "
+    run_as 1 alice rename before 'two words'
+    run_as 0 alice rename before after
+    run_as 1 alice show before
+    run_as 0 alice alloc --size 1M --name before --no-hold
+    run_as 1 alice rename after before
+    matches "$err" "there is an allocation named 'before'"
+    run_as 0 alice free before after
+}
+
+test_resize() {
+    run_as 0 alice alloc --size 1M --name fixed --no-hold
+    run_as 1 alice resize fixed 2M
+    matches "$err" "^daxbrokerctl: cannot resize 'fixed': memory of provider 'memfd' keeps the length"
+    run_as 2 alice resize fixed 2X
+    matches "$err" "'2X' is not a size"
+    run_as 0 alice free fixed
+}
+
+test_set_owner() {
+    run_as 0 alice alloc --size 1M --name given --no-hold
+    run_as 1 alice set-owner given bob
+    matches "$err" "^daxbrokerctl: cannot change the owner of 'given': "
+    run 2 daxbrokerctl set-owner given nobody-here
+    matches "$err" "there is no user 'nobody-here'"
+    run 2 daxbrokerctl set-owner given 4294967295
+    run 0 daxbrokerctl set-owner given bob
+    run_as 0 bob list
+    matches "$out" '^given +dram +bob +0600 '
+    run_as 1 alice show given
+
+    # by number, also of a user that there is not
+    run 0 daxbrokerctl set-owner given "$(id -u alice)"
+    run_as 0 alice show given
+    matches "$out" '^ *Owner: +alice$'
+    run 0 daxbrokerctl set-owner given 4999
+    run 0 daxbrokerctl list
+    matches "$out" '^given +dram +4999 \(gone\) '
+    run 0 daxbrokerctl show given --json
+    equals "$(json 'v["owner"], v["owner_name"]' <<<"$out")" "(4999, None)"
+
+    # that is somebody's, so it is not to be adopted
+    run 1 daxbrokerctl adopt given --owner alice
+    matches "$err" "'given' is live and somebody's"
+    run 1 daxbrokerctl adopt nothing --owner alice
+    run 0 daxbrokerctl free given
+}
+
+# The uid is somebody else's today.
+test_owner_is_gone() {
+    local users=$DAXBROKER_WORLD/etc/passwd saved
+    saved=$(<"$users")
+
+    run_as 0 alice alloc --size 1M --name left --no-hold
+    sed 's/^alice:/mallory:/' <<<"$saved" >"$users"
+    run 1 become mallory daxbrokerctl free left
+    matches "$err" "uid [0-9]+ was user 'alice' when this became his, and is user 'mallory' today"
+    run 0 daxbrokerctl list
+    matches "$out" '^left +dram +[0-9]+ \(gone\) '
+    run 0 daxbrokerctl set-owner left mallory
+    run 0 become mallory daxbrokerctl open left -- true
+    printf '%s\n' "$saved" >"$users"
+    run_as 1 alice open left -- true
+    run 0 daxbrokerctl free left
+}
+
 # From the region that suits best; both are plain memory, so that it is the one with room.
 test_prefer() {
     run_as 0 alice run --size 4K --contiguous --prefer bandwidth -- true
@@ -664,6 +733,7 @@ test_no_service() {
 
     broker stop
     for arguments in regions list 'show x' 'alloc --size 1M' 'open x' 'free x' 'set-mode x 0600' \
+            'rename x y' 'resize x 1M' 'set-owner x root' 'adopt x --owner root' \
             'check-policy --size 1M' reload "run --size 1M -- touch $dir/was-run"; do
         # shellcheck disable=SC2086
         run_as 3 alice $arguments
@@ -686,6 +756,7 @@ test_no_bus() {
     local arguments
 
     for arguments in regions list 'show x' 'alloc --size 1M' 'open x' 'free x' 'set-mode x 0600' \
+            'rename x y' 'resize x 1M' 'set-owner x root' 'adopt x --owner root' \
             'check-policy --size 1M' reload monitor "run --size 1M -- touch $dir/was-run"; do
         # shellcheck disable=SC2086
         run 3 become alice env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere daxbrokerctl $arguments
@@ -709,7 +780,8 @@ tap_main test_regions test_regions_json test_regions_unusable test_list_empty te
     test_alloc_holds_until_interrupted test_alloc_in_words test_alloc_killed test_alloc_named_stays \
     test_refusals test_quota test_run_environment test_run_mmap test_run_status test_run_passes_signals_on \
     test_run_lives_with_its_holders test_run_named test_free_while_in_use test_open_as_mode_says \
-    test_open_by_group test_open_read_only test_open_holds test_free_several test_free_by_force test_prefer \
+    test_open_by_group test_open_read_only test_open_holds test_free_several test_free_by_force test_rename test_resize \
+    test_set_owner test_owner_is_gone test_prefer \
     test_free_by_id test_root_may \
     test_check_policy test_check_policy_of_others test_check_policy_leaves_nothing test_reload test_monitor \
     test_monitor_in_words test_monitor_without_reader test_json_is_valid test_tables test_full_disk test_usage \

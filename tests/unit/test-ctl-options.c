@@ -33,7 +33,7 @@ static Options assert_valid(const char *line) {
 static void test_request(void) {
         Options o = assert_valid("ctl alloc --size 1.5G --align=2M --region dram --name db --mode 640 "
                                  "--group 0 --numa-node 1 --page-size 2MiB --prefault --persistent "
-                                 "--prefer bandwidth --contiguous "
+                                 "--prefer bandwidth --contiguous --reserve "
                                  "--no-ask-password --json=short");
 
         g_assert_cmpstr(o.command->name, ==, "alloc");
@@ -126,7 +126,9 @@ static void test_nonsense(void) {
                 "ctl alloc --size 1 -- ls", "ctl run --size 1", "ctl run --size 1 --", "ctl run ls",
                 "ctl run --size 1 --json ls", "ctl open", "ctl open a b", "ctl open a --", "ctl open -- ls",
                 "ctl open a --json -- ls", "ctl show", "ctl show a b", "ctl free", "ctl set-mode a",
-                "ctl set-mode a 0600 b", "ctl check-policy", "ctl reload x", "ctl monitor --no-legend",
+                "ctl set-mode a 0600 b", "ctl rename a", "ctl rename a b c", "ctl resize a",
+                "ctl resize a 1 b", "ctl set-owner a", "ctl set-owner a b c", "ctl set-owner a --owner b c",
+                "ctl adopt a", "ctl adopt --owner b", "ctl adopt a b --owner c", "ctl free --owner a b", "ctl check-policy", "ctl reload x", "ctl monitor --no-legend",
         };
         int saved = dup(STDERR_FILENO);
 
