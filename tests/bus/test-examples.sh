@@ -129,7 +129,8 @@ kill_writers() {
     local round
 
     make_lines 100000 >"$dir/lines"
-    : >"$dir/all"
+    show
+    cp "$dir/shown" "$dir/all"
     for ((round = 0; round < 10; round++)); do
         start writer become alice sh -c 'echo $$ >"$0/pid"; exec "$1" log <"$0/lines" >"$0/reported"' \
             "$dir" "$DAXBROKER_EXAMPLES/append-log"
@@ -155,6 +156,52 @@ test_append_log_kill() {
     show
     cmp "$dir/all" "$dir/shown"
     run 0 become alice daxbrokerctl free log
+}
+
+is_usable() {
+    [ "$(region_get "$1" State)" = '"usable"' ]
+}
+
+# Sets up a region that lasts, named files, and lets alice use it.
+lasting_region() {
+    local place=$dir/files rules=/etc/polkit-1/rules.d/10-lasting.rules
+
+    mkdir -m 700 "$place"
+    chown daxbroker: "$place"
+    configure "${configuration[@]}" '[Region files]' Provider=fsdax "Path=$place" Sync=none
+    broker restart
+    wait_for 50 is_usable files || skip "no directory here can be a region: $(region_get files Reason)"
+    echo 'polkit.addRule(function (action, subject) {
+        if (action.id == "org.daxbroker1.allocate-persistent" && subject.user == "alice")
+            return polkit.Result.YES;
+    });' >"$rules"
+    wait_for 100 become alice daxbrokerctl check-policy --region files --size 1M --name x --persistent
+}
+
+# The log makes itself, and is there again when all that the broker knows has gone with the machine.
+test_append_log_lasts() {
+    lasting_region
+    make_lines 100 >"$dir/lines"
+    export DAXBROKER_REGION=files
+    append 0 "$dir/lines"
+    unset DAXBROKER_REGION
+    cmp "$dir/reported" "$dir/lines"
+    run 0 become alice daxbrokerctl free log
+
+    run 0 become alice daxbrokerctl run --name log --persistent --region files --size 32M -- true
+    append 0 "$dir/lines"
+    rm "$dir/reported"
+    kill_writers
+    broker stop
+    rm -rf /run/daxbroker/*
+    broker start
+    wait_for 50 is_usable files
+    show
+    cmp "$dir/all" "$dir/shown"
+    run 1 become bob "$DAXBROKER_EXAMPLES/append-log" log show
+    matches "$err" '^append-log: .*(password|not allow)'
+    run 0 become alice daxbrokerctl free log
+    [ -z "$(ls -A "$dir/files")" ]
 }
 
 # ---- A pool of libpmemobj ----------------------------------------------------------------------------------------------
@@ -188,6 +235,24 @@ test_object_pool() {
 
     run 0 become alice daxbrokerctl open pool -- "$pool" 0
     matches "$out" "^found ($count|$((count + 1))) transfers$"
+    run 0 become alice daxbrokerctl free pool
+}
+
+# Nobody can open it again, so here it takes more than a path.
+test_object_pool_lasts() {
+    local pool=$DAXBROKER_EXAMPLES/object-pool
+
+    [ -x "$pool" ] || skip "the example is not built (Debian: libpmemobj-dev)"
+    lasting_region
+    run 0 become alice daxbrokerctl run --name pool --persistent --region files --size 16M -- "$pool" 3
+    run 2 become alice daxbrokerctl open pool -- sh -c 'exec 9<"/proc/self/fd/$DAXBROKER_FD"'
+    matches "$err" 'Permission denied'
+    broker stop
+    rm -rf /run/daxbroker/*
+    broker start
+    wait_for 50 is_usable files
+    run 0 become alice daxbrokerctl open pool -- "$pool" 1
+    equals "$out" $'found 3 transfers\nmade transfer 4'
     run 0 become alice daxbrokerctl free pool
 }
 
@@ -226,4 +291,5 @@ test_valgrind() {
 }
 
 tap_main test_hello test_hello_region test_alloc_64m test_share test_event_loop test_plain_dbus test_append_log \
-    test_append_log_alone test_append_log_kill test_object_pool test_no_service test_valgrind
+    test_append_log_alone test_append_log_kill test_append_log_lasts test_object_pool test_object_pool_lasts \
+    test_no_service test_valgrind
