@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -255,6 +256,8 @@ _public_ int daxbroker_allocation_remap(daxbroker_allocation *allocation, uint64
                 return error_set_errno(r, "cannot map the memory");
         map_advise(&mapping, address);
 
+        /* What is known about flushing it is about the old mapping. */
+        free(atomic_exchange(&allocation->persistence, NULL));
         if (!synchronous)
                 atomic_store(&allocation->lacks_map_sync, true);
         atomic_store(&allocation->address, address);

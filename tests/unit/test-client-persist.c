@@ -192,6 +192,26 @@ static void test_by_bytes(void) {
         daxbroker_allocation_close(allocation);
 }
 
+/* What was right for one mapping need not be for the next. */
+static void test_by_pages_after_remap(void) {
+        daxbroker_allocation *allocation;
+        void *address;
+
+        can_sync = true;
+        opinion = PMEM2_GRANULARITY_CACHE_LINE;
+        (void) make(&allocation);
+        g_assert_cmpuint(granularity_of(allocation), <, PAGE);
+
+        /* in the way of making it longer where it is */
+        can_sync = false;
+        address = (char *) daxbroker_allocation_get_address(allocation) + SIZE;
+        g_assert_true(__real_mmap64(address, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == address);
+        g_assert_cmpint(ftruncate(daxbroker_allocation_get_fd(allocation), 2 * SIZE), ==, 0);
+        g_assert_cmpint(daxbroker_allocation_remap(allocation, 0, &address), ==, 0);
+        assert_by_pages(allocation, address);
+        daxbroker_allocation_close(allocation);
+}
+
 /* libpmem2 knows of something that makes even MAP_SYNC not enough. */
 static void test_libpmem2_doubts(void) {
         daxbroker_allocation *allocation;
@@ -276,6 +296,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/client/persist/by-pages-at-aligned-address", test_by_pages_at_aligned_address);
         g_test_add_func("/client/persist/by-cache-lines", test_by_cache_lines);
         g_test_add_func("/client/persist/by-bytes", test_by_bytes);
+        g_test_add_func("/client/persist/by-pages-after-remap", test_by_pages_after_remap);
         g_test_add_func("/client/persist/libpmem2-doubts", test_libpmem2_doubts);
         g_test_add_func("/client/persist/forced", test_forced);
         g_test_add_func("/client/persist/failure", test_failure);
