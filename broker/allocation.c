@@ -223,8 +223,11 @@ void allocation_finish_operation(Allocation *allocation, int r) {
         operation->running = false;
         if (allocation->end_cause)
                 allocation_end_now(allocation);
-        else
+        else {
                 (void) allocation_watch(allocation); /* a lapse meanwhile was not looked at */
+                if (allocation->suspect)
+                        allocation_inspect(allocation);
+        }
         waiters_wake(&allocation->waiters);
 }
 
@@ -701,6 +704,34 @@ int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const 
         allocation->operation.decision = decision;
         operation_start(allocation, open_work, open_done);
         return 0;
+}
+
+/* ---- What holders do ---- */
+
+static int inspect_work(Job *job) {
+        Allocation *allocation = operation_allocation(job);
+
+        return allocation->provider->inspect(&allocation->piece, &allocation->operation.failure);
+}
+
+static void inspect_done(Job *job, int r) {
+        Allocation *allocation = operation_allocation(job);
+        const Failure *failure = &allocation->operation.failure;
+
+        if (r < 0)
+                log_warning("allocation %s: %s", allocation->id, failure->text);
+        if (r < 0 && failure->refusal == REFUSAL_QuotaExceeded && !allocation->end_cause)
+                allocation->end_cause = "a holder had made more of it";
+        allocation_finish_operation(allocation, r);
+}
+
+void allocation_inspect(Allocation *allocation) {
+        if (!allocation->provider->inspect || allocation->state != ALLOCATION_LIVE)
+                return;
+
+        allocation->suspect = allocation->operation.running;
+        if (!allocation->operation.running)
+                operation_start(allocation, inspect_work, inspect_done);
 }
 
 /* ---- The lease ---- */

@@ -67,6 +67,7 @@ struct Allocation {
         bool shared;           /* somebody else than its owner has opened it, and may refer to its pages still */
         bool read_only;        /* somebody has got a descriptor for reading only */
         bool marked;           /* a later broker can find out who has let go */
+        bool suspect;          /* it is to be inspected when the operation is over */
         bool drained;          /* nobody has a descriptor or a mapping any more */
         bool referenced;       /* as far as it was judged */
         char reason_kept[FAILURE_TEXT_MAX + 64]; /* why, and for whom it is kept */
@@ -98,6 +99,10 @@ bool allocation_is_retained(const Allocation *allocation);
 bool allocation_is_busy(const Allocation *allocation);
 int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const char *decision,
                     AllocationHandler handler, void *userdata);
+
+/* Looks whether a holder has done something to its memory that has to be undone; at once, or when what is being done to it is
+ * over. */
+void allocation_inspect(Allocation *allocation);
 
 /* How it is changed is in change.h, */
 /* Who ended an allocation, and why he could; the string is static. */

@@ -191,6 +191,7 @@ static void allocation_revoke(Allocation *allocation) {
         Manager *manager = allocation->manager;
 
         allocation->end_late = false;
+        allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
         allocation_set_ending(allocation, true);
         allocation_set_state(allocation, ALLOCATION_REVOKING);
         /* Without the timer those who wait just wait. */
@@ -521,6 +522,10 @@ int allocation_end(Allocation *allocation, const char *cause, const Ender *ender
         }
         if (!allocation->operation.running)
                 allocation_end_now(allocation);
+        else if (allocation->provider->inspect && !allocation->end_timer) /* also what is being done to it can hang */
+                (void) sd_event_add_time_relative(allocation->manager->event, &allocation->end_timer, CLOCK_MONOTONIC,
+                                                  allocation->manager->config->revoke_timeout, 0, on_end_timeout,
+                                                  allocation);
         return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -73,16 +74,32 @@ int fsdax_directory_open(Fsdax *fsdax, int *ret_fd, Failure *failure) {
         return 0;
 }
 
-int fsdax_directory_measure(int dir_fd, uint64_t *ret_total, uint64_t *ret_available) {
+int fsdax_directory_measure(int dir_fd, FsdaxFacts *facts) {
+        struct timespec now;
         struct statvfs vfs;
 
         if (fstatvfs(dir_fd, &vfs) < 0)
                 return -errno;
 
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        facts->measured = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
         /* what is reserved for root is not for us */
-        *ret_total = (uint64_t) vfs.f_frsize * (vfs.f_blocks - (vfs.f_bfree - vfs.f_bavail));
-        *ret_available = (uint64_t) vfs.f_frsize * vfs.f_bavail;
+        facts->total = (uint64_t) vfs.f_frsize * (vfs.f_blocks - (vfs.f_bfree - vfs.f_bavail));
+        facts->available = (uint64_t) vfs.f_frsize * vfs.f_bavail;
         return 0;
+}
+
+void fsdax_measure(Fsdax *fsdax, int dir_fd) {
+        FsdaxFacts facts;
+
+        if (fsdax_directory_measure(dir_fd, &facts) < 0)
+                return;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        fsdax->facts.measured = facts.measured;
+        fsdax->facts.total = facts.total;
+        fsdax->facts.available = facts.available;
+        pthread_mutex_unlock(&fsdax->mutex);
 }
 
 /* ---- Looking at it ---- */
@@ -216,7 +233,7 @@ int fsdax_directory_look(Fsdax *fsdax, FsdaxFacts *ret, int *ret_fd, Failure *fa
                 r = look_at_sync(fsdax, fd, failure);
         if (r < 0)
                 return r;
-        r = fsdax_directory_measure(dir_fd, &facts.total, &facts.available);
+        r = fsdax_directory_measure(dir_fd, &facts);
         if (r < 0)
                 return failure_set_errno(failure, r, "Path=%s: cannot tell how much room there is", fsdax->path);
 

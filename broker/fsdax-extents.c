@@ -204,7 +204,7 @@ static int cut_misplaced(int fd, uint64_t from, uint64_t length, uint64_t skew, 
                 const FsdaxExtent *cut = &cuts.extents[i];
 
                 if (cut->logical + cut->length == end) {
-                        r = fsdax_file_truncate(fd, cut->logical);
+                        r = fsdax_file_truncate(fd, cut->logical, 0);
                         end = cut->logical;
                 } else {
                         r = fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, (off_t) cut->logical, (off_t) cut->length);
@@ -252,5 +252,5 @@ int fsdax_extents_allocate(int fd, uint64_t from, uint64_t length, bool huge, ui
                 allocate_huge(fd, from, length, skew);
 
         r = allocate(fd, from, length);
-        return r < 0 ? r : fsdax_file_truncate(fd, length);
+        return r < 0 ? r : fsdax_file_truncate(fd, length, FSDAX_PATIENCE_USEC);
 }

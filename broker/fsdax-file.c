@@ -9,12 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -86,13 +89,56 @@ int fsdax_file_unlink(int dir_fd, const char *name) {
         return fsync(dir_fd) < 0 ? -errno : 0;
 }
 
-int fsdax_file_truncate(int fd, uint64_t length) {
+/* Waiting for pages ends with a signal, after which nothing has happened. One that comes before the call is lost, so they
+ * come again and again. */
+static void on_alarm(int number) {
+        (void) number;
+}
+
+static void alarm_install(void) {
+        struct sigaction action = { .sa_handler = on_alarm };
+
+        (void) sigaction(SIGALRM, &action, NULL);
+}
+
+static int alarm_set(uint64_t usec, timer_t *ret) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM };
+        struct itimerspec time = {
+                .it_value = { .tv_sec = (time_t) (usec / 1000000), .tv_nsec = (long) (usec % 1000000) * 1000 },
+                .it_interval = { .tv_nsec = 100000000 },
+        };
+
+        (void) pthread_once(&once, alarm_install);
+        event._sigev_un._tid = gettid();
+        if (timer_create(CLOCK_MONOTONIC, &event, ret) < 0)
+                return -errno;
+        if (timer_settime(*ret, 0, &time, NULL) < 0) {
+                int r = -errno;
+
+                (void) timer_delete(*ret);
+                return r;
+        }
+        return 0;
+}
+
+int fsdax_file_truncate(int fd, uint64_t length, uint64_t patience) {
+        timer_t timer = { 0 };
         int r;
+
+        if (patience > 0) {
+                r = alarm_set(patience, &timer);
+                if (r < 0)
+                        return r;
+        }
 
         do
                 r = ftruncate(fd, (off_t) length) < 0 ? -errno : 0;
-        while (r == -EINTR);
-        return r;
+        while (r == -EINTR && patience == 0);
+
+        if (patience > 0)
+                (void) timer_delete(timer);
+        return r == -EINTR ? -EBUSY : r;
 }
 
 int fsdax_file_zero(int fd, uint64_t start, uint64_t end, Throttle *throttle, _Atomic uint64_t *progress,
@@ -149,6 +195,10 @@ int fsdax_file_read_record(int fd, char **ret, const char **ret_problem) {
 
 int fsdax_file_write_record(int fd, const char *text) {
         return fsetxattr(fd, RECORD_ATTRIBUTE, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+int fsdax_file_remove_record(int fd) {
+        return fremovexattr(fd, RECORD_ATTRIBUTE) < 0 ? -errno : 0;
 }
 
 /* ---- Seals ---- */

@@ -7,10 +7,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fsdax.h"
 #include "name.h"
 #include "size.h"
+
+/* So old may be what is known of the room when a request is refused for want of it. */
+#define STALE_USEC (UINT64_C(1000) * 1000)
 
 FsdaxFacts fsdax_facts(Fsdax *fsdax) {
         FsdaxFacts facts;
@@ -31,6 +35,7 @@ void fsdax_forget(Region *region) {
 
         region->state = NULL;
         region->foreign = 0;
+        fsdax_watch_free(fsdax->watch);
         throttle_free(fsdax->throttle);
         pthread_mutex_destroy(&fsdax->mutex);
         free(fsdax->path);
@@ -55,13 +60,14 @@ static int fsdax_make(Region *region, const char *path) {
         return r;
 }
 
-/* What our files do not have of the region, and cannot get either, is somebody else's. */
-static void fsdax_account(Region *region) {
-        Fsdax *fsdax = region->state;
-        FsdaxFacts facts = fsdax_facts(fsdax);
+/* What our files do not have of the region, and cannot get either, is somebody else's. What was measured may be from before
+ * a file got its room, or from after it gave it back, while the other is counted: then less seems to be somebody else's than
+ * is, and it is the file system that says so. */
+static void fsdax_account(Region *region, uint64_t used) {
+        FsdaxFacts facts = fsdax_facts(region->state);
         uint64_t accounted;
 
-        if (!facts.known || __builtin_add_overflow(facts.ours, facts.available, &accounted))
+        if (!facts.known || __builtin_add_overflow(used, facts.available, &accounted))
                 return;
         region->foreign = region->size > accounted ? region->size - accounted : 0;
         region->changed = true;
@@ -101,6 +107,7 @@ int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
                 fsdax->sync = (int) config->sync;
                 region->listed = false;
         }
+        fsdax->growth = (int) config->growth;
         throttle_set(fsdax->throttle, config->clean_bandwidth);
 
         facts = fsdax_facts(fsdax);
@@ -118,8 +125,35 @@ int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
         region->alignments[0] = FSDAX_PAGE;
         region->alignments[1] = FSDAX_HUGE_PAGE;
         region->alignments[2] = GIB;
-        fsdax_account(region);
+        fsdax_account(region, region->used);
         return 0;
+}
+
+/* Others use the file system, too, and say nothing of it. */
+bool fsdax_is_stale(const Region *region) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return region->state && region->listed &&
+               fsdax_facts(region->state).measured + STALE_USEC <
+                       (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
+bool fsdax_is_low(const Region *region) {
+        Fsdax *fsdax = region->state;
+
+        return fsdax && !fsdax->stopping && fsdax->leftovers_changed;
+}
+
+void fsdax_replenished(Region *region) {
+        if (region->state)
+                fsdax_account(region, region->used);
+}
+
+int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata) {
+        Fsdax *fsdax = region->state;
+
+        return fsdax && !fsdax->watch ? fsdax_watch_new(region, event, handler, userdata, &fsdax->watch) : 0;
 }
 
 /* ---- Requests ---- */
@@ -170,14 +204,10 @@ int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failu
         return 0;
 }
 
-/* From before the file takes any room until after it has given it back. */
 int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {
-        Fsdax *fsdax = region->state;
-
         (void) failure;
-        piece->state = fsdax;
-        fsdax->ours += piece->length;
-        fsdax_account(region);
+        piece->state = region->state;
+        fsdax_account(region, region->used + piece->length); /* as it is about to be */
         return 0;
 }
 
@@ -192,9 +222,9 @@ int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
 }
 
 void fsdax_release(Piece *piece) {
-        Fsdax *fsdax = piece->state;
+        const Fsdax *fsdax = piece->state;
+        uint64_t used = fsdax->region->used;
 
-        fsdax->ours -= piece->length;
-        fsdax_account(fsdax->region);
+        fsdax_account(fsdax->region, used > piece->length ? used - piece->length : 0);
         piece->state = NULL;
 }

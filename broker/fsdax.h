@@ -27,17 +27,21 @@ typedef struct FsdaxFacts {
         uint64_t file_system;
         uint64_t total;     /* bytes of the file system, as far as they are for files */
         uint64_t available; /* of these, free for us */
-        uint64_t ours;      /* what our files had, or were about to have, when that was measured */
+        uint64_t measured;  /* when that was, in microseconds of the monotonic clock */
         uint64_t skew;      /* of the file system's beginning to huge pages of the device */
         int numa_node;
         bool can_seal;      /* files can be made immutable */
 } FsdaxFacts;
 
+typedef struct FsdaxWatch FsdaxWatch;
+
 typedef struct Fsdax {
         Region *region;       /* the event loop's */
         char *path;
+        FsdaxWatch *watch;    /* NULL before there is an event loop to tell */
         atomic_int sync;      /* SyncPolicy */
-        _Atomic uint64_t ours; /* the sum of the pieces' lengths */
+        atomic_int growth;    /* GrowthPolicy */
+        atomic_bool leftovers_changed;
         atomic_bool stopping;
         Throttle *throttle;
         pthread_mutex_t mutex;
@@ -54,17 +58,22 @@ int fsdax_reserve(Region *region, Piece *piece, Failure *failure);
 int fsdax_claim(Region *region, Piece *piece, Failure *failure);
 void fsdax_release(Piece *piece);
 void fsdax_forget(Region *region);
+bool fsdax_is_low(const Region *region);
+bool fsdax_is_stale(const Region *region);
+void fsdax_replenished(Region *region);
+int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata);
 
 /* ---- The directory ---- */
 
 /* Opens it for what is to be done in it. -ENODEV, and failure says so: it is not the one that was looked at. */
 int fsdax_directory_open(Fsdax *fsdax, int *ret_fd, Failure *failure);
 
-/* Opens it, whichever it is now, and finds out whether it is good for a region. ours is not set. */
+/* Opens it, whichever it is now, and finds out whether it is good for a region. */
 int fsdax_directory_look(Fsdax *fsdax, FsdaxFacts *ret, int *ret_fd, Failure *failure);
 
-/* Room in the file system that it lies on. */
-int fsdax_directory_measure(int dir_fd, uint64_t *ret_total, uint64_t *ret_available);
+/* Measures the room in the file system that it lies on; and notes that. */
+int fsdax_directory_measure(int dir_fd, FsdaxFacts *facts);
+void fsdax_measure(Fsdax *fsdax, int dir_fd);
 
 /* ---- Files; names are ids of allocations ---- */
 
@@ -80,8 +89,10 @@ int fsdax_file_link(int fd, int dir_fd, const char *name);
 /* Removes one that holds nothing any more. */
 int fsdax_file_unlink(int dir_fd, const char *name);
 
-/* Takes all its bytes from whoever has it open or mapped. Waits while the kernel refers to any of them. */
-int fsdax_file_truncate(int fd, uint64_t length);
+/* Takes the bytes beyond length from whoever has it open or mapped. Waits while the kernel refers to any of the file's; not
+ * for longer than patience, if that is not 0, and then returns -EBUSY. */
+#define FSDAX_PATIENCE_USEC (UINT64_C(2) * 1000 * 1000)
+int fsdax_file_truncate(int fd, uint64_t length, uint64_t patience);
 
 /* Writes zeros from start to end. progress and throttle may be NULL; *stop ends it with -ECANCELED. */
 int fsdax_file_zero(int fd, uint64_t start, uint64_t end, Throttle *throttle, _Atomic uint64_t *progress,
@@ -91,6 +102,7 @@ int fsdax_file_zero(int fd, uint64_t start, uint64_t end, Throttle *throttle, _A
  * (static) if it has something else. */
 int fsdax_file_read_record(int fd, char **ret, const char **ret_problem);
 int fsdax_file_write_record(int fd, const char *text);
+int fsdax_file_remove_record(int fd);
 
 /* Whether it is sealed, and makes it so, or not: with the capability for that an immutable file keeps its length, on some
  * file systems. */
@@ -126,6 +138,24 @@ int fsdax_extents_allocate(int fd, uint64_t from, uint64_t length, bool huge, ui
 /* What has to go so that the rest lies as huge pages have to; in the order in which it can go. For tests. */
 int fsdax_extents_misplaced(const FsdaxExtents *extents, uint64_t from, uint64_t skew, FsdaxExtents *ret,
                             uint64_t *ret_left);
+
+/* ---- What is left of files that were revoked, and that somebody could still write to ---- */
+
+bool fsdax_is_leftover(const char *name);
+
+/* Removes a file that is empty, or leaves it as such if it has to stay; *fd is a descriptor of it, and closed. */
+int fsdax_leftover_drop(int dir_fd, const char *name, int *fd);
+
+/* Empties it again, and removes it if that can be. */
+void fsdax_leftover_sweep(int dir_fd, const char *name);
+
+/* ---- The watch ---- */
+
+int fsdax_watch_new(Region *region, sd_event *event, PieceHandler handler, void *userdata, FsdaxWatch **ret);
+FsdaxWatch *fsdax_watch_free(FsdaxWatch *watch);
+
+/* Watches this directory, and no other any more. For any thread, one at a time. */
+int fsdax_watch_directory(FsdaxWatch *watch, const char *path);
 
 /* ---- For holders ---- */
 

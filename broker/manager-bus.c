@@ -13,6 +13,7 @@
 #include "names.h"
 #include "options-bus.h"
 #include "preference.h"
+#include "regions.h"
 #include "server-bus.h"
 #include "size.h"
 
@@ -174,7 +175,7 @@ static int twin_admit(Call *call, const Wish *wish, Failure *failure) {
 }
 
 static int wish_admit(Call *call, Wish *wish, Failure *failure) {
-        const Manager *manager = call->server->manager;
+        Manager *manager = call->server->manager;
         const Caller *caller = call->caller;
         int r;
 
@@ -183,6 +184,8 @@ static int wish_admit(Call *call, Wish *wish, Failure *failure) {
 
         r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
                           caller->n_groups, &wish->retained, failure);
+        if (r < 0 && failure->refusal == REFUSAL_NoSpace)
+                regions_refresh(manager, wish->region);
         if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, &wish->plan, caller->user, failure->refusal))
                 return call_wait_for_space(call, r, failure);
 

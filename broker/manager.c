@@ -142,6 +142,8 @@ bool manager_is_settling(const Manager *manager, const Region *region, const Req
         case REFUSAL_QuotaExceeded:
                 return user->n_ending > 0;
         case REFUSAL_NoSpace:
+                if (region->replenishing && region->provider->replenished)
+                        return true;
                 return region->ending > 0 && region->used - region->ending <= region->size &&
                        region->size - (region->used - region->ending) >= plan->length;
         default:

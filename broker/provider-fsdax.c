@@ -10,8 +10,9 @@
  *    Only then it is removed: on older kernels, removing does not wait, and the next file's bytes could be read. Who makes
  *    truncating wait keeps it in quarantine, charged to him.
  *  - All room is allocated before, and what is zero is really written, so that no store needs the file system any more.
- *  - A holder can still have made his file longer or shorter. Its record says what it has to be, and whenever it is opened,
- *    and when it was seen that it changed, it is made that again.
+ *  - A holder can still make his file longer or shorter. Its record says what it has to be; when the directory tells of a
+ *    change, and whenever it is opened, it is made that again. What he can still write to after its end stays in sight until
+ *    he cannot (fsdax-leftover.c).
  *  - No descriptor is kept, and the file system can be unmounted when no holder has any of it. */
 
 #include <errno.h>
@@ -95,24 +96,12 @@ static int refuse_errno(const Piece *piece, int r, const char *what, Failure *fa
         if (r == -ENOSPC || r == -EDQUOT || r == -EFBIG)
                 return failure_set(failure, REFUSAL_NoSpace, "the file system of %s has no room for it: %s", fsdax->path,
                                    strerror(-r));
+        if (r == -EBUSY)
+                return failure_set(failure, REFUSAL_Busy, "%s: the kernel refers to pages of its file for a holder", what);
         if (r == -ECANCELED)
                 return failure_set(failure, REFUSAL_ShuttingDown,
                                    "the broker was stopped while it zeroed the memory; ask again");
         return failure_set_errno(failure, r, "%s", what);
-}
-
-/* After something was done that changes it. */
-static void measure(Fsdax *fsdax, int dir_fd) {
-        uint64_t total, available, ours = fsdax->ours;
-
-        if (fsdax_directory_measure(dir_fd, &total, &available) < 0)
-                return;
-
-        pthread_mutex_lock(&fsdax->mutex);
-        fsdax->facts.total = total;
-        fsdax->facts.available = available;
-        fsdax->facts.ours = ours;
-        pthread_mutex_unlock(&fsdax->mutex);
 }
 
 /* Sees where a file lies: piece->page_size becomes what it can be mapped by. */
@@ -186,7 +175,7 @@ static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
         if (r < 0)
                 return refuse_errno(piece, r, "cannot zero it", failure);
 
-        measure(piece->state, dir_fd);
+        fsdax_measure(piece->state, dir_fd);
         piece->handle = TAKE_PTR(handle);
         piece->fd = TAKE_FD(fd);
         return 0;
@@ -228,8 +217,12 @@ static int fsdax_write_record(Piece *piece, const char *id, const char *text, Fa
 
 /* ---- Holders ---- */
 
-/* A holder can make a file longer, and with it what he takes of the region; or shorter, which is nobody's loss but his. It
- * is made what it has to be. */
+/* A holder can make a file longer, and with it what he takes of the region; or shorter, which is nobody's loss but his. */
+static int too_long(const Piece *piece, int fd, uint64_t size) {
+        return size > piece->length || (size == piece->length && fsdax_extents_beyond(fd, size) > 0);
+}
+
+/* Makes it as long as it has to be. */
 static int settle_length(Piece *piece, int fd, Failure *failure) {
         struct stat st;
         uint64_t size;
@@ -239,10 +232,10 @@ static int settle_length(Piece *piece, int fd, Failure *failure) {
                 return failure_set_errno(failure, -errno, "cannot look at its file");
 
         size = (uint64_t) st.st_size;
-        if (size > piece->length || (size == piece->length && fsdax_extents_beyond(fd, size) > 0)) {
+        if (too_long(piece, fd, size)) {
                 log_warning("a holder of allocation %s has made its file longer than %s: it is cut back", piece->handle,
                             SIZE_TEXT(piece->length));
-                r = fsdax_file_truncate(fd, piece->length);
+                r = fsdax_file_truncate(fd, piece->length, FSDAX_PATIENCE_USEC);
         } else if (size < piece->length) {
                 log_warning("a holder of allocation %s has cut its file from %s to %s: the rest is zeros now", piece->handle,
                             SIZE_TEXT(piece->length), SIZE_TEXT(size));
@@ -253,6 +246,31 @@ static int settle_length(Piece *piece, int fd, Failure *failure) {
                 return 0;
 
         return r < 0 ? refuse_errno(piece, r, "cannot make its file as long as it has to be", failure) : 0;
+}
+
+/* What is too short is left so until somebody else opens it: it is his who has cut it. */
+static int fsdax_inspect(Piece *piece, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        const Fsdax *fsdax = piece->state;
+        struct stat st;
+        int r;
+
+        r = own_file_open(piece, &file, failure);
+        if (r < 0)
+                return r;
+        if (fstat(file.fd, &st) < 0)
+                return failure_set_errno(failure, -errno, "cannot look at its file");
+        if (!too_long(piece, file.fd, (uint64_t) st.st_size))
+                return 0;
+
+        if (fsdax->growth == GROWTH_END)
+                return failure_set(failure, REFUSAL_QuotaExceeded, "a holder has made its file longer (Growth=end)");
+        r = settle_length(piece, file.fd, failure);
+        fsdax_measure(piece->state, file.dir_fd);
+        if (r < 0) /* he has it still, so he must not keep it */
+                return failure_set(failure, REFUSAL_QuotaExceeded,
+                                   "a holder has made its file longer, and keeps the broker from cutting it back");
+        return 0;
 }
 
 static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {
@@ -284,7 +302,7 @@ static int fsdax_revoke(Piece *piece, Failure *failure) {
         int r;
 
         if (piece->fd >= 0) {
-                r = fsdax_file_truncate(piece->fd, 0);
+                r = fsdax_file_truncate(piece->fd, 0, 0);
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot truncate its file");
                 piece->fd = safe_close(piece->fd);
@@ -304,14 +322,14 @@ static int fsdax_revoke(Piece *piece, Failure *failure) {
                 return r;
 
         file.sealed = false;
-        r = fsdax_file_truncate(file.fd, 0);
+        r = fsdax_file_truncate(file.fd, 0, 0);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot truncate its file");
-        r = fsdax_file_unlink(file.dir_fd, piece->handle);
+        r = fsdax_leftover_drop(file.dir_fd, piece->handle, &file.fd);
         if (r < 0 && r != -ENOENT)
                 return failure_set_errno(failure, r, "cannot remove its file");
 
-        measure(piece->state, file.dir_fd);
+        fsdax_measure(piece->state, file.dir_fd);
         return 0;
 }
 
@@ -330,27 +348,21 @@ static int grow(Piece *piece, int fd, uint64_t length) {
         Fsdax *fsdax = piece->state;
         int r;
 
-        fsdax->ours += length - piece->length;
         /* Nothing is cut out of what has holders, so it lies as the file system likes. */
         r = fsdax_extents_allocate(fd, piece->length, length, false, facts.skew);
         if (r >= 0 && fsdax->sync == SYNC_DAX)
                 r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
         if (r >= 0 && fsync(fd) < 0)
                 r = -errno;
-        if (r < 0) {
-                (void) fsdax_file_truncate(fd, piece->length);
-                fsdax->ours -= length - piece->length;
-        }
+        if (r < 0)
+                (void) fsdax_file_truncate(fd, piece->length, FSDAX_PATIENCE_USEC);
         return r;
 }
 
-static int shrink(Piece *piece, int fd, uint64_t length) {
-        Fsdax *fsdax = piece->state;
+static int shrink(int fd, uint64_t length) {
         int r;
 
-        r = fsdax_file_truncate(fd, length);
-        if (r >= 0)
-                fsdax->ours -= piece->length - length;
+        r = fsdax_file_truncate(fd, length, FSDAX_PATIENCE_USEC);
         return r >= 0 && fsync(fd) < 0 ? -errno : r;
 }
 
@@ -364,11 +376,11 @@ static int fsdax_resize(Piece *piece, uint64_t length, Failure *failure) {
         if (r < 0)
                 return r;
 
-        r = length > piece->length ? grow(piece, file.fd, length) : shrink(piece, file.fd, length);
+        r = length > piece->length ? grow(piece, file.fd, length) : shrink(file.fd, length);
         if (r < 0)
                 return refuse_errno(piece, r, "cannot change its length", failure);
 
-        measure(piece->state, file.dir_fd);
+        fsdax_measure(piece->state, file.dir_fd);
         return 0;
 }
 
@@ -427,6 +439,45 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
         return r < 0 && !find->problem ? -ENOMEM : 0;
 }
 
+/* What the file system must not keep for those who have had it. */
+static int sweep_leftovers(int dir_fd) {
+        _cleanup_closedir_ DIR *dir = NULL;
+        struct dirent *entry;
+        int fd;
+
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                safe_close(fd);
+                return -ENOMEM;
+        }
+
+        while ((entry = readdir(dir)))
+                if (fsdax_is_leftover(entry->d_name))
+                        fsdax_leftover_sweep(dir_fd, entry->d_name);
+        return 0;
+}
+
+static int fsdax_replenish(Region *region, Failure *failure) {
+        _cleanup_close_ int dir_fd = -EBADF;
+        Fsdax *fsdax = region->state;
+        bool changed;
+
+        if (!fsdax)
+                return 0;
+        changed = atomic_exchange(&fsdax->leftovers_changed, false);
+        /* that it is not there is for whoever lists it to say */
+        if (fsdax_directory_open(fsdax, &dir_fd, failure) < 0)
+                return 0;
+
+        if (changed)
+                (void) sweep_leftovers(dir_fd);
+        fsdax_measure(fsdax, dir_fd);
+        return 0;
+}
+
 /* What file systems make themselves, and what people hide. */
 static bool is_usual(const char *name) {
         return name[0] == '.' || strcmp(name, "lost+found") == 0;
@@ -470,7 +521,6 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
         Fsdax *fsdax = region->state;
         Inventory inventory = { 0 };
         FsdaxFacts facts;
-        uint64_t sum = 0;
         int r;
 
         if (!fsdax)
@@ -479,15 +529,17 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
         r = fsdax_directory_look(fsdax, &facts, &dir_fd, failure);
         if (r < 0)
                 return r;
+        r = fsdax->watch ? fsdax_watch_directory(fsdax->watch, fsdax->path) : 0;
+        if (r < 0)
+                log_warning("cannot watch %s: %s; what holders do to lengths is seen when it is opened", fsdax->path,
+                            strerror(-r));
+        (void) sweep_leftovers(dir_fd);
         r = list_entries(fsdax, dir_fd, &inventory);
         if (r < 0) {
                 inventory_done(&inventory);
                 return failure_set_errno(failure, r, "cannot read %s", fsdax->path);
         }
 
-        for (size_t i = 0; i < inventory.n_finds; i++)
-                sum += inventory.finds[i].length;
-        facts.ours = sum > fsdax->ours ? sum : fsdax->ours;
         pthread_mutex_lock(&fsdax->mutex);
         fsdax->facts = facts;
         pthread_mutex_unlock(&fsdax->mutex);
@@ -512,10 +564,16 @@ const Provider provider_fsdax = {
         .claim = fsdax_claim,
         .release = fsdax_release,
         .forget = fsdax_forget,
+        .is_low = fsdax_is_low,
+        .is_stale = fsdax_is_stale,
+        .replenished = fsdax_replenished,
+        .watch = fsdax_watch,
         .carve = fsdax_carve,
         .open = fsdax_open,
         .revoke = fsdax_revoke,
+        .inspect = fsdax_inspect,
         .recover = fsdax_recover,
+        .replenish = fsdax_replenish,
         .write_record = fsdax_write_record,
         .list = fsdax_list,
         .resize = fsdax_resize,

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <systemd/sd-event.h>
 
 #include "config.h"
 #include "dax.h"
@@ -62,6 +63,9 @@ typedef struct Inventory {
 void inventory_done(Inventory *inventory);
 
 
+/* About the piece of this allocation; of all of the region's if the id is "", and about the region itself if it is NULL. */
+typedef void (*PieceHandler)(Region *region, const char *id, void *userdata);
+
 typedef struct Provider {
         const char *name;
         const char *isolation; /* what keeps allocations apart, for the property */
@@ -91,6 +95,15 @@ typedef struct Provider {
         /* Whether the region's next request would have to wait for what replenish() can do ahead. */
         bool (*is_low)(const Region *region);
 
+        /* Whether what is known of the region's free memory may be out of date, and replenish() would find it out. */
+        bool (*is_stale)(const Region *region);
+        /* After each replenish(): what it has found out becomes the region's account. */
+        void (*replenished)(Region *region);
+
+        /* Has handler called in the event loop when a holder may have done something to a piece that inspect() should look
+         * at. Once for a region; may be called again. */
+        int (*watch)(Region *region, sd_event *event, PieceHandler handler, void *userdata);
+
         /* Forgets what it keeps of the region. */
         void (*forget)(Region *region);
 
@@ -111,6 +124,10 @@ typedef struct Provider {
 
         /* A new descriptor for a holder. With read_only, one with which writing is impossible, also by opening it again. */
         int (*open)(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
+
+        /* Sees to it that the piece is what it was handed out as. With QuotaExceeded: a holder has made more of it, and it
+         * shall end. */
+        int (*inspect)(Piece *piece, Failure *failure);
 
         /* Whether anything may still refer to the memory of a drained piece, or of one that is held: 0 if surely not, else
          * -EBUSY, and failure says what is known. */

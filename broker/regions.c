@@ -42,6 +42,36 @@ static void list_unlisted(Manager *manager, Region *region, const RegionConfig *
                 regions_list(manager, region);
 }
 
+/* A PieceHandler. */
+static void on_suspicion(Region *region, const char *id, void *userdata) {
+        Manager *manager = userdata;
+        Allocation *allocation, *next;
+
+        if (!id) {
+                regions_replenish(manager, region);
+                return;
+        }
+        if (id[0] != '\0') {
+                allocation = manager_find_allocation(manager, id);
+                if (allocation && allocation->reservation.region == region)
+                        allocation_inspect(allocation);
+                return;
+        }
+        HASH_ITER(by_id, manager->by_id, allocation, next)
+                if (allocation->reservation.region == region)
+                        allocation_inspect(allocation);
+}
+
+static void watch_region(Manager *manager, Region *region) {
+        int r;
+
+        r = region->provider && region->provider->watch
+                    ? region->provider->watch(region, manager->event, on_suspicion, manager)
+                    : 0;
+        if (r < 0)
+                log_warning("region '%s': cannot watch what holders do to its memory: %s", region->name, strerror(-r));
+}
+
 static int configure_region(Manager *manager, const RegionConfig *config) {
         DaxRegion *dax = find_dax(manager, config->source ? config->source : config->name);
         Region *region = manager_find_region(manager, config->name);
@@ -56,6 +86,7 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
 
                 region->dax = dax;
                 r = region_configure(region, &completed);
+                watch_region(manager, region);
                 /* what was listed is from before, or not known yet */
                 if (region->unlisted[0] == '\0')
                         list_unlisted(manager, region, config);
@@ -64,6 +95,7 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
 
         if (region_new(&completed, dax, manager->devices_dir, &region) < 0)
                 return -ENOMEM;
+        watch_region(manager, region);
         if (manager->started) {
                 region->recovered = true;
                 (void) region_configure(region, &completed);
@@ -227,6 +259,11 @@ static void replenish_done(Job *job, int r) {
 
         region->replenishing = false;
         region->unprepared[0] = '\0';
+        if (region->provider->replenished) {
+                region->provider->replenished(region);
+                manager_settle(manager);
+                regions_replenish(manager, region); /* for what has come meanwhile */
+        }
         if (r < 0) {
                 (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
                 region_disable(region, region->unprepared);
@@ -265,6 +302,12 @@ int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userd
 void regions_replenish(Manager *manager, Region *region) {
         if (manager->started && !region->replenishing && region->unprepared[0] == '\0' && region->provider &&
             region->provider->is_low && region->provider->is_low(region))
+                region_replenish(manager, region);
+}
+
+void regions_refresh(Manager *manager, Region *region) {
+        if (manager->started && !region->replenishing && region->provider && region->provider->is_stale &&
+            region->provider->is_stale(region))
                 region_replenish(manager, region);
 }
 

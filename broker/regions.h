@@ -29,3 +29,6 @@ void regions_list(Manager *manager, Region *region);
 
 /* Starts to prepare for the region's next request, if there is need. */
 void regions_replenish(Manager *manager, Region *region);
+
+/* Starts to find out how much is free in the region, if what is known of that may be out of date. */
+void regions_refresh(Manager *manager, Region *region);

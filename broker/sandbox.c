@@ -46,7 +46,8 @@ static const char *const allowed[] = {
         "statfs", "faccessat", "faccessat2", "access", "readlinkat", "readlink", "getdents64", "mknodat", "unlinkat",
         "renameat", "renameat2", "fchmod", "fcntl", "flock", "fsync",
         /* files that are regions' memory, and what keeps their holders from truncating them */
-        "linkat", "fsetxattr", "fgetxattr", "landlock_create_ruleset", "landlock_restrict_self",
+        "linkat", "fsetxattr", "fgetxattr", "fremovexattr", "landlock_create_ruleset", "landlock_restrict_self",
+        "timer_create", "timer_settime", "timer_delete",
         /* devices and their attributes: written, and watched */
         "pwrite64", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
         /* the event loop and the bus; sockets below */

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What holders can do with a file that is their memory, and what becomes of it: it is made as long as its record says, it
+ * cannot be kept by who has a descriptor, and what holders do to its length is heard of. */
+
+#include "fsdax-directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <linux/landlock.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "size.h"
+
+/* ---- What they have ---- */
+
+static bool landlock_truncates(void) {
+        return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 3;
+}
+
+static void test_open(Directory *directory, const void *data) {
+        Piece piece;
+        int fd;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        directory_carve(directory, ID, MIB, &piece);
+        fd = holder_open(&piece, true);
+        g_assert_cmpint(pwrite(fd, "x", 1, 0), ==, -1);
+        g_assert_true(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+        safe_close(fd);
+
+        fd = holder_open(&piece, false);
+        g_assert_cmpint(pwrite(fd, "x", 1, 0), ==, 1);
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
+
+        /* a descriptor is no way to another one, and through that to the record or to rights that it does not have */
+        if (geteuid() == 0) {
+                pid_t child = fork();
+                int status;
+
+                if (child == 0) {
+                        char path[64];
+
+                        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+                        if (setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+                                _exit(1);
+                        if (open(path, O_RDWR) >= 0 || open(path, O_RDONLY) >= 0)
+                                _exit(2);
+                        if (fsetxattr(fd, ATTRIBUTE, "mine", 4, 0) >= 0 && geteuid() != 0)
+                                _exit(3);
+                        _exit(fchmod(fd, 0666) >= 0 ? 4 : 0);
+                }
+                g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+                g_assert_true(WIFEXITED(status));
+                g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+        }
+        safe_close(fd);
+        piece_revoke(&piece);
+}
+
+static void test_truncate(Directory *directory, const void *data) {
+        Piece piece;
+        int fd;
+
+        (void) data;
+        if (!directory->region)
+                return;
+        if (!landlock_truncates()) {
+                g_test_skip("this kernel's Landlock does not know of truncating");
+                return;
+        }
+
+        directory_carve(directory, ID, MIB, &piece);
+        fd = holder_open(&piece, false);
+        g_assert_cmpint(ftruncate(fd, 0), ==, -1);
+        g_assert_cmpint(ftruncate(fd, 2 * MIB), ==, -1);
+        g_assert_cmpuint(size_of(fd), ==, MIB);
+        safe_close(fd);
+        piece_revoke(&piece); /* which we still may */
+}
+
+/* Stands for all that holders can do to the length where nothing keeps them from it. */
+static void do_to_file(const Directory *directory, uint64_t length, int fallocate_mode) {
+        g_autofree char *path = directory_file(directory, ID);
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(pwrite(fd, "kept", 4, 0), ==, 4);
+        if (fallocate_mode >= 0)
+                g_assert_cmpint(fallocate(fd, fallocate_mode, 0, (off_t) length), ==, 0);
+        else
+                g_assert_cmpint(ftruncate(fd, (off_t) length), ==, 0);
+}
+
+static void assert_as_it_was(Piece *piece, uint64_t zeros_from) {
+        char text[4] = "";
+        struct stat st;
+        int fd;
+
+        fd = holder_open(piece, false);
+        g_assert_cmpint(fstat(fd, &st), ==, 0);
+        g_assert_cmpuint((uint64_t) st.st_size, ==, piece->length);
+        g_assert_cmpuint((uint64_t) st.st_blocks * 512, <, piece->length + MIB / 2);
+        g_assert_cmpint(fsdax_extents_beyond(fd, piece->length), ==, 0);
+        g_assert_cmpint(pread(fd, text, 4, 0), ==, 4);
+        g_assert_cmpmem(text, 4, "kept", 4);
+        g_assert_true(is_zero(fd, zeros_from, piece->length));
+        safe_close(fd);
+}
+
+static void test_tricks(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        Piece piece;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        directory_carve(directory, ID, 2 * MIB, &piece);
+        do_to_file(directory, 8 * MIB, -1);
+        assert_as_it_was(&piece, 4);
+        do_to_file(directory, 8 * MIB, 0);
+        assert_as_it_was(&piece, 4);
+        do_to_file(directory, 8 * MIB, FALLOC_FL_KEEP_SIZE);
+        assert_as_it_was(&piece, 4);
+        do_to_file(directory, 4096, -1);
+        assert_as_it_was(&piece, 4);
+        do_to_file(directory, 1, FALLOC_FL_KEEP_SIZE);
+        assert_as_it_was(&piece, 4);
+
+        /* also before it gets another length */
+        do_to_file(directory, 8 * MIB, -1);
+        g_assert_cmpint(provider_fsdax.resize(&piece, 3 * MIB, &failure), ==, 0);
+        piece.length = 3 * MIB;
+        assert_as_it_was(&piece, 4);
+        piece_revoke(&piece);
+}
+
+static void test_revoke(Directory *directory, const void *data) {
+        g_autofree char *path = NULL;
+        Failure failure = { 0 };
+        const char *mapping;
+        pid_t child;
+        Piece piece;
+        int fd, status;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        directory_carve(directory, ID, MIB, &piece);
+        path = directory_file(directory, ID);
+        fd = holder_open(&piece, false);
+        mapping = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        g_assert_true(mapping != MAP_FAILED);
+        g_assert_cmpint(*(const volatile char *) mapping, ==, 0);
+
+        g_assert_cmpint(provider_fsdax.revoke(&piece, &failure), ==, 0);
+        g_assert_cmpint(access(path, F_OK), ==, -1);
+        g_assert_cmpuint(size_of(fd), ==, 0);
+        child = fork();
+        if (child == 0) {
+                (void) signal(SIGBUS, SIG_DFL);
+                _exit(*(const volatile char *) mapping);
+        }
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_true(WIFSIGNALED(status));
+        g_assert_cmpint(WTERMSIG(status), ==, SIGBUS);
+        g_assert_cmpint(munmap((void *) (uintptr_t) mapping, MIB), ==, 0);
+        safe_close(fd);
+
+        /* once more is as good */
+        piece_revoke(&piece);
+}
+
+/* ---- What they do meanwhile ---- */
+
+typedef struct Heard {
+        GString *ids;
+        unsigned n_of_region, n_of_all;
+} Heard;
+
+static void on_piece(Region *region, const char *id, void *userdata) {
+        Heard *heard = userdata;
+
+        (void) region;
+        if (!id)
+                heard->n_of_region++;
+        else if (id[0] == '\0')
+                heard->n_of_all++;
+        else if (!strstr(heard->ids->str, id))
+                g_string_append_printf(heard->ids, "%s ", id);
+}
+
+static void wait_until_heard(sd_event *event, const Heard *heard, const char *ids, unsigned n_of_region) {
+        gint64 end = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+
+        while (strcmp(heard->ids->str, ids) != 0 || heard->n_of_region < n_of_region) {
+                if (g_get_monotonic_time() > end)
+                        g_error("heard of \"%s\" and %u, not of \"%s\" and %u", heard->ids->str, heard->n_of_region, ids,
+                                n_of_region);
+                g_assert_cmpint(sd_event_run(event, 100000), >=, 0);
+        }
+}
+
+static void test_watch(Directory *directory, const void *data) {
+        Heard heard = { .ids = g_string_new(NULL) };
+        Failure failure = { 0 };
+        Piece piece, other;
+        sd_event *event;
+        int fd, fd_other;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        g_assert_cmpint(sd_event_new(&event), ==, 0);
+        g_assert_cmpint(provider_fsdax.watch(directory->region, event, on_piece, &heard), ==, 0);
+        g_assert_cmpint(provider_fsdax.watch(directory->region, event, on_piece, &heard), ==, 0);
+        directory_look(directory);
+        directory_carve(directory, ID, MIB, &piece);
+        directory_carve(directory, OTHER, MIB, &other);
+        fd = holder_open(&piece, false);
+        fd_other = holder_open(&other, false);
+        while (sd_event_run(event, 0) > 0)
+                continue;
+        g_string_truncate(heard.ids, 0);
+
+        g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, 1);
+        wait_until_heard(event, &heard, ID " ", 0);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
+        g_assert_cmpuint(size_of(fd), ==, MIB);
+        g_string_truncate(heard.ids, 0);
+        g_assert_cmpint(fallocate(fd_other, FALLOC_FL_KEEP_SIZE, 0, 4 * MIB), ==, 0);
+        while (!strstr(heard.ids->str, OTHER))
+                g_assert_cmpint(sd_event_run(event, 1000000), >=, 0);
+        g_assert_cmpint(fsdax_extents_beyond(fd_other, MIB), !=, 0);
+        g_assert_cmpint(provider_fsdax.inspect(&other, &failure), ==, 0);
+        g_assert_cmpint(fsdax_extents_beyond(fd_other, MIB), <=, 0);
+        g_assert_cmpint(provider_fsdax.inspect(&other, &failure), ==, 0);
+
+        directory->config.growth = GROWTH_END;
+        directory_look(directory);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
+        g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, 1);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), <, 0);
+        g_assert_cmpint(failure.refusal, ==, REFUSAL_QuotaExceeded);
+
+        safe_close(fd);
+        safe_close(fd_other);
+        piece_revoke(&piece);
+        piece_revoke(&other);
+        /* it ends before the loop does */
+        region_free(directory->region);
+        directory->region = NULL;
+        sd_event_unref(event);
+        g_string_free(heard.ids, TRUE);
+}
+
+static void assert_entries(const Directory *directory, const char *expected) {
+        g_autoptr(GDir) dir = g_dir_open(directory->path, 0, NULL);
+        g_autoptr(GString) names = g_string_new(NULL);
+        const char *name;
+
+        while ((name = g_dir_read_name(dir)))
+                g_string_append_printf(names, "%s ", name);
+        g_assert_cmpstr(names->str, ==, expected);
+}
+
+static void test_leftover(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        Fsdax *fsdax;
+        Piece piece;
+        char *mapping;
+        int fd;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        /* who can only read can take no room */
+        directory_carve(directory, ID, MIB, &piece);
+        fd = holder_open(&piece, true);
+        piece_revoke(&piece);
+        assert_entries(directory, "");
+        safe_close(fd);
+
+        directory_carve(directory, ID, MIB, &piece);
+        fd = holder_open(&piece, false);
+        piece_revoke(&piece);
+        assert_entries(directory, ".gone-" ID " ");
+        g_assert_cmpint(fgetxattr(fd, ATTRIBUTE, NULL, 0), ==, -1);
+        directory_look(directory);
+        g_assert_cmpuint(directory->found.n_finds, ==, 0);
+        assert_entries(directory, ".gone-" ID " ");
+
+        g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, 1);
+        fsdax = directory->region->state;
+        fsdax->leftovers_changed = true;
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        g_assert_cmpuint(size_of(fd), ==, 0);
+        g_assert_cmpint(fsdax_extents_beyond(fd, 0), <=, 0);
+
+        /* a mapping is as good as a descriptor */
+        mapping = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        g_assert_true(mapping != MAP_FAILED);
+        safe_close(fd);
+        directory_look(directory);
+        assert_entries(directory, ".gone-" ID " ");
+        g_assert_cmpint(munmap(mapping, 4096), ==, 0);
+        directory_look(directory);
+        assert_entries(directory, "");
+}
+
+/* Others fill the file system, and empty it. */
+static void test_stale(Directory *directory, const void *data) {
+        Fsdax *fsdax;
+        Failure failure = { 0 };
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        fsdax = directory->region->state;
+        g_assert_false(provider_fsdax.is_stale(directory->region));
+        fsdax->facts.measured -= 2000000;
+        fsdax->facts.available = 0;
+        provider_fsdax.replenished(directory->region);
+        g_assert_cmpuint(region_available(directory->region), ==, 0);
+        g_assert_true(provider_fsdax.is_stale(directory->region));
+        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
+        provider_fsdax.replenished(directory->region);
+        g_assert_cmpuint(region_available(directory->region), >, 0);
+        g_assert_false(provider_fsdax.is_stale(directory->region));
+}
+
+static void test_resize(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        Piece piece;
+        int fd;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        directory_carve(directory, ID, MIB, &piece);
+        fd = holder_open(&piece, false);
+        g_assert_cmpint(pwrite(fd, "kept", 4, 0), ==, 4);
+        g_assert_cmpint(pwrite(fd, "lost", 4, MIB - 4), ==, 4);
+
+        g_assert_cmpint(provider_fsdax.resize(&piece, 4 * MIB, &failure), ==, 0);
+        piece.length = 4 * MIB;
+        g_assert_cmpuint(size_of(fd), ==, 4 * MIB);
+        g_assert_true(is_zero(fd, MIB, 4 * MIB));
+        g_assert_cmpint(provider_fsdax.resize(&piece, 64 * 1024, &failure), ==, 0);
+        piece.length = 64 * 1024;
+        g_assert_cmpuint(size_of(fd), ==, 64 * 1024);
+        g_assert_cmpint(provider_fsdax.resize(&piece, MIB, &failure), ==, 0);
+        piece.length = MIB;
+        assert_as_it_was(&piece, 4);
+
+        g_assert_cmpint(provider_fsdax.resize(&piece, UINT64_C(1) << 46, &failure), <, 0);
+        g_assert_cmpint(failure.refusal, ==, REFUSAL_NoSpace);
+        assert_as_it_was(&piece, 4);
+        safe_close(fd);
+        piece_revoke(&piece);
+}
+
+static void test_seal(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        Fsdax *fsdax;
+        Piece piece;
+        int fd;
+
+        (void) data;
+        if (!directory->region)
+                return;
+        fsdax = directory->region->state;
+        directory_carve(directory, ID, MIB, &piece);
+        fd = holder_open(&piece, false);
+        g_assert_false(fsdax_file_is_sealed(fd));
+        fsdax->facts.can_seal = fsdax_file_seal(fd, true) >= 0 && fsdax_file_seal(fd, false) >= 0;
+        safe_close(fd);
+        if (!fsdax->facts.can_seal) {
+                g_test_skip("files cannot be made immutable here");
+                piece_revoke(&piece);
+                return;
+        }
+        safe_close(holder_open(&piece, true));
+        fd = holder_open(&piece, true);
+        g_assert_false(fsdax_file_is_sealed(fd));
+        safe_close(fd);
+        fd = holder_open(&piece, false);
+        g_assert_true(fsdax_file_is_sealed(fd));
+        g_assert_cmpint(ftruncate(fd, 0), ==, -1);
+        g_assert_cmpint(fallocate(fd, 0, 0, 2 * MIB), ==, -1);
+        g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, -1);
+
+        g_assert_cmpint(provider_fsdax.write_record(&piece, ID, "another one", &failure), ==, 0);
+        g_assert_true(fsdax_file_is_sealed(fd));
+        directory_look(directory);
+        g_assert_cmpstr(directory->found.finds[0].record, ==, "another one");
+        g_assert_cmpint(provider_fsdax.resize(&piece, 2 * MIB, &failure), ==, 0);
+        piece.length = 2 * MIB;
+        g_assert_true(fsdax_file_is_sealed(fd));
+        g_assert_cmpuint(size_of(fd), ==, 2 * MIB);
+        safe_close(holder_open(&piece, true));
+        g_assert_true(fsdax_file_is_sealed(fd));
+        safe_close(fd);
+        piece_revoke(&piece);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        directory_add_test("/fsdax/open", test_open);
+        directory_add_test("/fsdax/truncate", test_truncate);
+        directory_add_test("/fsdax/tricks", test_tricks);
+        directory_add_test("/fsdax/revoke", test_revoke);
+        directory_add_test("/fsdax/watch", test_watch);
+        directory_add_test("/fsdax/leftover", test_leftover);
+        directory_add_test("/fsdax/stale", test_stale);
+        directory_add_test("/fsdax/resize", test_resize);
+        directory_add_test("/fsdax/seal", test_seal);
+        return g_test_run();
+}
