@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <systemd/sd-bus.h>
 #include <time.h>
 #include <unistd.h>
@@ -282,7 +283,8 @@ static uint64_t pattern(uint64_t seed, uint64_t i) {
 static void do_map(char **words) {
         Slot *slot = slot_at(words[0]);
         int protection = words[1] && strcmp(words[1], "read-only") == 0 ? PROT_READ : PROT_READ | PROT_WRITE;
-        void *address = mmap(NULL, slot->length, protection, MAP_SHARED, slot->memory, (off_t) slot->offset);
+        int flags = words[1] && strcmp(words[1], "sync") == 0 ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+        void *address = mmap(NULL, slot->length, protection, flags, slot->memory, (off_t) slot->offset);
 
         if (address != MAP_FAILED)
                 slot->address = address;
@@ -446,6 +448,30 @@ static void do_reopen(char **words) {
                 close(fd);
 }
 
+static void do_truncate(char **words) {
+        answer(ftruncate(slot_at(words[0])->memory, (off_t) number(words[1])) < 0 ? -errno : 0);
+}
+
+static void do_allocate(char **words) {
+        answer(fallocate(slot_at(words[0])->memory, (int) number(words[1]), (off_t) number(words[2]),
+                         (off_t) number(words[3])) < 0 ? -errno : 0);
+}
+
+static void do_extend(char **words) {
+        answer(pwrite(slot_at(words[0])->memory, "x", 1, (off_t) number(words[1])) < 0 ? -errno : 0);
+}
+
+static void do_link(char **words) {
+        char path[32];
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", slot_at(words[0])->memory);
+        answer(linkat(AT_FDCWD, path, AT_FDCWD, words[1], AT_SYMLINK_FOLLOW) < 0 ? -errno : 0);
+}
+
+static void do_label(char **words) {
+        answer(fsetxattr(slot_at(words[0])->memory, words[1], "mine", 4, 0) < 0 ? -errno : 0);
+}
+
 /* A child that has all that we have, and does nothing. */
 static void do_fork(char **words) {
         pid_t pid;
@@ -547,7 +573,7 @@ static const struct {
         { "open", 1, do_open },                 /* NAME [OPTION=VALUE]…: the same */
         { "adopt", 0, do_adopt },               /* : the same */
         { "free", 1, do_free },                 /* OBJECT */
-        { "map", 1, do_map },                   /* SLOT [read-only] */
+        { "map", 1, do_map },                   /* SLOT [read-only|sync] */
         { "fill", 2, do_fill },                 /* SLOT SEED: with a pattern */
         { "verify", 2, do_verify },             /* SLOT SEED: that pattern is there */
         { "zero", 1, do_zero },                 /* SLOT: nothing but zeros is there */
@@ -562,6 +588,11 @@ static const struct {
         { "remap", 2, do_remap },               /* SLOT LENGTH */
         { "no-huge-pages", 1, do_no_huge_pages }, /* SLOT */
         { "reopen", 1, do_reopen },             /* SLOT: through /proc/self/fd */
+        { "truncate", 2, do_truncate },         /* SLOT LENGTH */
+        { "allocate", 4, do_allocate },         /* SLOT MODE OFFSET LENGTH: fallocate() */
+        { "extend", 2, do_extend },             /* SLOT OFFSET: writes a byte there, but not through a mapping */
+        { "link", 2, do_link },                 /* SLOT PATH: gives it another name */
+        { "label", 2, do_label },               /* SLOT NAME: an attribute */
         { "fork", 0, do_fork },                 /* : PID */
         { "end-child", 1, do_end_child },       /* PID */
         { "pin", 3, do_pin },                   /* KIND SLOT OFFSET: PIN */
