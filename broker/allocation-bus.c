@@ -340,7 +340,6 @@ static const char *allocation_owner_name(const Allocation *allocation) {
 static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                       void *userdata, sd_bus_error *error) {
         const Allocation *allocation = allocation_from_path(userdata, path);
-        char device[DAX_NAME_MAX];
         const char *value;
 
         (void) bus;
@@ -358,7 +357,7 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
         else if (strcmp(property, "State") == 0)
                 value = allocation_state_to_string(allocation->state);
         else if (strcmp(property, "Device") == 0)
-                value = piece_device(&allocation->piece, device);
+                value = allocation->piece.device;
         else
                 value = allocation->reason;
 

@@ -21,19 +21,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "dax-attribute.h"
+#include "dax-rights.h"
 #include "size.h"
 
 #define CREATE_TRIES 10
@@ -496,87 +494,36 @@ static int rights_check(int folder, int dev_folder, const char *name) {
         return 0;
 }
 
-static uint64_t now_usec(void) {
-        struct timespec now;
+struct Awaited {
+        int folder, dev_folder;
+        const char *name;
+};
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
-}
+static int rights_check_awaited(const void *userdata) {
+        const struct Awaited *awaited = userdata;
 
-/* Files that nobody gave us yet cannot be watched themselves, but the folders that they are in can. */
-static int rights_watch(const char *path, const char *name, int *ret_fd) {
-        _cleanup_free_ char *device = NULL;
-        _cleanup_close_ int fd = -EBADF;
-
-        if (asprintf(&device, "%s/%s", path, name) < 0) {
-                device = NULL;
-                return -ENOMEM;
-        }
-        fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-        if (fd < 0)
-                return -errno;
-        if (inotify_add_watch(fd, device, IN_ATTRIB | IN_ONLYDIR) < 0)
-                return errno == ENOENT ? -ENODEV : -errno;
-        /* sysfs does not tell that something went */
-        if (inotify_add_watch(fd, dax_dev_root(), IN_ATTRIB | IN_DELETE | IN_ONLYDIR) < 0)
-                return -errno;
-
-        *ret_fd = TAKE_FD(fd);
-        return 0;
-}
-
-static int rights_wait(int fd, uint64_t deadline) {
-        char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-        struct pollfd wait = { .fd = fd, .events = POLLIN };
-        uint64_t now = now_usec();
-        struct timespec left;
-
-        if (now >= deadline)
-                return -ETIMEDOUT;
-        left.tv_sec = (time_t) ((deadline - now) / 1000000);
-        left.tv_nsec = (long) ((deadline - now) % 1000000) * 1000;
-        if (ppoll(&wait, 1, &left, NULL) < 0 && errno != EINTR)
-                return -errno;
-
-        /* what happened is of no interest, only that something did */
-        while (read(fd, events, sizeof(events)) > 0)
-                ;
-        return 0;
+        return rights_check(awaited->folder, awaited->dev_folder, awaited->name);
 }
 
 int dax_await_rights(const char *path, const char *name, uint64_t usec) {
-        _cleanup_close_ int folder = -EBADF, dev_folder = -EBADF, watch = -EBADF;
-        uint64_t deadline;
+        _cleanup_close_ int folder = -EBADF, dev_folder = -EBADF;
+        _cleanup_free_ char *device = NULL;
+        struct Awaited awaited;
         int r;
 
-        if (__builtin_add_overflow(now_usec(), usec, &deadline))
-                deadline = UINT64_MAX;
         r = device_open_ours(path, name, &folder);
         if (r < 0)
                 return r == -ENOENT ? -ENODEV : r;
         r = dax_open_folder(dax_dev_root(), NULL, &dev_folder);
         if (r < 0)
                 return r;
-        r = rights_check(folder, dev_folder, name);
-        if (r != -EAGAIN && r != -EACCES)
-                return r;
-        r = rights_watch(path, name, &watch);
-        if (r < 0)
-                return r;
-
-        /* once more before the first wait: it may have come before there was a watch */
-        for (;;) {
-                int missing;
-
-                missing = rights_check(folder, dev_folder, name);
-                if (missing != -EAGAIN && missing != -EACCES)
-                        return missing;
-                r = rights_wait(watch, deadline);
-                if (r == -ETIMEDOUT && missing == -EACCES)
-                        return -EACCES;
-                if (r < 0)
-                        return r;
+        if (asprintf(&device, "%s/%s", path, name) < 0) {
+                device = NULL;
+                return -ENOMEM;
         }
+
+        awaited = (struct Awaited){ folder, dev_folder, name };
+        return dax_await(device, rights_check_awaited, &awaited, usec);
 }
 
 /* ---- Use ---- */
@@ -608,7 +555,7 @@ int dax_open(const char *path, const char *name, bool read_only, int *ret_fd) {
         dev_t node;
         int flags, r;
 
-        r = device_open_ours(path, name, &folder);
+        r = device_open(path, name, &folder);
         if (r < 0)
                 return r;
         r = driver_read(folder, &driver);

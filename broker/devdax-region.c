@@ -15,9 +15,7 @@
 
 #include "devdax-handle.h"
 #include "log.h"
-#include "node-watch.h"
 #include "size.h"
-#include "witness.h"
 
 static uint64_t now(void) {
         struct timespec time;
@@ -50,7 +48,7 @@ void devdax_forget(Region *region) {
                 free(foreign);
         range_map_free(devdax->map);
         seed_pool_free(devdax->seeds);
-        throttle_free(devdax->throttle);
+        recycling_done(&devdax->recycling);
         pthread_mutex_destroy(&devdax->order_mutex);
         free(devdax->path);
         free(devdax);
@@ -70,7 +68,7 @@ static int devdax_make(Region *region, const DaxRegion *dax) {
         devdax->path = strdup(dax->path);
         r = !devdax->path ? -ENOMEM : seed_pool_new(devdax->path, region->notes_dir, dax->name, &devdax->seeds);
         if (r >= 0)
-                r = throttle_new(&devdax->throttle);
+                r = recycling_init(&devdax->recycling);
         if (r < 0)
                 devdax_forget(region);
         return r;
@@ -241,25 +239,12 @@ int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
         }
 
         devdax->alignment = dax->alignment;
-        devdax->clean = config->clean;
-        devdax->recycle = config->recycle;
-        if (devdax->recycle == RECYCLE_DEFAULT)
-                devdax->recycle = witness_installed() ? RECYCLE_WITNESSED : RECYCLE_OWNER;
-        /* The witness only knows of references that were there when it looked: who still maps it takes new ones. */
-        if (devdax->recycle == RECYCLE_WITNESSED && node_watch_can_be_deceived())
-                devdax->recycle = RECYCLE_OWNER;
-        throttle_set(devdax->throttle, config->clean_bandwidth);
-
         region->size = whole.length;
         region->granularity = DAX_GRANULARITY;
         region->numa_node = dax->numa_node;
         region->target_node = dax->target_node;
         region->performance = dax->performance;
-        region->drain_timeout = config->drain_timeout;
-        region->clean = devdax->clean == CLEAN_ON_FREE ? "on-free" : devdax->clean == CLEAN_ON_ALLOC ? "on-alloc" : "both";
-        region->recycle = devdax->recycle == RECYCLE_ANY         ? "any"
-                          : devdax->recycle == RECYCLE_WITNESSED ? "witnessed"
-                                                                 : "owner";
+        recycling_configure(&devdax->recycling, region, config);
         region->n_alignments = 2;
         region->alignments[0] = DAX_GRANULARITY;
         region->alignments[1] = GIB;
@@ -401,6 +386,7 @@ int devdax_claim(Region *region, Piece *piece, Failure *failure) {
                         range_map_give(devdax->map, ranges[i], false);
                 return failure_set_errno(failure, -ENOMEM, "cannot keep an account of it");
         }
+        (void) snprintf(piece->device, sizeof(piece->device), "%s", device);
         piece->n_ranges = n;
         piece->clean = false;
         piece->state = devdax;
@@ -426,7 +412,7 @@ void devdax_release(Piece *piece) {
 bool devdax_is_low(const Region *region) {
         const Devdax *devdax = region->state;
 
-        if (!devdax || devdax->stopping || (region->reason && devdax->map))
+        if (!devdax || devdax->recycling.stopping || (region->reason && devdax->map))
                 return false;
 
         return !devdax->put_in_order ||

@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "clean.h"
 #include "dax.h"
 #include "provider.h"
 #include "range-map.h"
+#include "recycling.h"
 #include "region.h"
 #include "seeds.h"
 
@@ -40,12 +40,9 @@ typedef struct Devdax {
         } given[GIVEN_MAX];
         unsigned n_given;
         SeedPool *seeds; /* for any thread, as all that follows */
-        Throttle *throttle;
-        _Atomic int clean, recycle;
+        Recycling recycling;
         pthread_mutex_t order_mutex;
         atomic_bool put_in_order;
-        atomic_bool stopping;
-        atomic_bool taught_small, taught_large, taught_huge; /* page sizes the witness has learnt */
 } Devdax;
 
 /* One range of a piece, as physical addresses. */

@@ -34,7 +34,6 @@
 #include "devdax.h"
 #include "log.h"
 #include "size.h"
-#include "witness.h"
 
 /* ---- Carving ---- */
 
@@ -74,25 +73,24 @@ static int devdax_prepare(Piece *piece, Failure *failure) {
                 return failure_set_errno(failure, r, "cannot name the device");
         }
 
+        (void) snprintf(piece->device, sizeof(piece->device), "%s", device);
         return 0;
 }
 
 static void devdax_prepared(Piece *piece, bool recorded) {
         Devdax *devdax = piece->state;
-        char device[DAX_NAME_MAX];
         int r;
 
-        (void) piece_device(piece, device);
         if (!recorded) {
-                seed_pool_return(devdax->seeds, device);
+                seed_pool_return(devdax->seeds, piece->device);
                 free(piece->handle);
                 piece->handle = NULL;
                 return;
         }
 
-        r = seed_pool_taken(devdax->seeds, device);
+        r = seed_pool_taken(devdax->seeds, piece->device);
         if (r < 0)
-                log_warning("cannot note that %s is in use: %s", device, strerror(-r));
+                log_warning("cannot note that %s is in use: %s", piece->device, strerror(-r));
 }
 
 /* Whether the device is the one that the piece says, or has the first of its ranges, as while it is being carved; and not
@@ -135,11 +133,10 @@ static bool device_is_elsewhere(const DaxDevice *device, const Piece *piece) {
  * changed it. */
 static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
         const Devdax *devdax = piece->state;
-        char name[DAX_NAME_MAX];
         DaxDevice device;
         int r;
 
-        r = dax_inspect(devdax->path, piece_device(piece, name), &device);
+        r = dax_inspect(devdax->path, piece->device, &device);
         if (r < 0)
                 return r;
         if (!device_is_of(&device, piece))
@@ -154,11 +151,10 @@ static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
 static int devdax_open_own(const Piece *piece, bool read_only, int *ret_fd) {
         const Devdax *devdax = piece->state;
         _cleanup_close_ int fd = -EBADF;
-        char name[DAX_NAME_MAX];
         DaxDevice device;
         int r;
 
-        r = dax_open(devdax->path, piece_device(piece, name), read_only, &fd);
+        r = dax_open(devdax->path, piece->device, read_only, &fd);
         if (r >= 0)
                 r = devdax_inspect(piece, &device);
         if (r < 0)
@@ -172,12 +168,11 @@ static int devdax_open_own(const Piece *piece, bool read_only, int *ret_fd) {
 
 static int devdax_revoke(Piece *piece, Failure *failure) {
         const Devdax *devdax = piece->state;
-        char name[DAX_NAME_MAX];
+        const char *name = piece->device;
         DaxDevice device;
         int r;
 
         piece_close(piece);
-        (void) piece_device(piece, name);
         (void) dax_unclaim(name);
         r = dax_inspect(devdax->path, name, &device);
         if (r == -ENOENT)
@@ -210,34 +205,6 @@ static int devdax_open_files(Piece *piece, const char *name, Failure *failure) {
         if (r >= 0)
                 r = dax_open(devdax->path, name, true, &piece->fd_read_only);
         return r < 0 ? failure_set_errno(failure, r, "cannot open /dev/%s", name) : 0;
-}
-
-static int devdax_zero(Piece *piece, int fd, Failure *failure) {
-        const Devdax *devdax = piece->state;
-        int r;
-
-        piece->cleaned = 0;
-        r = clean_fd(fd, piece->length, piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY,
-                     devdax->throttle, &piece->cleaned, &devdax->stopping);
-        piece->clean = r >= 0;
-        if (r == -ECANCELED)
-                return failure_set(failure, REFUSAL_ShuttingDown, "the broker was stopped while it zeroed the memory; ask again");
-        return r < 0 ? failure_set_errno(failure, r, "cannot zero it") : 0;
-}
-
-/* Nobody has ever had it, so this is what no references look like. */
-static void devdax_teach(Piece *piece) {
-        Devdax *devdax = piece->state;
-        atomic_bool *taught = piece->page_size < DAX_GRANULARITY   ? &devdax->taught_small
-                              : piece->page_size < GIB ? &devdax->taught_large
-                                                       : &devdax->taught_huge;
-        Range first = devdax_range(piece, 0);
-
-        if (devdax->recycle != RECYCLE_WITNESSED || *taught)
-                return;
-
-        first.length = piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY;
-        *taught = witness_teach(&first, 1, piece->page_size) >= 0;
 }
 
 static int devdax_make_device(Piece *piece, const char *name, Failure *failure) {
@@ -273,13 +240,12 @@ static int devdax_make_device(Piece *piece, const char *name, Failure *failure) 
 }
 
 static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
-        const Devdax *devdax = piece->state;
-        char name[DAX_NAME_MAX];
+        Devdax *devdax = piece->state;
+        const char *name = piece->device;
         Failure undo;
         int r;
 
         (void) id;
-        (void) piece_device(piece, name);
         r = devdax_make_device(piece, name, failure);
         if (r >= 0) {
                 r = dax_unclaim(name);
@@ -289,9 +255,9 @@ static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
         if (r >= 0)
                 r = devdax_open_files(piece, name, failure);
         if (r >= 0) {
-                devdax_teach(piece);
-                if (!piece->clean || devdax->clean != CLEAN_ON_FREE)
-                        r = devdax_zero(piece, piece->fd, failure);
+                recycling_teach(&devdax->recycling, piece, devdax_range(piece, 0));
+                if (!piece->clean || devdax->recycling.clean != CLEAN_ON_FREE)
+                        r = recycling_zero(&devdax->recycling, piece, piece->fd, failure);
         }
         if (r < 0 && devdax_revoke(piece, &undo) < 0) {
                 piece->stuck = true;
@@ -310,17 +276,16 @@ static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
 }
 
 static int devdax_reuse(Piece *piece, Failure *failure) {
-        const Devdax *devdax = piece->state;
-        char name[DAX_NAME_MAX];
+        Devdax *devdax = piece->state;
         int r;
 
         r = devdax_open_own(piece, false, &piece->fd);
         if (r >= 0)
                 r = devdax_open_own(piece, true, &piece->fd_read_only);
         if (r < 0)
-                (void) failure_set_errno(failure, r, "cannot open /dev/%s again", piece_device(piece, name));
-        if (r >= 0 && (!piece->clean || devdax->clean != CLEAN_ON_FREE))
-                r = devdax_zero(piece, piece->fd, failure);
+                (void) failure_set_errno(failure, r, "cannot open /dev/%s again", piece->device);
+        if (r >= 0 && (!piece->clean || devdax->recycling.clean != CLEAN_ON_FREE))
+                r = recycling_zero(&devdax->recycling, piece, piece->fd, failure);
         if (r >= 0)
                 piece->clean = false;
         /* it is not offered again */
@@ -329,89 +294,49 @@ static int devdax_reuse(Piece *piece, Failure *failure) {
         return r;
 }
 
-static int devdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {
-        int fd = fcntl(read_only ? piece->fd_read_only : piece->fd, F_DUPFD_CLOEXEC, 0);
-
-        if (fd < 0)
-                return failure_set_errno(failure, -errno, "cannot copy the descriptor");
-
-        *ret_fd = fd;
-        return 0;
-}
-
 static int devdax_judge(Piece *piece, Failure *failure) {
-        const Devdax *devdax = piece->state;
+        Devdax *devdax = piece->state;
         Range ranges[PIECE_RANGES_MAX];
-        char name[DAX_NAME_MAX], why[256] = "";
         DaxDevice device;
-
-        if (devdax->stopping)
-                return failure_set(failure, REFUSAL_ShuttingDown, "the broker is being stopped");
-        if (devdax->recycle == RECYCLE_ANY)
-                return 0;
-        /* like any revocation by force: an admin's doing, and his to answer for */
-        if (devdax_inspect(piece, &device) == -ENOENT) {
-                log_warning("somebody has destroyed %s, which may have been referred to still", piece_device(piece, name));
-                return 0;
-        }
-        if (piece->held)
-                return failure_set(failure, REFUSAL_StillReferenced,
-                                   "somebody still has it, and can have the kernel refer to its pages at any moment");
-        if (devdax->recycle == RECYCLE_OWNER)
-                return failure_set(failure, REFUSAL_StillReferenced,
-                                   "something may refer to its pages still, and nobody can tell (Recycle=owner)");
 
         for (unsigned i = 0; i < piece->n_ranges; i++)
                 ranges[i] = devdax_range(piece, i);
-        switch (witness_ask(ranges, piece->n_ranges, piece->page_size, why, sizeof(why))) {
-        case WITNESS_IDLE:
-                return 0;
-        case WITNESS_REFERENCED:
-                return failure_set(failure, REFUSAL_StillReferenced,
-                                   "something refers to its pages still (%s)", why);
-        case WITNESS_UNKNOWN:
-                break;
-        }
-
-        return failure_set(failure, REFUSAL_StillReferenced,
-                           "something may refer to its pages still, and the witness cannot tell (%s)", why);
+        return recycling_judge(&devdax->recycling, piece, ranges, piece->n_ranges, devdax_inspect(piece, &device) == -ENOENT,
+                               failure);
 }
 
 static int devdax_clean(Piece *piece, Failure *failure) {
-        const Devdax *devdax = piece->state;
+        Devdax *devdax = piece->state;
         _cleanup_close_ int fd = -EBADF;
-        char name[DAX_NAME_MAX];
         int r;
 
-        if (piece->clean || devdax->clean == CLEAN_ON_ALLOC)
+        if (piece->clean || devdax->recycling.clean == CLEAN_ON_ALLOC)
                 return 0;
 
         r = devdax_open_own(piece, false, &fd);
         if (r == -ENOENT) /* there is nothing to do it with */
                 return 0;
         if (r < 0)
-                return failure_set_errno(failure, r, "cannot open /dev/%s", piece_device(piece, name));
+                return failure_set_errno(failure, r, "cannot open /dev/%s", piece->device);
 
-        return devdax_zero(piece, fd, failure);
+        return recycling_zero(&devdax->recycling, piece, fd, failure);
 }
 
 static int devdax_node(const Piece *piece, char *ret, size_t size) {
-        char name[DAX_NAME_MAX];
         DaxDevice device;
 
         if (devdax_inspect(piece, &device) == -ENOENT)
                 return -ENOENT;
-        return snprintf(ret, size, "/dev/%s", piece_device(piece, name)) < (int) size ? 0 : -ENAMETOOLONG;
+        return snprintf(ret, size, "/dev/%s", piece->device) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
 static int devdax_recover(Piece *piece, int stored_fds[static 2], Failure *failure) {
         const Devdax *devdax = piece->state;
-        char name[DAX_NAME_MAX];
+        const char *name = piece->device;
         DaxDevice device;
         struct stat st;
         int r;
 
-        (void) piece_device(piece, name);
         r = dax_inspect(devdax->path, name, &device);
         if (r == -ENOENT || (r >= 0 && device.size > 0 && device_is_elsewhere(&device, piece))) {
                 (void) failure_set(failure, REFUSAL_Failed, "%s is no longer there", name);
@@ -457,7 +382,7 @@ static void devdax_hurry(Region *region) {
         Devdax *devdax = region->state;
 
         if (devdax)
-                devdax->stopping = true;
+                devdax->recycling.stopping = true;
 }
 
 static void devdax_rest(Region *region) {
@@ -484,7 +409,7 @@ const Provider provider_devdax = {
         .prepared = devdax_prepared,
         .carve = devdax_carve,
         .reuse = devdax_reuse,
-        .open = devdax_open,
+        .open = piece_copy_fd,
         .judge = devdax_judge,
         .clean = devdax_clean,
         .revoke = devdax_revoke,

@@ -4,7 +4,8 @@
 
 #include "provider.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,13 +25,14 @@ const Provider *provider_find(const char *name) {
         return NULL;
 }
 
-/* A handle begins with the device where pieces have ranges. */
-char *piece_device(const Piece *piece, char buffer[static DAX_NAME_MAX]) {
-        bool named = piece->handle && piece->n_ranges > 0;
+int piece_copy_fd(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {
+        int fd = fcntl(read_only ? piece->fd_read_only : piece->fd, F_DUPFD_CLOEXEC, 0);
 
-        (void) snprintf(buffer, DAX_NAME_MAX, "%.*s", named ? (int) strcspn(piece->handle, " ") : 0,
-                        named ? piece->handle : "");
-        return buffer;
+        if (fd < 0)
+                return failure_set_errno(failure, -errno, "cannot copy the descriptor");
+
+        *ret_fd = fd;
+        return 0;
 }
 
 void piece_close(Piece *piece) {

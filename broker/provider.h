@@ -40,6 +40,7 @@ typedef struct Piece {
         bool foreign;     /* carving found somebody else in its ranges */
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
         bool unheld;      /* found on a medium after the machine was started anew: nobody can have a descriptor of it */
+        char device[DAX_NAME_MAX]; /* of its node: "dax0.3"; "" where it has none, or none yet */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
         void *state;  /* the provider's, of the region */
 } Piece;
@@ -180,8 +181,8 @@ extern const Provider provider_memfd;
 extern const Provider provider_devdax;
 extern const Provider provider_fsdax;
 
-/* What people call the piece: the name of its device. "" where it has none. Returns buffer. */
-char *piece_device(const Piece *piece, char buffer[static DAX_NAME_MAX]);
+/* Provider.open for devices: a copy of what the broker has open, because the end of that is what is watched. */
+int piece_copy_fd(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
 
 /* NULL if there is none of this name. */
 const Provider *provider_find(const char *name);

@@ -290,7 +290,7 @@ static int recover_node(Allocation *allocation) {
         char path[64];
         int r;
 
-        if (!allocation->provider->drains || allocation->piece.n_ranges == 0)
+        if (!allocation->provider->drains || !allocation->piece.state)
                 return 0;
 
         r = allocation->piece.fd < 0 ? allocation->provider->node(&allocation->piece, path, sizeof(path)) : 0;

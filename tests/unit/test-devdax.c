@@ -200,9 +200,7 @@ static void take_down(Piece *piece) {
 }
 
 static const char *device_of(const Piece *piece) {
-        static char name[DAX_NAME_MAX];
-
-        return piece_device(piece, name);
+        return piece->device;
 }
 
 /* ---- The region ---- */
