@@ -346,7 +346,9 @@ static int create_piece_once(Allocation *allocation, Failure *failure) {
                         return failure_set_errno(failure, r, "cannot write the record");
         }
 
+        allocation->piece.name = allocation->name;
         r = provider->carve(&allocation->piece, allocation->id, failure);
+        allocation->piece.name = NULL;
         if (r < 0 && provider->prepare && !allocation->piece.stuck)
                 (void) allocation_remove_record(allocation);
         return r;

@@ -24,7 +24,9 @@
 
 #include "cleanup.h"
 #include "dax-attribute.h"
+#include "dax-region.h"
 #include "name.h"
+#include "nvdimm.h"
 #include "size.h"
 
 /* Leaves room for what makes a name unique. */
@@ -37,9 +39,11 @@ DaxRegion *dax_region_free(DaxRegion *region) {
                 return NULL;
 
         free(region->name);
+        free(region->alias);
         free(region->path);
         free(region->reason);
         free(region->devices);
+        free(region->namespaces);
         free(region);
         return NULL;
 }
@@ -55,13 +59,11 @@ static void free_regions_p(DaxRegion **list) {
         dax_regions_free(*list);
 }
 
-/* Errors that say nothing about a region: without memory or descriptors nothing can be said about any. */
-static bool error_is_ours(int r) {
+bool dax_error_is_ours(int r) {
         return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
 }
 
-/* The first reason stays. */
-__attribute__((format(printf, 2, 3))) static int region_refuse(DaxRegion *region, const char *format, ...) {
+int dax_region_refuse(DaxRegion *region, const char *format, ...) {
         va_list arguments;
         int n;
 
@@ -78,30 +80,24 @@ __attribute__((format(printf, 2, 3))) static int region_refuse(DaxRegion *region
         return 0;
 }
 
-/* For an error when reading something below the region's path. */
-static int region_refuse_error(DaxRegion *region, const char *what, int r) {
-        if (error_is_ours(r))
+int dax_region_refuse_error(DaxRegion *region, const char *what, int r) {
+        if (dax_error_is_ours(r))
                 return r;
         if (r == -EUCLEAN)
-                return region_refuse(region, "what the kernel says in %s/%s makes no sense here", region->path, what);
+                return dax_region_refuse(region, "what the kernel says in %s/%s makes no sense here", region->path, what);
 
-        return region_refuse(region, "cannot read %s/%s: %s", region->path, what, strerror(-r));
+        return dax_region_refuse(region, "cannot read %s/%s: %s", region->path, what, strerror(-r));
 }
 
 /* ---- Enumeration ---- */
 
-static int region_find_or_add(DaxRegion **list, const char *path, DaxRegion **ret) {
+int dax_region_append(DaxRegion **list, const char *path, const char *provider, DaxRegion **ret) {
         DaxRegion *region;
-
-        DL_FOREACH(*list, region)
-                if (strcmp(region->path, path) == 0) {
-                        *ret = region;
-                        return 0;
-                }
 
         region = calloc(1, sizeof(*region));
         if (!region)
                 return -ENOMEM;
+        region->provider = provider;
         region->numa_node = region->target_node = -1;
         region->path = strdup(path);
         if (!region->path) {
@@ -112,6 +108,18 @@ static int region_find_or_add(DaxRegion **list, const char *path, DaxRegion **re
         DL_APPEND(*list, region);
         *ret = region;
         return 0;
+}
+
+static int region_find_or_add(DaxRegion **list, const char *path, DaxRegion **ret) {
+        DaxRegion *region;
+
+        DL_FOREACH(*list, region)
+                if (strcmp(region->path, path) == 0) {
+                        *ret = region;
+                        return 0;
+                }
+
+        return dax_region_append(list, path, "devdax", ret);
 }
 
 static int region_add_device(DaxRegion *region, const char *name) {
@@ -145,7 +153,7 @@ static int find_parent(const char *root, const char *device, char **ret) {
         }
         path = realpath(link, NULL);
         if (!path)
-                return error_is_ours(-errno) ? -errno : -ENOENT;
+                return dax_error_is_ours(-errno) ? -errno : -ENOENT;
 
         slash = strrchr(path, '/');
         if (strncmp(path, root, n) != 0 || path[n] != '/' || slash <= path + n || strcmp(slash + 1, device) != 0)
@@ -154,6 +162,24 @@ static int find_parent(const char *root, const char *device, char **ret) {
         *slash = '\0';
         *ret = TAKE_PTR(path);
         return 0;
+}
+
+/* Devices of namespaces: what they are made of is the region, see nvdimm-region.c. */
+static bool is_persistent(const char *path) {
+        _cleanup_close_ int folder = -EBADF;
+        char subsystem[PATH_MAX];
+        const char *slash;
+        ssize_t n;
+
+        if (dax_open_folder(path, NULL, &folder) < 0)
+                return false;
+        n = readlinkat(folder, "subsystem", subsystem, sizeof(subsystem) - 1);
+        if (n <= 0)
+                return false;
+
+        subsystem[n] = '\0';
+        slash = strrchr(subsystem, '/');
+        return slash && strcmp(slash, "/nd") == 0;
 }
 
 static int enumerate_one(const char *root, const char *device, DaxRegion **list) {
@@ -165,7 +191,7 @@ static int enumerate_one(const char *root, const char *device, DaxRegion **list)
         if (dax_name_parse(device, &id, &number) < 0)
                 return 0;
         r = find_parent(root, device, &path);
-        if (r == -ENOENT)
+        if (r == -ENOENT || (r >= 0 && is_persistent(path)))
                 return 0;
         if (r < 0)
                 return r;
@@ -216,7 +242,7 @@ static int region_read_devices(DaxRegion *region) {
                 if (r == -ENOENT)
                         continue;
                 if (r < 0) {
-                        r = region_refuse_error(region, device.name, r);
+                        r = dax_region_refuse_error(region, device.name, r);
                         if (r < 0)
                                 return r;
                 }
@@ -237,27 +263,27 @@ static int region_read_own(DaxRegion *region) {
         if (r == -ENOENT)
                 return r;
         if (r < 0)
-                return region_refuse_error(region, "dax_region", r);
+                return dax_region_refuse_error(region, "dax_region", r);
 
         r = dax_read_number(folder, "id", &id);
         if (r >= 0 && id > INT_MAX)
                 r = -EUCLEAN;
         if (r < 0)
-                return region_refuse_error(region, "dax_region/id", r);
+                return dax_region_refuse_error(region, "dax_region/id", r);
         region->id = (unsigned) id;
 
         r = dax_read_number(folder, "size", &region->range.length);
         if (r < 0)
-                return region_refuse_error(region, "dax_region/size", r);
+                return dax_region_refuse_error(region, "dax_region/size", r);
 
         /* root's alone unless it was handed over; good to know, but nothing depends on it */
         r = dax_read_number(folder, "align", &region->alignment);
         if (r < 0 && r != -EACCES)
-                return region_refuse_error(region, "dax_region/align", r);
+                return dax_region_refuse_error(region, "dax_region/align", r);
 
         if (faccessat(folder, "create", F_OK, 0) < 0 && errno == ENOENT)
-                return region_refuse(region, "it is static: the kernel cannot divide it (persistent memory is divided into "
-                                             "namespaces, with ndctl)");
+                return dax_region_refuse(region, "it is static: the kernel cannot divide it (persistent memory is divided "
+                                                 "into namespaces, with ndctl)");
         return 0;
 }
 
@@ -281,7 +307,7 @@ static int region_read_nodes(DaxRegion *region) {
                 if (r >= 0)
                         r = dax_read_node(folder, "target_node", &region->target_node);
                 if (r < 0 && r != -ENOENT)
-                        return region_refuse_error(region, region->devices[i].name, r);
+                        return dax_region_refuse_error(region, region->devices[i].name, r);
                 if (r >= 0 && faccessat(folder, "size", F_OK, 0) >= 0)
                         break;
         }
@@ -324,8 +350,8 @@ static int region_ask_start(DaxRegion *region) {
                         r = dax_read_number(folder, "resource", &start);
                 if (r >= 0)
                         r = dax_read_number(folder, "size", &size);
-                if (r == -EUCLEAN || error_is_ours(r))
-                        return region_refuse_error(region, region->devices[i].name, r);
+                if (r == -EUCLEAN || dax_error_is_ours(r))
+                        return dax_region_refuse_error(region, region->devices[i].name, r);
                 if (r < 0 || size != 0)
                         continue;
                 region->range.start = start;
@@ -371,13 +397,13 @@ static int region_find_start(DaxRegion *region) {
                 return 0;
 
         if (__builtin_add_overflow(region->range.start, region->range.length, &end))
-                return region_refuse_error(region, "dax_region/size", -EUCLEAN);
+                return dax_region_refuse_error(region, "dax_region/size", -EUCLEAN);
         for (size_t i = 0; i < region->n_devices; i++)
                 for (unsigned j = 0; region->devices[i].ranges_known && j < region->devices[i].n_ranges; j++) {
                         Range range = region->devices[i].ranges[j];
 
                         if (range.start < region->range.start || range.length > end - range.start)
-                                return region_refuse_error(region, region->devices[i].name, -EUCLEAN);
+                                return dax_region_refuse_error(region, region->devices[i].name, -EUCLEAN);
                 }
 
         return 0;
@@ -388,9 +414,9 @@ static int region_find_start(DaxRegion *region) {
 static int region_check_alignment(DaxRegion *region) {
         if (region->range.length == 0 || region->range.length % DAX_GRANULARITY != 0 ||
             (region->start_known && region->range.start % DAX_GRANULARITY != 0))
-                return region_refuse(region, "it begins at 0x%" PRIx64 " and is 0x%" PRIx64 " long, which are no multiples "
-                                             "of 2 MiB: reserve the memory on such boundaries",
-                                     region->range.start, region->range.length);
+                return dax_region_refuse(region, "it begins at 0x%" PRIx64 " and is 0x%" PRIx64 " long, which are no "
+                                                 "multiples of 2 MiB: reserve the memory on such boundaries",
+                                         region->range.start, region->range.length);
         return 0;
 }
 
@@ -418,25 +444,26 @@ static int region_check_held(DaxRegion *region) {
                 return 0;
 
         if (holder->driver == DAX_DRIVER_OTHER)
-                return region_refuse(region, "all of it is the system's memory, through %s and the driver kmem: %s "
-                                             "keeps it free from the next boot on; now, do "
-                                             "\"daxctl reconfigure-device -f -m devdax %s\", \"daxctl disable-device %s\" "
-                                             "and write 0 to %s/%s/size",
-                                     holder->name, prevention, holder->name, holder->name, region->path, holder->name);
-        return region_refuse(region, "%s has all of it: %s keeps it free from the next boot on; now, do "
-                                     "\"daxctl disable-device %s\" and write 0 to %s/%s/size",
-                             holder->name, prevention, holder->name, region->path, holder->name);
+                return dax_region_refuse(region, "all of it is the system's memory, through %s and the driver kmem: %s "
+                                                 "keeps it free from the next boot on; now, do "
+                                                 "\"daxctl reconfigure-device -f -m devdax %s\", \"daxctl disable-device "
+                                                 "%s\" and write 0 to %s/%s/size",
+                                         holder->name, prevention, holder->name, holder->name, region->path,
+                                         holder->name);
+        return dax_region_refuse(region, "%s has all of it: %s keeps it free from the next boot on; now, do "
+                                         "\"daxctl disable-device %s\" and write 0 to %s/%s/size",
+                                 holder->name, prevention, holder->name, region->path, holder->name);
 }
 
-static int region_check_file(DaxRegion *region, int folder, const char *path, const char *file) {
+int dax_region_check_file(DaxRegion *region, int folder, const char *path, const char *file) {
         if (faccessat(folder, file, W_OK, AT_EACCESS) >= 0)
                 return 0;
 
         if (errno != EACCES)
-                return region_refuse(region, "cannot write %s/%s: %s", path, file, strerror(errno));
-        return region_refuse(region, "no right to write %s/%s: the broker's udev rule is missing, or was not run "
-                                     "(\"systemctl restart systemd-udev-trigger\" does that)",
-                             path, file);
+                return dax_region_refuse(region, "cannot write %s/%s: %s", path, file, strerror(errno));
+        return dax_region_refuse(region, "no right to write %s/%s: the broker's udev rule is missing, or was not run "
+                                         "(\"systemctl restart systemd-udev-trigger\" does that)",
+                                 path, file);
 }
 
 static int region_check_rights(DaxRegion *region) {
@@ -446,18 +473,18 @@ static int region_check_rights(DaxRegion *region) {
         int r;
 
         r = dax_open_driver(&driver);
-        if (error_is_ours(r))
+        if (dax_error_is_ours(r))
                 return r;
         if (r < 0)
-                return region_refuse(region, "the driver device_dax is not loaded: \"modprobe device_dax\"");
+                return dax_region_refuse(region, "the driver device_dax is not loaded: \"modprobe device_dax\"");
         r = dax_open_folder(region->path, NULL, &folder);
         if (r < 0)
-                return region_refuse_error(region, "dax_region", r);
+                return dax_region_refuse_error(region, "dax_region", r);
 
         for (size_t i = 0; r >= 0 && i < sizeof(own) / sizeof(own[0]); i++)
-                r = region_check_file(region, folder, region->path, own[i]);
+                r = dax_region_check_file(region, folder, region->path, own[i]);
         for (size_t i = 0; r >= 0 && i < sizeof(drivers) / sizeof(drivers[0]); i++)
-                r = region_check_file(region, driver, "/sys/bus/dax/drivers/device_dax", drivers[i]);
+                r = dax_region_check_file(region, driver, "/sys/bus/dax/drivers/device_dax", drivers[i]);
         return r;
 }
 
@@ -467,7 +494,7 @@ static bool name_is_fit(const char *name) {
         return strlen(name) <= REGION_NAME_MAX && name_is_valid(name);
 }
 
-static int region_choose_name(DaxRegion *region, const DaxRegion *list) {
+int dax_region_choose_name(DaxRegion *region, const DaxRegion *list) {
         const char *name = strrchr(region->path, '/') + 1;
         const DaxRegion *other;
         bool taken = false;
@@ -482,13 +509,15 @@ static int region_choose_name(DaxRegion *region, const DaxRegion *list) {
         }
 
         /* listed, so that it is seen */
-        if (asprintf(&region->name, "%s-%.18s", taken ? "second" : "unnamed", region->devices[0].name) < 0) {
+        if (asprintf(&region->name, "%s-%.18s", taken ? "second" : "unnamed",
+                     region->n_devices > 0 ? region->devices[0].name : name) < 0) {
                 region->name = NULL;
                 return -ENOMEM;
         }
-        return taken ? region_refuse(region, "its name is that of another one, so nobody can ask for it (%s)", region->path)
-                     : region_refuse(region, "its name is not 1 to %d characters A-Z a-z 0-9 . _ - (%s)", REGION_NAME_MAX,
-                                     region->path);
+        return taken ? dax_region_refuse(region, "its name is that of another one, so nobody can ask for it (%s)",
+                                         region->path)
+                     : dax_region_refuse(region, "its name is not 1 to %d characters A-Z a-z 0-9 . _ - (%s)",
+                                         REGION_NAME_MAX, region->path);
 }
 
 /* -ENOENT: it is gone. */
@@ -501,7 +530,7 @@ static int region_read(DaxRegion *region, const DaxRegion *list) {
         if (region->n_devices == 0)
                 return -ENOENT;
 
-        r = region_choose_name(region, list);
+        r = dax_region_choose_name(region, list);
         if (r >= 0)
                 r = region_read_own(region);
         if (r >= 0) {
@@ -546,6 +575,10 @@ int dax_scan(DaxRegion **ret) {
                 } else if (r < 0)
                         return r;
         }
+
+        r = nvdimm_scan(&list);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(list);
         return 0;

@@ -46,6 +46,8 @@ typedef struct DaxPerformance {
 /* One region as it is now. */
 typedef struct DaxRegion {
         char *name;       /* of the device it belongs to, such as "hmem.0": the same after each boot; unique in a list */
+        const char *provider; /* the one that carves from it: "devdax", or "nvdimm" if it is persistent; static */
+        char *alias;      /* what else it can be called, and is wherever its memory is put; NULL if there is nothing */
         char *path;       /* that device's folder below /sys, with no links in it */
         char *reason;     /* why nothing can be carved from it and what to do about it; NULL if it can be */
         unsigned id;      /* the X of its devices daxX.Y */
@@ -58,6 +60,9 @@ typedef struct DaxRegion {
         DaxPerformance performance;
         DaxDevice *devices;
         size_t n_devices;
+        struct NvdimmNamespace *namespaces; /* see nvdimm.h */
+        size_t n_namespaces;
+        uint64_t largest; /* the longest namespace that there is room for */
         struct DaxRegion *prev, *next;
 } DaxRegion;
 
@@ -106,7 +111,8 @@ int dax_add_ranges(const char *path, const char *name, const Range *ranges, size
  * them is not, and the device may be bound. -ENODEV: device_dax does not want it, or is not loaded. */
 int dax_bind(const char *path, const char *name, uint64_t size);
 
-/* Opens the node of a bound device; makes sure that it is still that device that is bound afterwards. */
+/* Opens the node of a bound device, also of a static one; makes sure that it is still that device that is bound
+ * afterwards. */
 int dax_open(const char *path, const char *name, bool read_only, int *ret_fd);
 
 /* The end, step by step; each succeeds if it is already done.

@@ -115,9 +115,10 @@ static int on_uevent(sd_device_monitor *monitor, sd_device *device, void *userda
         const char *subsystem, *path;
 
         (void) monitor;
-        /* of the drivers, those of this bus */
+        /* of the drivers, those of these buses */
         if (sd_device_get_subsystem(device, &subsystem) >= 0 && strcmp(subsystem, "drivers") == 0 &&
-            (sd_device_get_devpath(device, &path) < 0 || strncmp(path, "/bus/dax/", 9) != 0))
+            (sd_device_get_devpath(device, &path) < 0 ||
+             (strncmp(path, "/bus/dax/", 9) != 0 && strncmp(path, "/bus/nd/", 8) != 0)))
                 return 0;
 
         discovery_scan(userdata);
@@ -126,9 +127,12 @@ static int on_uevent(sd_device_monitor *monitor, sd_device *device, void *userda
 
 /* Of what udev tells, properties are strings that end in a zero; which ones they are is all that is of interest. */
 static bool is_about_dax(const char *message, size_t size) {
-        static const char bus[] = "SUBSYSTEM=dax", driver[] = "DEVPATH=/bus/dax/drivers/";
+        static const char dax[] = "SUBSYSTEM=dax", nd[] = "SUBSYSTEM=nd";
+        static const char dax_driver[] = "DEVPATH=/bus/dax/drivers/", nd_driver[] = "DEVPATH=/bus/nd/drivers/";
 
-        return memmem(message, size, bus, sizeof(bus)) || memmem(message, size, driver, sizeof(driver) - 1);
+        return memmem(message, size, dax, sizeof(dax)) || memmem(message, size, nd, sizeof(nd)) ||
+               memmem(message, size, dax_driver, sizeof(dax_driver) - 1) ||
+               memmem(message, size, nd_driver, sizeof(nd_driver) - 1);
 }
 
 static int on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -164,6 +168,8 @@ static int discovery_listen(Discovery *discovery, sd_event *event) {
         (void) sd_device_monitor_set_receive_buffer_size(discovery->monitor, RECEIVE_BUFFER);
 
         r = sd_device_monitor_filter_add_match_subsystem_devtype(discovery->monitor, "dax", NULL);
+        if (r >= 0)
+                r = sd_device_monitor_filter_add_match_subsystem_devtype(discovery->monitor, "nd", NULL);
         if (r >= 0)
                 r = sd_device_monitor_filter_add_match_subsystem_devtype(discovery->monitor, "drivers", NULL);
         if (r >= 0)

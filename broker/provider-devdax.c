@@ -395,6 +395,7 @@ static void devdax_rest(Region *region) {
 const Provider provider_devdax = {
         .name = "devdax",
         .isolation = "device",
+        .discovered = true,
         .stores_fd = true,
         .drains = true,
         .probe = devdax_probe,

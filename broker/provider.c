@@ -15,6 +15,7 @@ static const Provider *const providers[] = {
         &provider_memfd,
         &provider_devdax,
         &provider_fsdax,
+        &provider_nvdimm,
 };
 
 const Provider *provider_find(const char *name) {

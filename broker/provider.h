@@ -41,6 +41,7 @@ typedef struct Piece {
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
         bool unheld;      /* found on a medium after the machine was started anew: nobody can have a descriptor of it */
         char device[DAX_NAME_MAX]; /* of its node: "dax0.3"; "" where it has none, or none yet */
+        const char *name; /* while it is carved: what its owner calls it, for media that have names; NULL if it has none */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
         void *state;  /* the provider's, of the region */
 } Piece;
@@ -72,6 +73,7 @@ typedef struct Provider {
         const char *isolation; /* what keeps allocations apart, for the property */
         bool persistent;       /* pieces survive a reboot where that is asked for */
         bool stores_fd;        /* the service manager keeps the descriptors over a restart */
+        bool discovered;       /* its regions are found by themselves, see discovery.h */
         bool drains;           /* memory is not taken from its holders: an end waits until they have let go */
 
         /* ---- in the event loop ---- */
@@ -180,6 +182,7 @@ typedef struct Provider {
 extern const Provider provider_memfd;
 extern const Provider provider_devdax;
 extern const Provider provider_fsdax;
+extern const Provider provider_nvdimm;
 
 /* Provider.open for devices: a copy of what the broker has open, because the end of that is what is watched. */
 int piece_copy_fd(Piece *piece, bool read_only, int *ret_fd, Failure *failure);

@@ -31,7 +31,7 @@ static DaxRegion *find_dax(const Manager *manager, const char *name) {
         DaxRegion *dax;
 
         DL_FOREACH(manager->dax, dax)
-                if (strcmp(dax->name, name) == 0)
+                if (strcmp(dax->name, name) == 0 || (dax->alias && strcmp(dax->alias, name) == 0))
                         return dax;
 
         return NULL;
@@ -78,8 +78,10 @@ static int configure_region(Manager *manager, const RegionConfig *config) {
         RegionConfig completed = *config;
 
         /* a section can be about a region that is found anyway */
-        if (!config->provider && (dax || (region && region->provider == &provider_devdax)))
-                completed.provider = (char *) (uintptr_t) provider_devdax.name;
+        if (!config->provider && dax)
+                completed.provider = (char *) (uintptr_t) dax->provider;
+        else if (!config->provider && region && region->provider && region->provider->discovered)
+                completed.provider = (char *) (uintptr_t) region->provider->name;
 
         if (region) {
                 int r;
@@ -120,7 +122,7 @@ static const RegionConfig *config_find_region(const Config *config, const char *
         return NULL;
 }
 
-static bool config_uses_dax(const Config *config, const char *name) {
+static bool config_uses_name(const Config *config, const char *name) {
         const RegionConfig *region;
 
         DL_FOREACH(config->regions, region)
@@ -128,6 +130,10 @@ static bool config_uses_dax(const Config *config, const char *name) {
                         return true;
 
         return false;
+}
+
+static bool config_uses_dax(const Config *config, const DaxRegion *dax) {
+        return config_uses_name(config, dax->name) || (dax->alias && config_uses_name(config, dax->alias));
 }
 
 /* Those that no section is about, whether they are there or were, as they are by default. */
@@ -139,8 +145,8 @@ static int configure_discovered(Manager *manager, const Config *config) {
         DL_FOREACH(manager->dax, dax) {
                 RegionConfig by_default = config_region_default(dax->name);
 
-                by_default.provider = (char *) (uintptr_t) provider_devdax.name;
-                if (config->discover_dax && !config_uses_dax(config, dax->name) &&
+                by_default.provider = (char *) (uintptr_t) dax->provider;
+                if (config->discover_dax && !config_uses_dax(config, dax) &&
                     configure_region(manager, &by_default) < 0)
                         r = -ENOMEM;
         }
@@ -148,14 +154,17 @@ static int configure_discovered(Manager *manager, const Config *config) {
         DL_FOREACH(manager->regions, region) {
                 if (config_find_region(config, region->name))
                         continue;
-                if (!config->discover_dax || region->provider != &provider_devdax ||
-                    config_uses_dax(config, region->name))
+                if (!config->discover_dax || !region->provider || !region->provider->discovered ||
+                    config_uses_name(config, region->name) || (region->dax && config_uses_dax(config, region->dax)))
                         region_disable(region, "it is no longer configured");
                 else if (!find_dax(manager, region->name)) {
                         region->dax = NULL;
                         region->unprepared[0] = '\0'; /* with what comes back it may be otherwise */
-                        region_disable(region, "the kernel has no dax region of this name any more; it appears by itself "
+                        region_disable(region, "the kernel has no region of this name any more; it appears by itself "
                                                "when the kernel shows it again");
+                        if (region->listed && manager->started)
+                                regions_list(manager, region);
+                        region->listed = false;
                 }
         }
 
@@ -196,13 +205,19 @@ void regions_apply_found(Manager *manager) {
         DL_FOREACH(manager->config->regions, region_config) {
                 const Provider *provider = region_config->provider ? provider_find(region_config->provider) : NULL;
 
-                if (!region_config->provider || provider == &provider_devdax || (provider && provider->list))
+                if (!region_config->provider || (provider && (provider->discovered || provider->list)))
                         (void) configure_region(manager, region_config);
                 region = manager_find_region(manager, region_config->name);
                 if (region && !region->listing)
                         list_unlisted(manager, region, region_config);
         }
         (void) configure_discovered(manager, manager->config);
+        DL_FOREACH(manager->regions, region) {
+                RegionConfig by_default = config_region_default(region->name);
+
+                if (region->dax && !region->listing && !config_find_region(manager->config, region->name))
+                        list_unlisted(manager, region, &by_default);
+        }
 
         DL_FOREACH(manager->regions, region)
                 regions_replenish(manager, region);

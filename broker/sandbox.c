@@ -186,10 +186,12 @@ static int landlock_allow_all(int ruleset, uint64_t handled) {
                 { "/var/lib", MAY_READ },
                 { "/proc", MAY_READ },
                 { "/sys", MAY_READ },
-                /* Regions come and go, and so do devices in them: all dynamic ones have a parent among the platform's. The
-                 * modes of the files there say which are ours to write, see policy/README.md. */
+                /* Regions come and go, and so do devices in them: all dynamic ones have a parent among the platform's, and
+                 * NVDIMMs one there or among ACPI's. The modes of the files there say which are ours to write, see
+                 * policy/README.md. */
                 { "/sys/devices/platform", MAY_WRITE },
-                { "/sys/bus/dax", MAY_WRITE },
+                { "/sys/devices/LNXSYSTM:00", MAY_WRITE },
+                { "/sys/bus", MAY_WRITE }, /* that of NVDIMMs may come later than we */
                 { "/dev", MAY_WRITE },
                 /* regions that are directories, also on what is mounted later; others are in the configuration */
                 { SANDBOX_FILES, MAY_KEEP },
