@@ -44,7 +44,7 @@ jumps() {
 
 # shellcheck disable=SC2016  # udev expands it
 handed_over() {
-    rules | grep -oE '\$sys\$devpath/[^ "'"'"']*' | sed 's,.*devpath/,,' | sort -u
+    rules | sed 's/PROGRAM="[^"]*"//g' | grep -oE '\$sys\$devpath/[^ "'"'"']*' | sed 's,.*devpath/,,' | sort -u
 }
 
 # Of the unit: all values of a key, in one line.
@@ -93,7 +93,7 @@ same "each jump in the rules has somewhere to land" "$(jumps GOTO)" "$(jumps LAB
 
 same "udev hands over what carving takes, and no more" \
     "$(printf '%s\n' ../dax_region/{align,create,delete} {align,mapping,resource,size} {bind,unbind,new_id,remove_id} \
-        'mapping[0-9]*/'{start,end,page_offset} | sort)" "$(handed_over)"
+        'mapping[0-9]*/'{start,end,page_offset} {uuid,alt_name,holder_class} {mode,namespace} | sort)" "$(handed_over)"
 
 ! rules | grep -q kmem
 result $? "nothing of the driver kmem is handed over"
@@ -107,6 +107,6 @@ same "the unit has no capability" "/" "$(values CapabilityBoundingSet)/$(values 
 same "it can open dax devices and no others" "closed char-dax rw" "$(values DevicePolicy) $(values DeviceAllow)"
 
 same "it can write to the dax devices' part of /sys, and to regions that are directories" \
-    "-/sys/devices/platform -/sys/bus/dax -/srv/daxbroker" "$(values ReadWritePaths | paste -sd ' ')"
+    "-/sys/devices/platform -/sys/devices/LNXSYSTM:00 -/sys/bus -/srv/daxbroker" "$(values ReadWritePaths | paste -sd ' ')"
 
 same "soft-reserved memory starts as free space" "options dax_hmem region_idle=1" "$(grep -v '^#' "$source/policy/daxbroker.modprobe")"
