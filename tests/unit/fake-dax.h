@@ -2,20 +2,13 @@
 #pragma once
 
 /* A kernel with dax regions, in a folder: it does what the real one does when its files are written to, as far as the
- * broker depends on it. Linked with --wrap=fd_write_all, it sees what the broker writes. All it knows is in the folder, so
- * a child process that dies leaves to its parent what a broker leaves to the next. */
+ * broker depends on it. */
 
-#include <glib.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "fake-kernel.h"
 
 /* Makes the folder and has the broker look there. Not as root, for whom there are no rights to miss. */
 void fake_dax_setup(void);
 void fake_dax_teardown(void);
-
-/* Below the folder: "sys/...", "dev/...". Freed by the caller. */
-char *fake_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void fake_write(const char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A dynamic region with its first device, of size 0. Returns its path. Its devices are for kmem unless claimed for
  * device_dax, until it is said that they are not. */
@@ -29,18 +22,6 @@ bool fake_is_claimed(const char *device);
 bool fake_exists(const char *device);
 /* daxX.Y that there are in all regions. */
 unsigned fake_count_devices(void);
-
-/* What happens at the broker's next writes: the one with this number, from 1 on, ... */
-typedef enum FakeFault {
-        FAKE_NONE,
-        FAKE_ERROR,      /* fails with error, nothing done */
-        FAKE_LIE,        /* succeeds, nothing done */
-        FAKE_DIE_BEFORE, /* is never made, the process ends */
-        FAKE_DIE_AFTER,  /* is made, and then the process ends */
-} FakeFault;
-void fake_inject(FakeFault fault, unsigned number, int error);
-/* Since the last fake_inject(). */
-unsigned fake_count_writes(void);
 
 /* New devices belong to somebody else until this is called. */
 void fake_withhold_rights(bool withhold);
