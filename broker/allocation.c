@@ -206,6 +206,25 @@ void allocation_set_state(Allocation *allocation, AllocationState state) {
         allocation_notify(allocation, "State");
 }
 
+void allocation_examine(Allocation *allocation) {
+        const char *reason = allocation->reason ? allocation->reason : "";
+        Failure failure = { 0 };
+        char *copy;
+
+        if (allocation->state != ALLOCATION_LIVE || !allocation->provider->examine || !allocation->piece.state)
+                return;
+        (void) allocation->provider->examine(&allocation->piece, &failure);
+        if (strcmp(reason, failure.text) == 0)
+                return;
+
+        copy = failure.text[0] != '\0' ? strdup(failure.text) : NULL;
+        free(allocation->reason);
+        allocation->reason = copy;
+        allocation_notify(allocation, "Reason");
+        if (copy)
+                allocation_log_unusable(allocation);
+}
+
 /* ---- Operations ---- */
 
 void allocation_finish_operation(Allocation *allocation, int r) {

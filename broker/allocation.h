@@ -138,6 +138,9 @@ bool allocation_mode_allows(const Allocation *allocation, uid_t uid, const gid_t
 
 const char *allocation_state_to_string(AllocationState state);
 
+/* Says in its reason what is wrong with its memory, if anything is. */
+void allocation_examine(Allocation *allocation);
+
 /* Into the log: what keeps it from being used, as state and reason say. */
 void allocation_log_unusable(const Allocation *allocation);
 

@@ -314,3 +314,15 @@ void nvdimm_release(Piece *piece) {
                 claim->released = nvdimm->changed = now();
         nvdimm_count(nvdimm->region);
 }
+
+int nvdimm_examine(const Piece *piece, Failure *failure) {
+        const Nvdimm *nvdimm = piece->state;
+        const NvdimmNamespace *space = space_find(nvdimm->region->dax, piece->handle);
+
+        if (!space || space->bad == 0)
+                return 0;
+        return failure_set(failure, REFUSAL_Failed,
+                           "%s of it are broken: who reads them gets SIGBUS; \"ndctl list -RM\" shows where, \"ndctl "
+                           "clear-errors\" may repair them",
+                           SIZE_TEXT(space->bad));
+}

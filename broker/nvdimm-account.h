@@ -36,4 +36,5 @@ int nvdimm_fits(const Region *region, const Piece *plan, Failure *failure);
 int nvdimm_reserve(Region *region, Piece *piece, Failure *failure);
 int nvdimm_claim(Region *region, Piece *piece, Failure *failure);
 void nvdimm_release(Piece *piece);
+int nvdimm_examine(const Piece *piece, Failure *failure);
 void nvdimm_forget(Region *region);

@@ -62,17 +62,22 @@ static int bad_blocks_parse(const char *text, Range range, uint64_t *ret) {
         return 0;
 }
 
-int nvdimm_count_bad(const char *path, Range range, uint64_t *ret) {
+static int bad_blocks_read(const char *path, uint64_t *ret_start, char **ret_text) {
         _cleanup_close_ int folder = -EBADF;
-        _cleanup_free_ char *text = NULL;
-        uint64_t start;
         int r;
 
         r = dax_open_folder(path, NULL, &folder);
         if (r >= 0)
-                r = dax_read_number(folder, "resource", &start);
-        if (r >= 0)
-                r = file_read(folder, "badblocks", BAD_BLOCKS_MAX, &text);
+                r = dax_read_number(folder, "resource", ret_start);
+        return r < 0 ? r : file_read(folder, "badblocks", BAD_BLOCKS_MAX, ret_text);
+}
+
+int nvdimm_count_bad(const char *path, Range range, uint64_t *ret) {
+        _cleanup_free_ char *text = NULL;
+        uint64_t start;
+        int r;
+
+        r = bad_blocks_read(path, &start, &text);
         if (r < 0)
                 return r;
         if (range.start < start)
@@ -80,6 +85,22 @@ int nvdimm_count_bad(const char *path, Range range, uint64_t *ret) {
 
         range.start -= start;
         return bad_blocks_parse(text, range, ret);
+}
+
+/* Of all namespaces of a region. */
+static int region_read_bad(DaxRegion *region) {
+        _cleanup_free_ char *text = NULL;
+        uint64_t start;
+        int r;
+
+        r = bad_blocks_read(region->path, &start, &text);
+        for (size_t i = 0; r >= 0 && i < region->n_namespaces; i++) {
+                NvdimmNamespace *space = &region->namespaces[i];
+
+                if (space->start_known && space->start >= start)
+                        r = bad_blocks_parse(text, (Range){ space->start - start, space->size }, &space->bad);
+        }
+        return r == -ENOENT ? r : r < 0 ? dax_region_refuse_error(region, "badblocks", r) : 0;
 }
 
 /* ---- Labels ---- */
@@ -272,8 +293,7 @@ static int region_read(DaxRegion *region, const DaxRegion *list) {
                 r = region_check_driver(region);
         if (r >= 0 && !region->reason) {
                 r = nvdimm_list(region->path, &region->namespaces, &region->n_namespaces);
-                if (r < 0)
-                        r = dax_region_refuse_error(region, "namespace*", r);
+                r = r < 0 ? dax_region_refuse_error(region, "namespace*", r) : region_read_bad(region);
         }
         if (r >= 0)
                 dax_read_performance(region->target_node >= 0 ? region->target_node : region->numa_node,

@@ -38,6 +38,7 @@ typedef struct NvdimmNamespace {
         char holder[NVDIMM_NAME_MAX];  /* what of libnvdimm has it: "dax0.3"; "" if nothing has */
         char device[DAX_NAME_MAX];     /* of the node, as soon as there is one; "" before */
         uint64_t usable, alignment;    /* of that device; 0 before */
+        uint64_t bad;                  /* bytes that the kernel knows to be broken; as nvdimm_scan() has found */
 } NvdimmNamespace;
 
 /* How long a namespace must be for so many usable bytes, and what is usable of one: the rest is for the page map. alignment

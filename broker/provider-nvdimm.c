@@ -456,6 +456,7 @@ const Provider provider_nvdimm = {
         .reserve = nvdimm_reserve,
         .claim = nvdimm_claim,
         .release = nvdimm_release,
+        .examine = nvdimm_examine,
         .forget = nvdimm_forget,
         .prepare = nvdimm_prepare,
         .prepared = nvdimm_prepared,

@@ -95,6 +95,9 @@ typedef struct Provider {
         /* Gives its ranges back: nothing is there any more, and clean says whether they hold nothing but zeros. */
         void (*release)(Piece *piece);
 
+        /* What is wrong with a piece that is alive, as far as the last look at its region tells; or 0. */
+        int (*examine)(const Piece *piece, Failure *failure);
+
         /* Whether the region's next request would have to wait for what replenish() can do ahead. */
         bool (*is_low)(const Region *region);
 

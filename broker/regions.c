@@ -199,6 +199,7 @@ int regions_configure(Manager *manager, const Config *config) {
 
 /* Tells the regions that are made of it what was found. */
 void regions_apply_found(Manager *manager) {
+        Allocation *allocation, *next;
         const RegionConfig *region_config;
         Region *region;
 
@@ -212,6 +213,8 @@ void regions_apply_found(Manager *manager) {
                         list_unlisted(manager, region, region_config);
         }
         (void) configure_discovered(manager, manager->config);
+        HASH_ITER(by_id, manager->by_id, allocation, next)
+                allocation_examine(allocation);
         DL_FOREACH(manager->regions, region) {
                 RegionConfig by_default = config_region_default(region->name);
 

@@ -319,6 +319,25 @@ static void test_judge(void) {
         end(&piece);
 }
 
+/* Memory that breaks while somebody has it is told, and forgotten when it is repaired. */
+static void test_examine(void) {
+        Piece first = carve(1), second = carve(1);
+        Failure failure = { 0 };
+
+        rescan();
+        g_assert_cmpint(nvdimm->examine(&first, &failure), ==, 0);
+        fake_set(path, "badblocks", "%s", "32768 2\n");
+        rescan();
+        g_assert_cmpint(nvdimm->examine(&first, &failure), ==, 0);
+        g_assert_cmpint(nvdimm->examine(&second, &failure), <, 0);
+        assert_text(failure.text, "1 KiB of it are broken");
+        fake_set(path, "badblocks", "%s", "");
+        rescan();
+        g_assert_cmpint(nvdimm->examine(&second, &failure), ==, 0);
+        end(&first);
+        end(&second);
+}
+
 /* ---- What is found ---- */
 
 static Piece claimed(const char *uuid, uint64_t length) {
@@ -449,6 +468,7 @@ static const struct Test {
         { "/provider-nvdimm/carve-fails", test_carve_fails },
         { "/provider-nvdimm/long-name", test_long_name },
         { "/provider-nvdimm/judge", test_judge },
+        { "/provider-nvdimm/examine", test_examine },
         { "/provider-nvdimm/list", test_list },
         { "/provider-nvdimm/list-early", test_list_early },
         { "/provider-nvdimm/claim", test_claim },
