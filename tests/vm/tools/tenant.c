@@ -342,6 +342,16 @@ static void do_set(char **words) {
         answer(0);
 }
 
+/* All of it: out of the caches, and what a file system keeps about it. */
+static void do_persist(char **words) {
+        const Slot *slot = slot_at(words[0]);
+
+        for (uint64_t at = 0; at < slot->length; at += 64)
+                __builtin_ia32_clflush(slot->address + at);
+        __builtin_ia32_sfence();
+        answer(msync(slot->address, slot->length, MS_SYNC) < 0 && errno != EINVAL ? -errno : 0); /* EINVAL: a device */
+}
+
 /* One byte of each 4 KiB, of all that can be reached: how many of them have which value. */
 static void do_probe(char **words) {
         const Slot *slot = slot_at(words[0]);
@@ -578,6 +588,7 @@ static const struct {
         { "verify", 2, do_verify },             /* SLOT SEED: that pattern is there */
         { "zero", 1, do_zero },                 /* SLOT: nothing but zeros is there */
         { "set", 2, do_set },                   /* SLOT BYTE: everywhere */
+        { "persist", 1, do_persist },           /* SLOT: what was stored outlives a power cut */
         { "probe", 1, do_probe },               /* SLOT: fault:COUNT [BYTE:COUNT]…, one byte of each 4 KiB */
         { "poke", 3, do_poke },                 /* SLOT OFFSET BYTE */
         { "unmap", 1, do_unmap },               /* SLOT */
