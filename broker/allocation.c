@@ -313,6 +313,14 @@ int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage s
         return record_write(allocation_records_dir(allocation->manager, allocation->provider), allocation->id, &record);
 }
 
+int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure) {
+        if (allocation->provider->write_record && (r == -ENOSPC || r == -EDQUOT))
+                return failure_set(failure, REFUSAL_NoSpace, "region '%s' has no room left for the record: %s",
+                                   allocation->reservation.region->name, strerror(-r));
+
+        return failure_set_errno(failure, r, "cannot write the record");
+}
+
 /* ---- The service manager's copies ---- */
 
 static int allocation_store_fds(const Allocation *allocation) {
@@ -362,7 +370,7 @@ static int create_piece_once(Allocation *allocation, Failure *failure) {
                 r = allocation_write_record(allocation, allocation->mode, RECORD_CARVING);
                 provider->prepared(&allocation->piece, r >= 0);
                 if (r < 0)
-                        return failure_set_errno(failure, r, "cannot write the record");
+                        return allocation_refuse_record(allocation, r, failure);
         }
 
         allocation->piece.name = allocation->name;
@@ -405,7 +413,7 @@ static int create_stored(Allocation *allocation, Failure *failure) {
         r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
         if (r < 0) {
                 allocation_unstore_fds(allocation);
-                return failure_set_errno(failure, r, "cannot write the record");
+                return allocation_refuse_record(allocation, r, failure);
         }
 
         return 0;
@@ -663,7 +671,7 @@ static int open_work(Job *job) {
         if (operation->first) {
                 r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
                 if (r < 0)
-                        return failure_set_errno(&operation->failure, r, "cannot write the record");
+                        return allocation_refuse_record(allocation, r, &operation->failure);
         }
 
         r = lease_open_writer(&allocation->lease, &operation->lease);

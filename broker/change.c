@@ -163,7 +163,7 @@ static int write_record(Allocation *allocation) {
         int r;
 
         r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
-        return r < 0 ? failure_set_errno(&allocation->operation.failure, r, "cannot write the record") : 0;
+        return r < 0 ? allocation_refuse_record(allocation, r, &allocation->operation.failure) : 0;
 }
 
 static int grow_work(Allocation *allocation) {

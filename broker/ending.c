@@ -98,7 +98,8 @@ static int revoke_work(Job *job) {
         /* Nor may it come back after a power cut in the middle of its end. */
         if (provider->write_record && !allocation->untouched) {
                 r = allocation_write_record(allocation, allocation->mode, RECORD_ENDING);
-                if (r < 0 && r != -ENOENT) /* somebody has removed it; it ends all the same */
+                /* Somebody has removed it; or there is no room at all, and nothing but this can make some. */
+                if (r < 0 && r != -ENOENT && r != -ENOSPC && r != -EDQUOT)
                         return failure_set_errno(&allocation->operation.failure, r, "cannot note on the medium that it ends");
         }
 
