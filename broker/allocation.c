@@ -486,6 +486,7 @@ static bool create_elsewhere(Allocation *allocation) {
 /* Nobody has seen it, so nobody needs to be told but who asked. */
 static void create_failed(Allocation *allocation, int r) {
         Operation *operation = &allocation->operation;
+        Region *region = allocation->reservation.region;
         Manager *manager = allocation->manager;
 
         if (operation->failure.refusal == REFUSAL_NONE)
@@ -506,6 +507,7 @@ static void create_failed(Allocation *allocation, int r) {
         allocation_unlink(allocation);
         allocation_free(allocation);
         manager_settle(manager);
+        regions_replenish(manager, region); /* it may be what was missing */
 }
 
 static void create_done(Job *job, int r) {

@@ -89,6 +89,12 @@ int fsdax_directory_measure(int dir_fd, FsdaxFacts *facts) {
         return 0;
 }
 
+bool fsdax_directory_is_read_only(int dir_fd) {
+        struct statvfs vfs;
+
+        return fstatvfs(dir_fd, &vfs) >= 0 && (vfs.f_flag & ST_RDONLY);
+}
+
 void fsdax_measure(Fsdax *fsdax, int dir_fd) {
         FsdaxFacts facts;
 
@@ -144,7 +150,7 @@ static int look_at_files(const Fsdax *fsdax, int dir_fd, int *ret_fd, FsdaxFacts
 
         r = fsdax_file_make(dir_fd, &fd);
         if (r == -EROFS)
-                return refuse(failure, fsdax->path, "its file system is mounted read-only");
+                return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (r == -EOPNOTSUPP || r == -EISDIR || r == -EINVAL)
                 return refuse(failure, fsdax->path, "its file system has no files without a name (O_TMPFILE)");
         if (r == -EACCES || r == -EPERM)

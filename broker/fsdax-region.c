@@ -142,7 +142,7 @@ bool fsdax_is_stale(const Region *region) {
 bool fsdax_is_low(const Region *region) {
         Fsdax *fsdax = region->state;
 
-        return fsdax && !fsdax->stopping && fsdax->leftovers_changed;
+        return fsdax && !fsdax->stopping && (fsdax->leftovers_changed || fsdax->read_only);
 }
 
 void fsdax_replenished(Region *region) {

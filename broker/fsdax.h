@@ -42,6 +42,7 @@ typedef struct Fsdax {
         atomic_int sync;      /* SyncPolicy */
         atomic_int growth;    /* GrowthPolicy */
         atomic_bool leftovers_changed;
+        atomic_bool read_only; /* it has seemed so, which is to be looked at */
         atomic_bool stopping;
         Throttle *throttle;
         pthread_mutex_t mutex;
@@ -70,6 +71,9 @@ int fsdax_directory_open(Fsdax *fsdax, int *ret_fd, Failure *failure);
 
 /* Opens it, whichever it is now, and finds out whether it is good for a region. */
 int fsdax_directory_look(Fsdax *fsdax, FsdaxFacts *ret, int *ret_fd, Failure *failure);
+
+bool fsdax_directory_is_read_only(int dir_fd);
+#define FSDAX_READ_ONLY "Path=%s: its file system is mounted read-only"
 
 /* Measures the room in the file system that it lies on; and notes that. */
 int fsdax_directory_measure(int dir_fd, FsdaxFacts *facts);

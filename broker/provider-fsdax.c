@@ -29,6 +29,25 @@
 #include "name.h"
 #include "size.h"
 
+/* What the file system or the device says, as a refusal. */
+static int refuse_errno(const Piece *piece, int r, const char *what, Failure *failure) {
+        Fsdax *fsdax = piece->state;
+
+        if (r == -ENOSPC || r == -EDQUOT || r == -EFBIG)
+                return failure_set(failure, REFUSAL_NoSpace, "the file system of %s has no room for it: %s", fsdax->path,
+                                   strerror(-r));
+        if (r == -EROFS) {
+                fsdax->read_only = true;
+                return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
+        }
+        if (r == -EBUSY)
+                return failure_set(failure, REFUSAL_Busy, "%s: the kernel refers to pages of its file for a holder", what);
+        if (r == -ECANCELED)
+                return failure_set(failure, REFUSAL_ShuttingDown,
+                                   "the broker was stopped while it zeroed the memory; ask again");
+        return failure_set_errno(failure, r, "%s", what);
+}
+
 /* ---- A file, while something is done with it ---- */
 
 typedef struct OwnFile {
@@ -80,28 +99,13 @@ static int own_file_open(const Piece *piece, OwnFile *ret, Failure *failure) {
         if (r == -EUCLEAN)
                 (void) failure_set(failure, REFUSAL_Failed, "somebody has put something else where its file was");
         else if (r < 0)
-                (void) failure_set_errno(failure, r, "cannot open its file");
+                (void) refuse_errno(piece, r, "cannot open its file", failure);
         if (r < 0)
                 return r;
 
         *ret = file;
         file = OWN_FILE_NONE;
         return 0;
-}
-
-/* What the file system or the device says, as a refusal. */
-static int refuse_errno(const Piece *piece, int r, const char *what, Failure *failure) {
-        const Fsdax *fsdax = piece->state;
-
-        if (r == -ENOSPC || r == -EDQUOT || r == -EFBIG)
-                return failure_set(failure, REFUSAL_NoSpace, "the file system of %s has no room for it: %s", fsdax->path,
-                                   strerror(-r));
-        if (r == -EBUSY)
-                return failure_set(failure, REFUSAL_Busy, "%s: the kernel refers to pages of its file for a holder", what);
-        if (r == -ECANCELED)
-                return failure_set(failure, REFUSAL_ShuttingDown,
-                                   "the broker was stopped while it zeroed the memory; ask again");
-        return failure_set_errno(failure, r, "%s", what);
 }
 
 /* Sees where a file lies: piece->page_size becomes what it can be mapped by. */
@@ -468,10 +472,13 @@ static int fsdax_replenish(Region *region, Failure *failure) {
         if (!fsdax)
                 return 0;
         changed = atomic_exchange(&fsdax->leftovers_changed, false);
+        fsdax->read_only = false;
         /* that it is not there is for whoever lists it to say */
         if (fsdax_directory_open(fsdax, &dir_fd, failure) < 0)
                 return 0;
 
+        if (fsdax_directory_is_read_only(dir_fd))
+                return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (changed)
                 (void) sweep_leftovers(dir_fd);
         fsdax_measure(fsdax, dir_fd);

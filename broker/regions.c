@@ -42,6 +42,8 @@ static void list_unlisted(Manager *manager, Region *region, const RegionConfig *
                 regions_list(manager, region);
 }
 
+static void region_replenish(Manager *manager, Region *region);
+
 /* A PieceHandler. */
 static void on_suspicion(Region *region, const char *id, void *userdata) {
         Manager *manager = userdata;
@@ -186,8 +188,11 @@ int regions_configure(Manager *manager, const Config *config) {
         }
         if (configure_discovered(manager, config) < 0)
                 r = -ENOMEM;
-        DL_FOREACH(manager->regions, region)
+        DL_FOREACH(manager->regions, region) {
                 regions_replenish(manager, region);
+                if (region->unprepared[0] != '\0') /* it may be possible now */
+                        region_replenish(manager, region);
+        }
 
         if (!manager_find_region(manager, config->default_region))
                 log_warning("DefaultRegion=%s: there is no such region; requests that name none will fail",
