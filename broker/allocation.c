@@ -323,7 +323,7 @@ int allocation_refuse_record(const Allocation *allocation, int r, Failure *failu
 
 /* ---- The service manager's copies ---- */
 
-static int allocation_store_fds(const Allocation *allocation) {
+int allocation_store_fds(const Allocation *allocation) {
         const Piece *piece = &allocation->piece;
         char name[32];
         int r;

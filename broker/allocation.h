@@ -157,6 +157,9 @@ void allocation_release(Allocation *allocation);
 /* Watches its node; only ending.c wants to know. by_path is NULL where the descriptor is there. */
 int allocation_watch_node(Allocation *allocation, const char *by_path);
 
+/* Has the service manager keep copies of its descriptors, if the next broker needs them. May block. */
+int allocation_store_fds(const Allocation *allocation);
+
 /* Tells the service manager to drop its copies of the descriptors. May block. */
 void allocation_unstore_fds(const Allocation *allocation);
 

@@ -254,6 +254,17 @@ static void allocation_set_unusable(Recovery *recovery, Allocation *allocation, 
                 recovery->n_quarantined++;
 }
 
+/* What was opened anew, because nobody could have it, is kept for the next broker as if it had just been made; and nothing of
+ * what it was before. */
+static void store_reopened(const Allocation *allocation) {
+        if (!allocation->piece.unheld || allocation->piece.fd < 0)
+                return;
+
+        allocation_unstore_fds(allocation);
+        if (allocation_store_fds(allocation) < 0)
+                log_warning("the service manager does not keep the descriptor of allocation %s", allocation->id);
+}
+
 /* How it stands with an allocation whose record is good, and says that it was alive. */
 static int recover_state(Recovery *recovery, Allocation *allocation) {
         Failure failure = { 0 };
@@ -264,6 +275,7 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
         safe_close(fds[0]);
         safe_close(fds[1]);
         if (r >= 0) {
+                store_reopened(allocation);
                 allocation->state = ALLOCATION_LIVE;
                 log_debug("found allocation %s of user %u again", allocation->id, (unsigned) allocation->owner);
                 recovery->n_live++;
@@ -504,8 +516,10 @@ int recovery_revive(Allocation *allocation, Failure *failure) {
         allocation->in_use = lease_has_holders(&allocation->lease);
         allocation->piece.unheld = !allocation->in_use;
         r = allocation->provider->recover ? allocation->provider->recover(&allocation->piece, none, failure) : 0;
-        if (r >= 0)
+        if (r >= 0) {
+                store_reopened(allocation);
                 r = allocation_watch(allocation);
+        }
         if (r >= 0)
                 r = allocation_watch_node(allocation, NULL);
         if (r < 0)
