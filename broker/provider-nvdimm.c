@@ -14,6 +14,7 @@
  * - Memory that the kernel knows to be broken is not handed out. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "dax-attribute.h"
+#include "file.h"
 #include "log.h"
 #include "name.h"
 #include "nvdimm-account.h"
@@ -94,12 +97,51 @@ static int nvdimm_open_own(Piece *piece, bool read_only, int *ret_fd) {
         return 0;
 }
 
+/* ---- Whether anybody can have it ---- */
+
+/* Nobody can have a device that is new: the machine was started anew, or an admin has disabled and enabled its namespace. So
+ * it is noted, as long as the machine has power, which nodes were opened for holders. */
+static int node_describe(const Piece *piece, char *ret, size_t size) {
+        char path[PATH_MAX];
+        struct stat st;
+
+        (void) snprintf(path, sizeof(path), "%s/%s", dax_dev_root(), piece->device);
+        if (stat(path, &st) < 0)
+                return -errno;
+
+        (void) snprintf(ret, size, "%s %ju\n", piece->device, (uintmax_t) st.st_ino);
+        return 0;
+}
+
+static int nvdimm_note_held(const Piece *piece) {
+        const Nvdimm *nvdimm = piece->state;
+        char text[DAX_NAME_MAX + 32];
+        int r;
+
+        r = node_describe(piece, text, sizeof(text));
+        return r < 0 ? r : file_replace(nvdimm->region->notes_dir, piece->handle, text);
+}
+
+static bool nvdimm_may_be_held(const Piece *piece) {
+        const Nvdimm *nvdimm = piece->state;
+        _cleanup_free_ char *noted = NULL;
+        char text[DAX_NAME_MAX + 32];
+        int r;
+
+        r = file_read(nvdimm->region->notes_dir, piece->handle, sizeof(text), &noted);
+        if (r == -ENOENT)
+                return false;
+        return r < 0 || node_describe(piece, text, sizeof(text)) < 0 || strcmp(noted, text) == 0;
+}
+
 static int nvdimm_open_files(Piece *piece, Failure *failure) {
         int r;
 
         r = nvdimm_open_own(piece, false, &piece->fd);
         if (r >= 0)
                 r = nvdimm_open_own(piece, true, &piece->fd_read_only);
+        if (r >= 0)
+                r = nvdimm_note_held(piece);
         if (r == -EACCES)
                 return failure_set(failure, REFUSAL_Failed,
                                    "no right to open /dev/%s: udev hands over what is called \"%s…\" in its label; for "
@@ -132,7 +174,11 @@ static int nvdimm_revoke(Piece *piece, Failure *failure) {
                 return failure_set(failure, REFUSAL_Failed,
                                    "namespace %s is in use as a block device; \"ndctl disable-namespace\" ends that",
                                    piece->handle);
-        return r < 0 ? failure_set_errno(failure, r, "cannot destroy namespace %s", piece->handle) : 0;
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot destroy namespace %s", piece->handle);
+
+        (void) unlinkat(nvdimm->region->notes_dir, piece->handle, 0);
+        return 0;
 }
 
 /* Cut where the label ends. */
@@ -268,6 +314,7 @@ static int nvdimm_clean(Piece *piece, Failure *failure) {
 
 static int nvdimm_node(const Piece *piece, char *ret, size_t size) {
         const Nvdimm *nvdimm = piece->state;
+        Piece found = { .handle = piece->handle, .state = piece->state };
         NvdimmNamespace space;
         int r;
 
@@ -276,6 +323,10 @@ static int nvdimm_node(const Piece *piece, char *ret, size_t size) {
                 return -ENOENT;
         if (r < 0)
                 return r;
+
+        (void) snprintf(found.device, sizeof(found.device), "%s", space.device);
+        if (!nvdimm_may_be_held(&found))
+                return -ENOENT;
         return snprintf(ret, size, "/dev/%s", space.device) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
@@ -302,7 +353,8 @@ static int nvdimm_recover(Piece *piece, int stored_fds[static 2], Failure *failu
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot look at namespace %s", piece->handle);
 
-        if (piece->unheld) {
+        if (piece->unheld || !nvdimm_may_be_held(piece)) {
+                piece->unheld = true;
                 r = nvdimm_open_files(piece, failure);
                 if (r < 0)
                         piece_close(piece);
@@ -330,6 +382,22 @@ static bool is_ready(const char *path, const NvdimmNamespace *space) {
                (space->use == NVDIMM_DEVICE && space->device[0] != '\0' && nvdimm_await_node(path, space, 0) >= 0);
 }
 
+/* That all of it was ready once is noted for as long as the machine has power: a broker that is started anew then need not
+ * wait for what has become of it since, and finds the descriptors that the service manager has for it. */
+static bool was_ready(const Region *region, bool now) {
+        const Nvdimm *nvdimm = region->state;
+        char note[NVDIMM_NAME_MAX];
+        int fd;
+
+        (void) snprintf(note, sizeof(note), "%.31s.ready", strrchr(nvdimm->path, '/') + 1);
+        if (!now)
+                return faccessat(region->notes_dir, note, F_OK, 0) >= 0;
+
+        fd = openat(region->notes_dir, note, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        safe_close(fd);
+        return fd >= 0;
+}
+
 static int nvdimm_list_ready(const Region *region, NvdimmNamespace **ret, size_t *ret_n, Failure *failure) {
         const Nvdimm *nvdimm = region->state;
         const NvdimmNamespace *unready = NULL;
@@ -347,6 +415,8 @@ static int nvdimm_list_ready(const Region *region, NvdimmNamespace **ret, size_t
                                 unready = &spaces[i];
                 if (!unready || (region->recovered && waited >= READY_USEC))
                         break;
+                if (!region->recovered && was_ready(region, false))
+                        break;
                 if (!region->recovered) { /* the broker is just starting, and must not be kept from that */
                         (void) failure_set(failure, REFUSAL_RegionUnusable, "%s is not ready yet", unready->name);
                         free(spaces);
@@ -357,6 +427,7 @@ static int nvdimm_list_ready(const Region *region, NvdimmNamespace **ret, size_t
                         return failure_set(failure, REFUSAL_ShuttingDown, "the broker is being stopped");
                 (void) usleep(READY_STEP_USEC);
         }
+        (void) was_ready(region, true);
         if (unready)
                 log_warning("region '%s': %s ('%s') is called like one of ours, and is no device that we may open",
                             region->name, unready->name, unready->label);

@@ -146,7 +146,7 @@ typedef struct Provider {
          * repeated. */
         int (*revoke)(Piece *piece, Failure *failure);
 
-        /* The path of its device node; where it drains. -ENOENT: its device is gone. Does not block. */
+        /* The path of its device node; where it drains. -ENOENT: its device is gone, or nobody can have it. Does not block. */
         int (*node)(const Piece *piece, char *ret, size_t size);
 
         /* After a restart: whether the kernel still has what the record says. stored_fds (read-write and read-only) are

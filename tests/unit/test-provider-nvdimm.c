@@ -29,7 +29,7 @@
 static const Provider *const nvdimm = &provider_nvdimm;
 
 static char *path;
-static int memory, open_error;
+static int memory, notes, open_error;
 static DaxRegion *found;
 static RegionConfig config;
 static Region *region;
@@ -57,8 +57,14 @@ static void rescan(void) {
 }
 
 static void setup(void) {
+        g_autofree char *folder = NULL;
+
         fake_nvdimm_setup();
         path = fake_nd_region(0, START, SIZE);
+        folder = fake_path("notes");
+        fake_make_folder("%s", folder);
+        notes = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(notes, >=, 0);
         memory = memfd_create("devices", MFD_CLOEXEC);
         g_assert_no_errno(ftruncate(memory, SIZE));
         open_error = 0;
@@ -66,7 +72,7 @@ static void setup(void) {
         config = config_region_default("region0");
         config.provider = (char *) (uintptr_t) nvdimm->name;
         g_assert_cmpint(dax_scan(&found), ==, 0);
-        g_assert_cmpint(region_new(&config, found, -EBADF, &region), ==, 0);
+        g_assert_cmpint(region_new(&config, found, notes, &region), ==, 0);
         region->recovered = region->listed = true;
         g_assert_cmpint(region_configure(region, &config), ==, 0);
         g_assert_cmpstr(region->reason, ==, NULL);
@@ -76,6 +82,7 @@ static void teardown(void) {
         g_assert_null(region_free(region));
         dax_regions_free(found);
         close(memory);
+        close(notes);
         g_clear_pointer(&path, g_free);
         fake_nvdimm_teardown();
 }
@@ -356,6 +363,7 @@ static void forget(Piece *piece) {
 }
 
 static void test_list(void) {
+        g_autofree char *note = NULL;
         Inventory inventory = { 0 };
         Failure failure = { 0 };
 
@@ -374,6 +382,8 @@ static void test_list(void) {
         g_assert_cmpstr(inventory.finds[1].id, ==, "aaaaaaaabbbb4ccc");
         g_assert_cmpstr(inventory.finds[1].name, ==, "admins");
         g_assert_cmpuint(inventory.finds[1].length, ==, 14 * MIB);
+        note = fake_path("notes/region0.ready");
+        g_assert_true(g_file_test(note, G_FILE_TEST_EXISTS));
         inventory_done(&inventory);
         g_assert_cmpuint(region->foreign, ==, 80 * MIB);
 }
@@ -388,6 +398,11 @@ static void test_list_early(void) {
         region->recovered = false;
         g_assert_cmpint(nvdimm->list(region, &inventory, &failure), ==, -EAGAIN);
         assert_text(failure.text, "namespace0.0 is not ready");
+        /* nor by a broker that is started anew where all was ready before */
+        fake_write("", "notes/region0.ready");
+        g_assert_cmpint(nvdimm->list(region, &inventory, &failure), ==, 0);
+        g_assert_cmpuint(inventory.n_finds, ==, 1);
+        inventory_done(&inventory);
         region->recovered = true;
         nvdimm->hurry(region);
         g_assert_cmpint(nvdimm->list(region, &inventory, &failure), <, 0);
@@ -416,12 +431,21 @@ static void test_recover(void) {
         Failure failure = { 0 };
         Piece piece, gone;
         int fds[2] = { -EBADF, -EBADF };
+        char node[64];
         g_autofree char *name = fake_nd_namespace(path, OURS, "daxbroker-" ID, 32 * MIB, "dax"), *disabled = NULL;
 
         rescan();
         piece = claimed(OURS, 30 * MIB);
-        g_assert_cmpint(nvdimm->recover(&piece, fds, &failure), ==, -ENOENT); /* its holders have it */
+        g_assert_cmpint(nvdimm->node(&piece, node, sizeof(node)), ==, -ENOENT); /* nobody can have it */
+        g_assert_cmpint(nvdimm->recover(&piece, fds, &failure), ==, 0);
+        g_assert_true(piece.unheld);
+        piece_close(&piece);
+        piece.unheld = false;
+        g_assert_cmpint(nvdimm->recover(&piece, fds, &failure), ==, -ENOENT); /* it was opened: its holders have it */
+        g_assert_cmpint(nvdimm->node(&piece, node, sizeof(node)), ==, 0);
         g_assert_cmpint(piece.fd, <, 0);
+        fake_write("dax0.0 1\n", "notes/" OURS); /* which was another device of this name */
+        g_assert_cmpint(nvdimm->node(&piece, node, sizeof(node)), ==, -ENOENT);
         piece.unheld = true;
         g_assert_cmpint(nvdimm->recover(&piece, fds, &failure), ==, 0);
         g_assert_cmpint(piece.fd, >=, 0);
