@@ -301,7 +301,7 @@ static int do_bind(const char *name) {
         g_autofree char *link = fake_path("sys/bus/nd/devices/%s", name), *folder = g_file_read_link(link, NULL);
         g_autofree char *region = NULL, *space = NULL, *space_folder = NULL, *device = NULL, *device_name = NULL, *align = NULL;
         g_autofree char *driver = NULL, *target = fake_path("sys/bus/dax/drivers/device_dax"), *driver_link = NULL;
-        g_autofree char *space_seed = NULL, *dax_seed = NULL;
+        g_autofree char *space_seed = NULL, *dax_seed = NULL, *dax_region = NULL;
 
         if (!folder)
                 return -ENODEV;
@@ -317,6 +317,10 @@ static int do_bind(const char *name) {
         device_name = g_strdup_printf("dax%s", space + strlen("namespace"));
         device = below(folder, device_name);
         fake_make_folder("%s", device);
+        dax_region = below(folder, "dax_region");
+        fake_make_folder("%s", dax_region);
+        fake_set(dax_region, "id", "%u\n", region_id(region));
+        fake_set(dax_region, "size", "%" PRIu64 "\n", usable_of(fake_get_number(space_folder, "size")));
         fake_set(device, "size", "%" PRIu64 "\n", usable_of(fake_get_number(space_folder, "size")));
         fake_set(device, "align", "%s\n", align);
         fake_set(device, "dev", "0:0\n"); /* that of ordinary files */
@@ -337,7 +341,7 @@ static int do_bind(const char *name) {
 
 static int do_unbind(const char *name) {
         g_autofree char *link = fake_path("sys/bus/nd/devices/%s", name), *folder = g_file_read_link(link, NULL);
-        g_autofree char *driver = NULL, *space = NULL, *device = NULL, *device_name = NULL, *node = NULL;
+        g_autofree char *driver = NULL, *space = NULL, *device = NULL, *device_name = NULL, *node = NULL, *dax_region = NULL;
 
         if (!folder)
                 return -ENODEV;
@@ -350,6 +354,8 @@ static int do_unbind(const char *name) {
         node = fake_path("dev/%s", device_name);
         g_assert_no_errno(g_remove(node));
         remove_folder("dax", device);
+        dax_region = below(folder, "dax_region");
+        fake_remove_tree(dax_region);
         return 0;
 }
 
