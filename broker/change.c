@@ -168,6 +168,7 @@ static int write_record(Allocation *allocation) {
 
 static int grow_work(Allocation *allocation) {
         Operation *operation = &allocation->operation;
+        Piece grown = allocation->piece; /* whose length is the event loop's to change */
         Failure ignored;
         int r;
 
@@ -175,7 +176,8 @@ static int grow_work(Allocation *allocation) {
         if (r < 0)
                 return r;
         r = write_record(allocation);
-        if (r < 0 && allocation->provider->resize(&allocation->piece, allocation->piece.length, &ignored) < 0)
+        grown.length = operation->change.length;
+        if (r < 0 && allocation->provider->resize(&grown, allocation->piece.length, &ignored) < 0)
                 log_warning("allocation %s has grown, which is not on record; the next broker makes it shorter again",
                             allocation->id);
         return r;

@@ -111,6 +111,11 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
                 return failure_set(failure, REFUSAL_BadOption,
                                    "option reserve: region '%s' (%s) does not place memory itself, so there is no place to keep",
                                    wish.region->name, wish.region->provider->name);
+        if (wish.request.reserve && wish.region->provider->list)
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "option reserve: region '%s' (%s) keeps memory over a reboot, and contents with it; ask for "
+                                   "that with persistent",
+                                   wish.region->name, wish.region->provider->name);
         call->about.length = wish.plan.length;
 
         *ret = wish;

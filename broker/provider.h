@@ -171,7 +171,8 @@ typedef struct Provider {
         int (*list)(Region *region, Inventory *ret, Failure *failure);
 
         /* Makes it longer, with zeros, or shorter, also under its holders' feet; both lengths are what plan() would give.
-         * On failure it is as it was. */
+         * piece->length is what it has had, and stays: others set it when the new one is on record. On failure it is as it
+         * was. */
         int (*resize)(Piece *piece, uint64_t length, Failure *failure);
 
         /* The broker is about to be stopped: what takes long is given up from now on, with ShuttingDown, so that the next
