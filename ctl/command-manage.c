@@ -125,7 +125,7 @@ Status command_resize(const Options *options) {
         return STATUS_OK;
 }
 
-static Status give(const char *which, const char *user, const char *name, const char *what) {
+static Status give(const char *object, const char *which, const char *user, const char *name, const char *what) {
         uid_t uid;
         int r;
 
@@ -133,14 +133,16 @@ static Status give(const char *which, const char *user, const char *name, const 
         if (r < 0)
                 return STATUS_USAGE;
 
-        r = daxbroker_set_owner(NULL, which, uid, name);
+        r = daxbroker_set_owner(NULL, object, uid, name);
         if (r < 0)
                 return refusal_tell(r, "%s '%s'", what, which);
         return STATUS_OK;
 }
 
 Status command_set_owner(const Options *options) {
-        return give(options->arguments[0], options->arguments[1], NULL, "change the owner of");
+        const char *which = options->arguments[0];
+
+        return give(which, which, options->arguments[1], NULL, "change the owner of");
 }
 
 /* What is somebody's already is not to be given away by a slip. */
@@ -158,7 +160,7 @@ Status command_adopt(const Options *options) {
                 return STATUS_REFUSED;
         }
 
-        return give(daxbroker_info_get_object(info), options->owner, options->name, "adopt");
+        return give(daxbroker_info_get_object(info), which, options->owner, options->name, "adopt");
 }
 
 Status command_reload(const Options *options) {
