@@ -443,6 +443,69 @@ test_resize() {
     run_as 0 alice free fixed
 }
 
+# with_files FUNCTION: with a region "files", of which is told where it is
+with_files() {
+    local files=$DAXBROKER_WORLD/files-of-ctl
+
+    "$python" -c 'import os, sys; os.close(os.open(sys.argv[1], os.O_CREAT)); os.setxattr(sys.argv[1], "user.a", b"")' \
+        "$dir/file" 2>/dev/null || skip "the file system of the test has no attributes"
+    install -d -m 700 -o daxbroker -g daxbroker "$files"
+    configure "${configuration[@]}" '[Region files]' Provider=fsdax "Path=$files" Sync=none Size=64M
+    broker restart
+    "$1" "$files"
+    configure "${configuration[@]}"
+    broker restart
+    rmdir "$files"
+}
+
+with_files_resize() {
+    run 0 daxbrokerctl alloc --size 1M --region files --persistent --name data --no-hold
+    run 0 daxbrokerctl resize data 1.5M
+    matches "$out" '^ *Length: +1\.5M \(1572864 bytes\)$'
+    run 0 daxbrokerctl resize data 5000
+    matches "$out" '^ *Length: +8K \(8192 bytes\)$'
+    run 1 daxbrokerctl resize data 65M
+    matches "$err" "region 'files' (has|holds) "
+    run 0 daxbrokerctl show data --json
+    equals "$(json 'v["length"], v["persistent"], v["owner_name"]' <<<"$out")" "(8192, True, 'root')"
+    # the same once more is the same
+    run 0 daxbrokerctl alloc --size 8K --region files --persistent --name data --no-hold
+    run 1 daxbrokerctl alloc --size 12K --region files --persistent --name data --no-hold
+    matches "$err" "your allocation named 'data' has length 8 KiB \(not 12 KiB\)"
+    run 0 daxbrokerctl free data
+}
+
+test_resize_files() {
+    with_files with_files_resize
+}
+
+with_files_adopt() {
+    local files=$1 id
+
+    run 0 daxbrokerctl alloc --size 1M --region files --persistent --name data --no-hold --json
+    id=$(json 'v["object"].rsplit("/")[-1]' <<<"$out")
+    broker stop
+    "$python" -c 'import os, sys; os.removexattr(sys.argv[1], "user.daxbroker.record")' "$files/$id"
+    broker start
+    run 0 daxbrokerctl list
+    matches "$out" "^$id +files +- +0000 +1M .* orphan "
+    run 0 daxbrokerctl show "$id" --json
+    equals "$(json 'v["owner"], v["owner_name"], v["state"]' <<<"$out")" "(None, None, 'orphan')"
+    run 1 daxbrokerctl adopt "$id" --owner bob
+    matches "$err" "^daxbrokerctl: cannot adopt '$id': .*needs a name"
+    run 2 daxbrokerctl adopt "$id"
+    run_as 1 alice adopt "$id" --owner alice --name mine
+    run 0 daxbrokerctl adopt "$id" --owner bob --name found
+    run_as 0 bob show found
+    matches "$out" '^ *Owner: +bob$'
+    run_as 0 bob open found -- true
+    run_as 0 bob free found
+}
+
+test_adopt() {
+    with_files with_files_adopt
+}
+
 test_set_owner() {
     run_as 0 alice alloc --size 1M --name given --no-hold
     run_as 1 alice set-owner given bob
@@ -781,7 +844,7 @@ tap_main test_regions test_regions_json test_regions_unusable test_list_empty te
     test_refusals test_quota test_run_environment test_run_mmap test_run_status test_run_passes_signals_on \
     test_run_lives_with_its_holders test_run_named test_free_while_in_use test_open_as_mode_says \
     test_open_by_group test_open_read_only test_open_holds test_free_several test_free_by_force test_rename test_resize \
-    test_set_owner test_owner_is_gone test_prefer \
+    test_resize_files test_adopt test_set_owner test_owner_is_gone test_prefer \
     test_free_by_id test_root_may \
     test_check_policy test_check_policy_of_others test_check_policy_leaves_nothing test_reload test_monitor \
     test_monitor_in_words test_monitor_without_reader test_json_is_valid test_tables test_full_disk test_usage \

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "library.h"
 #include "polkit.h"
 #include "world.h"
@@ -203,6 +204,41 @@ static void test_during_call(Scene *scene, const void *unused) {
                 ways[i].end(scene->broker);
                 broker_start(scene->broker);
                 polkit_thaw();
+                as_end(scene->alice);
+        }
+}
+
+/* What lasts is there once, however often it was asked for without anybody's doing. */
+
+#define ROUNDS 12
+
+static int64_t do_allocate_lasting(UserCall *call) {
+        daxbroker_request *request = request_make(32 * MIB, 1, "lasting");
+        daxbroker_allocation *allocation;
+        daxbroker_list *list;
+
+        (void) call;
+        assert_works(daxbroker_request_set_region(request, "files"));
+        assert_works(daxbroker_request_set_persistent(request, 1));
+        assert_works(daxbroker_allocate(NULL, request, &allocation));
+        g_assert_true(is_filled(allocation_address(allocation), 0, 32 * MIB));
+        assert_works(daxbroker_list_allocations(NULL, &list));
+        g_assert_cmpuint(daxbroker_list_get_size(list), ==, 1);
+        daxbroker_list_free(list);
+        assert_works(daxbroker_end_allocation(NULL, "lasting"));
+        daxbroker_allocation_close(allocation);
+        daxbroker_request_free(request);
+        return 0;
+}
+
+static void test_killed_while_it_is_made(Scene *scene, const void *unused) {
+        (void) unused;
+        as(scene->alice, do_allocate_lasting); /* and so it has seen the service */
+        for (unsigned i = 0; i < ROUNDS; i++) {
+                as_begin(scene->alice, do_allocate_lasting);
+                g_usleep((gulong) g_test_rand_int_range(0, 40000));
+                broker_kill(scene->broker);
+                broker_start(scene->broker);
                 as_end(scene->alice);
         }
 }
@@ -414,6 +450,8 @@ int main(int argc, char **argv) {
         add("service/comes-back", test_comes_back);
         add("service/stays-away", test_stays_away);
         add("service/during-call", test_during_call);
+        if (files_are_possible())
+                files_add("/library-restart/service/killed-while-it-is-made", CONFIGURATION, test_killed_while_it_is_made);
         add("service/killed-under-load", test_killed_under_load);
         add("service/silent", test_silent);
         add("bus/between-calls", test_bus_between_calls);

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <grp.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "memory.h"
 #include "polkit.h"
 #include "scene.h"
@@ -576,6 +579,301 @@ static void test_silent_database(Scene *scene, gconstpointer unused) {
         g_assert_cmpint(unlink(fifo), ==, 0);
 }
 
+/* ---- What outlives a reboot: files of a directory -------------------------------------------------------------- */
+
+static uint64_t file_size(const Reply *reply) {
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(reply->object, '/') + 1, NULL);
+        struct stat st;
+
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        return (uint64_t) st.st_size;
+}
+
+/* Whoever holds it: it is there, zeroed, and counted, and what is cut off is neither. */
+static void test_resize(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1 mode=0604"), again, reply;
+
+        (void) unused;
+        user_listen(scene->bob);
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        g_assert_cmpint(user_fill(scene->alice, data.slot, 7), ==, 0);
+        g_assert_cmpuint(region_wait("files", "Available", 62 * MIB), ==, 62 * MIB);
+
+        reply = user_resize(scene->alice, data.object, 5 * MIB - 1);
+        reply_assert(reply, "");
+        g_assert_cmpuint(reply.length, ==, 5 * MIB);
+        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -Length", data.object);
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, 5 * MIB);
+        g_assert_cmpuint(file_size(&data), ==, 5 * MIB);
+        g_assert_cmpuint(region_wait("files", "Available", 59 * MIB), ==, 59 * MIB);
+        /* the old mapping is as it was, a new one has all of it */
+        g_assert_cmpint(user_is_filled(scene->alice, data.slot, 7), ==, 1);
+        again = user_open(scene->alice, "data", NULL);
+        g_assert_cmpuint(again.length, ==, 5 * MIB);
+        g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, 2 * MIB - 1), ==, 7);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, 2 * MIB), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, again.slot, 5 * MIB - 1, 9), ==, 0);
+
+        restart(scene);
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, 5 * MIB);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, 5 * MIB - 1), ==, 9);
+
+        /* the length it has */
+        reply = user_resize(scene->alice, data.object, 5 * MIB);
+        reply_assert(reply, "");
+        g_assert_cmpuint(reply.length, ==, 5 * MIB);
+
+        reply = user_resize(scene->alice, data.object, MIB);
+        reply_assert(reply, "");
+        g_assert_cmpuint(reply.length, ==, MIB);
+        g_assert_cmpuint(file_size(&data), ==, MIB);
+        g_assert_cmpuint(region_wait("files", "Available", 63 * MIB), ==, 63 * MIB);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, MIB - 1), ==, 7);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, MIB), ==, -EFAULT);
+
+        /* what was cut off does not come back */
+        reply_assert(user_resize(scene->alice, data.object, 5 * MIB), "");
+        g_assert_cmpint(user_peek(scene->alice, again.slot, 5 * MIB - 1), ==, 0);
+        g_assert_cmpint(user_peek(scene->alice, again.slot, MIB), ==, 0);
+        restart(scene);
+        reply_assert(user_open(scene->alice, "data", NULL), "");
+}
+
+static void test_resize_refused(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1 mode=0666"), reply;
+        Reply other = user_get(scene->root, MIB, "name=other region=files persistent=1");
+
+        (void) unused;
+        reply = user_resize(scene->alice, data.object, 64 * MIB);
+        reply_assert(reply, "NoSpace");
+        assert_says(reply.message, "'files'");
+        reply_assert(user_resize(scene->alice, data.object, 0), "BadSize");
+        reply_assert(user_resize(scene->alice, data.object, UINT64_MAX), "BadSize");
+        reply_assert(user_resize(scene->bob, data.object, 3 * MIB), "AuthenticationRequired");
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, 2 * MIB);
+        g_assert_cmpuint(region_wait("files", "Available", 61 * MIB), ==, 61 * MIB);
+        /* one more byte than there is */
+        reply_assert(user_resize(scene->alice, data.object, 63 * MIB), "");
+        reply_assert(user_resize(scene->root, other.object, MIB + 1), "NoSpace");
+        reply_assert(user_release(scene->alice, data.object), "");
+        reply_assert(user_resize(scene->alice, data.object, MIB), "NoSuchAllocation");
+}
+
+/* It is the owner's quota, whoever makes it grow. */
+static void test_resize_quota(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->bob, 2 * MIB, "name=data region=files persistent=1"), reply;
+
+        (void) unused;
+        reply = user_resize(scene->bob, data.object, 5 * MIB);
+        reply_assert(reply, "QuotaExceeded");
+        assert_says(reply.message, "MaxBytes");
+        reply_assert(user_resize(scene->root, data.object, 5 * MIB), "QuotaExceeded");
+        /* the number of allocations does not change by it */
+        (void) user_get(scene->bob, MIB, "name=second region=files persistent=1");
+        reply_assert(user_resize(scene->bob, data.object, 3 * MIB), "");
+        reply_assert(user_resize(scene->bob, data.object, 3 * MIB + 1), "QuotaExceeded");
+        reply_assert(user_resize(scene->root, data.object, 3 * MIB + 1), "QuotaExceeded");
+        reply_assert(user_resize(scene->root, data.object, MIB), "");
+        reply_assert(user_resize(scene->root, data.object, 2 * MIB), "");
+        g_assert_cmpuint(region_wait("files", "Available", 61 * MIB), ==, 61 * MIB);
+}
+
+#define SAME "name=data region=files persistent=1 mode=0640"
+
+static void test_exactly_once(Scene *scene, gconstpointer unused) {
+        g_autofree char *options = g_strdup_printf(SAME " group=%u", uid("alice")), *list = NULL;
+        Reply first = user_get(scene->alice, MIB, options), again;
+
+        (void) unused;
+        g_assert_cmpint(user_map(scene->alice, first.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, first.slot, 5, 42), ==, 0);
+
+        /* once, twice, from elsewhere, and after a restart */
+        for (unsigned i = 0; i < 4; i++) {
+                User *user = i == 2 ? user_new("alice") : scene->alice;
+
+                reply_assert(user_check(user, MIB - 5, 1, options), "");
+                again = user_allocate(user, MIB - 5, 1, options);
+                reply_assert(again, "");
+                g_assert_cmpstr(again.object, ==, first.object);
+                g_assert_cmpuint(again.length, ==, MIB);
+                g_assert_cmpint(user_map(user, again.slot), ==, 0);
+                g_assert_cmpint(user_peek(user, again.slot, 5), ==, 42);
+                user_drop_all(user);
+                if (user != scene->alice)
+                        user_free(user);
+                if (i == 2)
+                        restart(scene);
+        }
+        g_assert_cmpuint(region_wait("files", "Available", 63 * MIB), ==, 63 * MIB);
+        list = user_list(scene->alice);
+        g_assert_true(strstr(list, first.object) == g_strrstr(list, first.object));
+}
+
+static void assert_differs(User *user, uint64_t size, uint64_t alignment, const char *options, const char *says) {
+        Reply reply = user_allocate(user, size, alignment, options);
+
+        reply_assert(reply, "NameExists");
+        assert_says(reply.message, says);
+        reply = user_check(user, size, alignment, options);
+        reply_assert(reply, "NameExists");
+}
+
+static void test_not_the_same(Scene *scene, gconstpointer unused) {
+        g_autofree char *options = g_strdup_printf(SAME " group=%u", uid("alice"));
+        g_autofree char *other_group = g_strdup_printf(SAME " group=%u", getgrnam("dax")->gr_gid);
+        Reply first = user_get(scene->alice, MIB, options);
+
+        (void) unused;
+        assert_differs(scene->alice, MIB + 1, 1, options, "length 1 MiB (not 1028 KiB)");
+        assert_differs(scene->alice, MIB, 4096, options, "alignment 1 (not 4096)");
+        assert_differs(scene->alice, MIB, 1, "name=data region=files persistent=1 mode=0644", "mode 0640 (not 0644), group");
+        assert_differs(scene->alice, 2 * MIB, 1, "name=data region=files persistent=1", "length 1 MiB (not 2 MiB), mode");
+        assert_differs(scene->alice, MIB, 1, other_group, "has group ");
+        /* of another kind, or another's */
+        reply_assert(user_allocate(scene->alice, MIB, 1, "name=data"), "NameExists");
+        reply_assert(user_allocate(scene->alice, MIB, 1, "name=data region=files"), "NameExists");
+        g_assert_cmpstr(user_allocate(scene->bob, MIB, 1, "name=data region=files persistent=1").error, ==,
+                        "org.daxbroker1.Error.NameExists");
+        (void) user_get(scene->alice, MIB, "name=volatile region=files");
+        reply_assert(user_allocate(scene->alice, MIB, 1, "name=volatile region=files"), "NameExists");
+        reply_assert(user_allocate(scene->alice, MIB, 1, "name=volatile region=files persistent=1"), "NameExists");
+
+        /* as it is today */
+        reply_assert(user_resize(scene->alice, first.object, 2 * MIB), "");
+        assert_differs(scene->alice, MIB, 1, options, "length 2 MiB (not 1 MiB)");
+        reply_assert(user_allocate(scene->alice, 2 * MIB, 1, options), "");
+        reply_assert(user_set_mode(scene->alice, first.object, 0600), "");
+        assert_differs(scene->alice, 2 * MIB, 1, options, "mode 0600 (not 0640)");
+        reply_assert(user_rename(scene->alice, first.object, "elsewhere"), "");
+        reply_assert(user_allocate(scene->alice, MIB, 1, options), "");
+        reply_assert(user_set_owner(scene->root, first.object, uid("bob"), NULL), "");
+        reply_assert(user_allocate(scene->alice, 2 * MIB, 1, "name=elsewhere region=files persistent=1 mode=0600"),
+                     "NameExists");
+        reply_assert(user_allocate(scene->bob, 2 * MIB, 1, "name=elsewhere region=files persistent=1 mode=0600"), "NameExists");
+}
+
+/* All that come while it is made wait, and get the one that is. */
+static void test_at_once(Scene *scene, gconstpointer unused) {
+        User *users[8];
+
+        (void) unused;
+        for (unsigned i = 0; i < G_N_ELEMENTS(users); i++)
+                users[i] = user_new("alice");
+        for (unsigned round = 0; round < 10; round++) {
+                Reply first = {};
+
+                for (unsigned i = 0; i < G_N_ELEMENTS(users); i++)
+                        user_begin_allocate(users[i], 8 * MIB, 1, "name=data region=files persistent=1");
+                for (unsigned i = 0; i < G_N_ELEMENTS(users); i++) {
+                        Reply reply = user_end_reply(users[i]);
+
+                        reply_assert(reply, "");
+                        if (i == 0)
+                                first = reply;
+                        g_assert_cmpstr(reply.object, ==, first.object);
+                }
+                g_assert_cmpuint(region_wait("files", "Available", 56 * MIB), ==, 56 * MIB);
+                reply_assert(user_release(scene->alice, first.object), "");
+                for (unsigned i = 0; i < G_N_ELEMENTS(users); i++)
+                        user_drop_all(users[i]);
+        }
+        for (unsigned i = 0; i < G_N_ELEMENTS(users); i++)
+                user_free(users[i]);
+}
+
+/* A region that is said, and one that is not: it is not asked which one would be chosen today. */
+static void test_once_anywhere(Scene *scene, gconstpointer unused) {
+        Reply first, again;
+
+        (void) unused;
+        broker_configure(scene->broker, "[Broker]\nDefaultRegion=files\n" CONFIGURATION FILES_REGION);
+        broker_reload(scene->broker);
+        first = user_get(scene->alice, 40 * MIB, "name=data persistent=1");
+        broker_configure(scene->broker, CONFIGURATION FILES_REGION);
+        broker_reload(scene->broker);
+        again = user_get(scene->alice, 40 * MIB, "name=data persistent=1");
+        g_assert_cmpstr(first.object, ==, again.object);
+        again = user_get(scene->alice, 40 * MIB, "name=data persistent=1 prefer=capacity");
+        g_assert_cmpstr(first.object, ==, again.object);
+        again = user_get(scene->alice, 40 * MIB, "name=data persistent=1 region=files");
+        g_assert_cmpstr(first.object, ==, again.object);
+}
+
+/* What an administrator finds that is nobody's, and what becomes of it. */
+static void test_adopt(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1 mode=0644"), reply;
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(data.object, '/') + 1, NULL), *state = NULL;
+
+        (void) unused;
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, data.slot, 7, 77), ==, 0);
+        user_drop_all(scene->alice);
+        broker_stop(scene->broker);
+        g_assert_cmpint(removexattr(path, "user.daxbroker.record"), ==, 0);
+        broker_start(scene->broker);
+
+        state = allocation_get_string(scene->root, data.object, "State");
+        g_assert_cmpstr(state, ==, "orphan");
+        g_assert_cmpuint(allocation_get(scene->root, data.object, "Owner"), ==, UINT32_MAX);
+        reply_assert(user_open_object(scene->alice, data.object, NULL), "AuthenticationRequired");
+        reply_assert(user_release(scene->alice, data.object), "AuthenticationRequired");
+        reply_assert(user_open_object(scene->root, data.object, NULL), "Busy");
+        reply_assert(user_rename(scene->root, data.object, "data"), "Busy");
+        reply_assert(user_set_mode(scene->root, data.object, 0644), "Busy");
+        reply_assert(user_set_owner(scene->alice, data.object, uid("alice"), "name=data"), "AuthenticationRequired");
+
+        reply = user_set_owner(scene->root, data.object, uid("bob"), NULL);
+        reply_assert(reply, "BadOption");
+        assert_says(reply.message, "needs a name");
+        user_listen(scene->bob);
+        reply_assert(user_set_owner(scene->root, data.object, uid("bob"), "name=found"), "");
+        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -State", data.object);
+        assert_owner(scene, data.object, "bob");
+        assert_named(scene, data.object, "found");
+        g_assert_cmpuint(allocation_get(scene->bob, data.object, "Mode"), ==, 0600);
+        g_assert_cmpuint(allocation_get(scene->bob, data.object, "Persistent"), ==, 1);
+        reply_assert(user_open(scene->alice, "found", NULL), "AuthenticationRequired");
+        for (unsigned i = 0; i < 2; i++) {
+                reply = user_open(scene->bob, "found", NULL);
+                reply_assert(reply, "");
+                g_assert_cmpint(user_map(scene->bob, reply.slot), ==, 0);
+                g_assert_cmpint(user_peek(scene->bob, reply.slot, 7), ==, 77);
+                user_drop_all(scene->bob);
+                restart(scene);
+        }
+        assert_owner(scene, data.object, "bob");
+}
+
+/* All of it outlives the broker, and the machine: there the directory is all that is left. */
+static void test_lasting(Scene *scene, gconstpointer unused) {
+        g_autofree char *users = save_users();
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1");
+        Reply other = user_get(scene->alice, MIB, "name=other region=files persistent=1");
+        User *mallory = process_of("alice");
+
+        (void) unused;
+        reply_assert(user_rename(scene->alice, data.object, "renamed"), "");
+        reply_assert(user_set_mode(scene->alice, data.object, 0604), "");
+        reply_assert(user_set_owner(scene->root, other.object, uid("bob"), NULL), "");
+        user_drop_all(scene->alice);
+        broker_stop(scene->broker);
+        rename_user("alice", "mallory");
+        broker_start(scene->broker);
+        assert_named(scene, data.object, "renamed");
+        assert_owner(scene, data.object, "");
+        assert_owner(scene, other.object, "bob");
+        reply_assert(user_open(mallory, "renamed", "read-only=1"), "");
+        assert_stranger(user_open(mallory, "renamed", NULL), "'alice'", "'mallory'");
+        assert_stranger(user_release(mallory, data.object), "'alice'", "'mallory'");
+        assert_stranger(user_resize(mallory, data.object, 2 * MIB), "'alice'", "'mallory'");
+        reply_assert(user_allocate(mallory, MIB, 1, "name=renamed region=files persistent=1 mode=0604"), "NameExists");
+        user_drop_all(mallory);
+        restore_users(users);
+        user_free(mallory);
+}
+
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/names/rename", CONFIGURATION, test_rename);
@@ -593,5 +891,17 @@ int main(int argc, char **argv) {
         scene_add("/names/recycled-admin", CONFIGURATION, test_recycled_admin);
         scene_add("/names/old-record", CONFIGURATION, test_old_record);
         scene_add("/names/silent-database", CONFIGURATION, test_silent_database);
+        if (files_are_possible()) {
+                files_add("/names/resize", CONFIGURATION, test_resize);
+                files_add("/names/resize-refused", CONFIGURATION, test_resize_refused);
+                files_add("/names/resize-quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n",
+                          test_resize_quota);
+                files_add("/names/exactly-once", CONFIGURATION, test_exactly_once);
+                files_add("/names/not-the-same", CONFIGURATION, test_not_the_same);
+                files_add("/names/at-once", CONFIGURATION, test_at_once);
+                files_add("/names/once-anywhere", CONFIGURATION, test_once_anywhere);
+                files_add("/names/adopt", CONFIGURATION, test_adopt);
+                files_add("/names/lasting", CONFIGURATION, test_lasting);
+        }
         return g_test_run();
 }

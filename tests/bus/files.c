@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "files.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "world.h"
+
+#define EVERYBODY_MAY                                                                                                   \
+        "polkit.addRule(function(action, subject) {\n"                                                                  \
+        "    if (action.id == 'org.daxbroker1.allocate-persistent' || action.id == 'org.daxbroker1.allocate')\n"        \
+        "        return polkit.Result.YES;\n"                                                                           \
+        "});\n"
+
+bool files_are_possible(void) {
+        g_autofree char *path = g_build_filename(world_get_path(), "attribute", NULL);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        bool possible = fsetxattr(fd, "user.test", "1", 1, 0) == 0;
+
+        close(fd);
+        (void) unlink(path);
+        return possible;
+}
+
+void files_set_up(Scene *scene, gconstpointer configuration) {
+        uid_t uid = world_get_uid("daxbroker");
+
+        g_assert_cmpint(mkdir(FILES_PATH, 0700), ==, 0);
+        g_assert_cmpint(chown(FILES_PATH, uid, uid), ==, 0);
+        scene_set_up(scene, configuration);
+        scene_set_rules(scene, EVERYBODY_MAY);
+}
+
+/* What was freed while somebody could write to it may have an empty file left, until the broker looks again. */
+static void remove_leftovers(void) {
+        g_autoptr(GDir) directory = g_dir_open(FILES_PATH, 0, NULL);
+        const char *name;
+
+        g_assert_nonnull(directory);
+        while ((name = g_dir_read_name(directory))) {
+                g_autofree char *path = g_build_filename(FILES_PATH, name, NULL);
+                struct stat st;
+
+                g_assert_cmpint(stat(path, &st), ==, 0);
+                if (!g_str_has_prefix(name, ".gone-") || st.st_size > 0)
+                        g_error("%s is left", name);
+                g_assert_cmpint(unlink(path), ==, 0);
+        }
+}
+
+void files_tear_down(Scene *scene, gconstpointer configuration) {
+        scene_tear_down(scene, configuration);
+        remove_leftovers();
+        g_assert_cmpint(rmdir(FILES_PATH), ==, 0);
+}
