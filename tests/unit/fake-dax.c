@@ -20,7 +20,7 @@ static char *root, *sys_root, *dev_root;
 static FakeFault fault;
 static unsigned fault_number, n_writes;
 static int fault_error;
-static bool withheld;
+static bool withheld, greedy;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* writes come from several threads */
 
 int __real_fd_write_all(int fd, const char *data, size_t size);
@@ -138,7 +138,7 @@ void fake_dax_setup(void) {
                 fake_write("", "sys/bus/dax/drivers/device_dax/%s", attributes[i]);
 
         fake_inject(FAKE_NONE, 0, 0);
-        withheld = false;
+        withheld = greedy = false;
         dax_set_roots(sys_root, dev_root);
 }
 
@@ -208,6 +208,10 @@ void fake_device(const char *region, unsigned id, unsigned number) {
 
                 g_assert_no_errno(chmod(mapping, 0));
         }
+}
+
+void fake_take_decoys(bool take) {
+        greedy = take;
 }
 
 void fake_withhold_rights(bool withhold) {
@@ -329,7 +333,7 @@ static int do_create(const char *region) {
                 fake_device(region, id, number);
                 set(own, "create", "%s\n", name);
                 seed = get(own, "seed");
-                if (strcmp(seed, "\n") == 0)
+                if (greedy || strcmp(seed, "\n") == 0)
                         set(own, "seed", "%s\n", name);
                 return 0;
         }

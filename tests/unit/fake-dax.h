@@ -45,3 +45,6 @@ unsigned fake_count_writes(void);
 /* New devices belong to somebody else until this is called. */
 void fake_withhold_rights(bool withhold);
 void fake_hand_over(const char *region, const char *device);
+
+/* Somebody uses each device that is made for him before the next one is made, until this is called again. */
+void fake_take_decoys(bool take);
