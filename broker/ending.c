@@ -441,7 +441,9 @@ static void allocation_let_go(Allocation *allocation) {
         char path[64];
 
         allocation_drop_name(allocation);
-        if (node->wd >= 0)
+        /* Of what is detached we have had no copies, so that this has begun already; it would tell us now that the last
+         * holder has gone, and end it once more. */
+        if (node->wd >= 0 && !node->letting_go)
                 node_watch_let_go(allocation->manager->nodes, node);
         if (node->wd >= 0 && marks && allocation->piece.fd >= 0 && node->n_others == 0 && !node->doubtful) {
                 (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", allocation->piece.fd);

@@ -286,8 +286,11 @@ static void test_no_manager(Scene *scene, const void *unused) {
                 reply_assert(user_set_mode(scene->alice, holders.named.object, 0644), "");
         }
 
+        /* the broker learns of both together, as when a holder exits */
+        g_assert_cmpint(kill(scene->broker->pid, SIGSTOP), ==, 0);
         user_close_lease(scene->alice, holders.unnamed.slot);
         user_let_go(scene->alice, holders.unnamed.slot);
+        g_assert_cmpint(kill(scene->broker->pid, SIGCONT), ==, 0);
         g_assert_true(allocation_wait_gone(scene->root, holders.unnamed.object));
         user_drop_all(scene->alice);
         g_assert_true(is_listed(scene, &holders.named));
