@@ -18,11 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
 #include "name.h"
 #include "size.h"
@@ -526,10 +526,9 @@ int dax_scan(DaxRegion **ret) {
         _cleanup_(free_regions_p) DaxRegion *list = NULL;
         _cleanup_free_ char *root = NULL;
         DaxRegion *region, *next;
-        struct timespec now;
+        uint64_t begin = now_usec();
         int r;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
         root = realpath(dax_sys_root(), NULL);
         if (!root)
                 return -errno;
@@ -538,7 +537,7 @@ int dax_scan(DaxRegion **ret) {
                 return r;
 
         DL_FOREACH_SAFE(list, region, next) {
-                region->scanned = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+                region->scanned = begin;
                 r = region_read(region, list);
                 if (r == -ENOENT) {
                         DL_DELETE(list, region);

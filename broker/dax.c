@@ -29,10 +29,10 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
 #include "size.h"
 
@@ -494,13 +494,6 @@ static int rights_check(int folder, int dev_folder, const char *name) {
                 return errno == ENOENT ? -ENODEV : -errno;
 
         return 0;
-}
-
-static uint64_t now_usec(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
 /* Files that nobody gave us yet cannot be watched themselves, but the folders that they are in can. */

@@ -10,21 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
+#include "clock.h"
 #include "devdax-handle.h"
 #include "log.h"
 #include "node-watch.h"
 #include "size.h"
 #include "witness.h"
-
-static uint64_t now(void) {
-        struct timespec time;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &time);
-        return (uint64_t) time.tv_sec * 1000000 + (uint64_t) time.tv_nsec / 1000;
-}
 
 static bool range_contains(Range outer, Range inner) {
         return inner.start >= outer.start && inner.length <= outer.length &&
@@ -417,7 +410,7 @@ void devdax_release(Piece *piece) {
                 if (piece->foreign && foreign_add(devdax, "", range) >= 0)
                         continue;
                 range_map_give(devdax->map, range, piece->clean);
-                devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now() };
+                devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now_usec() };
         }
         piece->n_ranges = 0;
         piece->state = NULL;
