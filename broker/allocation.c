@@ -30,6 +30,7 @@
 #include "cleanup.h"
 #include "fd-store.h"
 #include "log.h"
+#include "loss.h"
 #include "manager.h"
 #include "record.h"
 #include "regions.h"
@@ -215,6 +216,8 @@ static void operation_finish(Allocation *allocation, int r) {
                 allocation_end_now(allocation);
         else
                 (void) allocation_watch(allocation); /* a lapse meanwhile was not looked at */
+        if (allocation->doubted)
+                allocation_doubt(allocation);
         waiters_wake(&allocation->waiters);
 }
 
@@ -700,7 +703,8 @@ static void on_lapsed(Lease *lease) {
                 allocation->in_use = false;
                 allocation_notify(allocation, "InUse");
         }
-        if (allocation->state == ALLOCATION_DETACHED || (allocation->state == ALLOCATION_LIVE && !allocation->name))
+        if (allocation->state == ALLOCATION_DETACHED ||
+            ((allocation->state == ALLOCATION_LIVE || allocation_is_taken_down(allocation)) && !allocation->name))
                 (void) allocation_end(allocation, "its last holder let go", NULL, NULL, NULL);
 }
 

@@ -176,6 +176,17 @@ static int enumerate_one(const char *root, const char *device, DaxRegion **list)
         return region_add_device(region, device);
 }
 
+static int device_compare(const void *a, const void *b) {
+        return strcmp(((const DaxDevice *) a)->name, ((const DaxDevice *) b)->name);
+}
+
+const DaxDevice *dax_region_find(const DaxRegion *region, const char *name) {
+        DaxDevice key = { 0 };
+
+        (void) snprintf(key.name, sizeof(key.name), "%s", name);
+        return region->n_devices > 0 ? bsearch(&key, region->devices, region->n_devices, sizeof(key), device_compare) : NULL;
+}
+
 static int enumerate(const char *root, DaxRegion **list) {
         _cleanup_closedir_ DIR *devices = NULL;
         _cleanup_free_ char *path = NULL;
@@ -209,6 +220,7 @@ static int region_read_devices(DaxRegion *region) {
         size_t n = 0;
         int r;
 
+        qsort(region->devices, region->n_devices, sizeof(DaxDevice), device_compare);
         for (size_t i = 0; i < region->n_devices; i++) {
                 DaxDevice device = region->devices[i];
 

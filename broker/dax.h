@@ -56,7 +56,7 @@ typedef struct DaxRegion {
         uint64_t scanned; /* when this was begun to be read, CLOCK_MONOTONIC in microseconds */
         int numa_node, target_node; /* -1 if there is none */
         DaxPerformance performance;
-        DaxDevice *devices;
+        DaxDevice *devices; /* by name */
         size_t n_devices;
         struct DaxRegion *prev, *next;
 } DaxRegion;
@@ -66,6 +66,9 @@ typedef struct DaxRegion {
 int dax_scan(DaxRegion **ret);
 DaxRegion *dax_region_free(DaxRegion *region);
 void dax_regions_free(DaxRegion *list);
+
+/* Of the devices that a scan has found; NULL if it is none of them. */
+const DaxDevice *dax_region_find(const DaxRegion *region, const char *name);
 
 /* Of the memory of a node; -1 for none. What cannot be read is not known. */
 void dax_read_performance(int node, DaxPerformance *ret);

@@ -30,6 +30,51 @@ Range devdax_range(const Piece *piece, unsigned i) {
         return (Range){ devdax->whole.start + piece->ranges[i].start, piece->ranges[i].length };
 }
 
+bool devdax_begins_as(const DaxDevice *device, const Piece *piece) {
+        uint64_t sum = 0;
+        unsigned i;
+
+        for (i = 0; i < piece->n_ranges && sum < device->size; i++) {
+                Range range = devdax_range(piece, i);
+
+                if (device->ranges_known && (i >= device->n_ranges || device->ranges[i].start != range.start ||
+                                             device->ranges[i].length != range.length))
+                        return false;
+                sum += range.length;
+        }
+
+        return sum == device->size;
+}
+
+bool devdax_is_of(const DaxDevice *device, const Piece *piece) {
+        return device->size == piece->length && devdax_begins_as(device, piece);
+}
+
+bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece) {
+        for (unsigned i = 0; i < device->n_ranges && device->size > 0; i++)
+                for (unsigned j = 0; j < piece->n_ranges; j++) {
+                        Range ours = devdax_range(piece, j), theirs = device->ranges[i];
+
+                        if (theirs.start < ours.start + ours.length && ours.start < theirs.start + theirs.length)
+                                return false;
+                }
+
+        return device->ranges_known;
+}
+
+bool devdax_misses(const Region *region, const Piece *piece) {
+        const DaxDevice *device;
+        char name[DAX_NAME_MAX];
+
+        if (!piece->state || !region->dax)
+                return piece->state;
+        if (piece->made >= region->dax->scanned)
+                return false;
+
+        device = dax_region_find(region->dax, piece_device(piece, name));
+        return !device || device->driver != DAX_DRIVER_DEVICE || !devdax_is_of(device, piece);
+}
+
 void devdax_forget(Region *region) {
         Devdax *devdax = region->state;
         Foreign *foreign, *next;

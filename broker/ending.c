@@ -11,6 +11,8 @@
  *                  │                                its owner, who may have it again; and judged again later
  *                  └──────────────→ quarantined     a holder has not let go in time: nobody gets it; goes on when he does
  *
+ * What somebody else has destroyed meanwhile (loss.c) is waited for by nobody, and there is nothing to judge or to clean.
+ *
  * Each step is written into the record before it is taken, and each can be repeated, so that the next broker goes on where
  * this one stops. The bytes stay reserved and charged until the last one. If the kernel refuses something, the allocation is
  * quarantined: it stays, charged and visible. */
@@ -58,13 +60,22 @@ static void allocation_set_reason(Allocation *allocation, const char *reason) {
         allocation_notify(allocation, "Reason");
 }
 
+bool allocation_is_taken_down(const Allocation *allocation) {
+        return allocation->state == ALLOCATION_QUARANTINED && allocation->piece.disturbed && !allocation->node.letting_go;
+}
+
+/* Nobody has it, nor anything of it that would be of use. */
+static bool is_out_of_reach(const Allocation *allocation) {
+        return allocation->untouched || allocation->lost;
+}
+
 bool allocation_is_retained(const Allocation *allocation) {
         return allocation->state == ALLOCATION_QUARANTINED && allocation->drained && !allocation->shared &&
-               !allocation->untouched && !allocation->piece.stuck &&
+               !is_out_of_reach(allocation) && !allocation->piece.stuck && !allocation->piece.disturbed &&
                !allocation->operation.running && allocation->provider->reuse;
 }
 
-static void allocation_quarantine(Allocation *allocation, const char *why) {
+void allocation_quarantine(Allocation *allocation, const char *why) {
         bool known = allocation->reason && strcmp(allocation->reason, why) == 0;
 
         allocation_set_ending(allocation, false);
@@ -87,17 +98,16 @@ static void allocation_quarantine(Allocation *allocation, const char *why) {
 
 static int revoke_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
-        bool noted = allocation->provider->drains && !allocation->untouched;
-        int r;
+        bool noted = allocation->provider->drains && !is_out_of_reach(allocation);
+        int r = 0;
 
         /* What is no longer bound cannot be judged any more; so the next broker must not, but finish this. */
         if (noted && allocation_write_record(allocation, allocation->mode, RECORD_CARVING) < 0)
                 log_warning("cannot note that allocation %s is taken down", allocation->id);
 
         /* without a place in its region it was never found again, and there is nothing to take */
-        r = !allocation->provider->claim || allocation->piece.state
-                    ? allocation->provider->revoke(&allocation->piece, &allocation->operation.failure)
-                    : 0;
+        if (!allocation->lost && (!allocation->provider->claim || allocation->piece.state))
+                r = allocation->provider->revoke(&allocation->piece, &allocation->operation.failure);
         if (r < 0) {
                 if (noted)
                         (void) allocation_write_record(allocation, allocation->mode,
@@ -221,7 +231,7 @@ static bool allocation_put_off(Allocation *allocation, int r) {
 static int clean_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
 
-        return allocation->provider->clean(&allocation->piece, &allocation->operation.failure);
+        return allocation->lost ? 0 : allocation->provider->clean(&allocation->piece, &allocation->operation.failure);
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -265,7 +275,7 @@ static int judge_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
         int r;
 
-        if (allocation->untouched)
+        if (is_out_of_reach(allocation))
                 return 0;
 
         if (allocation->n_judged == 0) {
@@ -306,6 +316,19 @@ static void allocation_judge(Allocation *allocation) {
         operation_start_aside(allocation, judge_work, judge_done);
 }
 
+void allocation_judge_now(Allocation *allocation) {
+        if (!allocation->provider->drains || !allocation->drained || allocation->state != ALLOCATION_QUARANTINED)
+                return;
+
+        /* if it is being judged by what was true before, it soon is once more */
+        if (allocation->n_judged > 1)
+                allocation->n_judged = 1;
+        if (allocation->operation.running)
+                return;
+        allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
+        allocation_judge(allocation);
+}
+
 static int on_judge_again(sd_event_source *source, uint64_t usec, void *userdata) {
         Allocation *allocation = userdata;
 
@@ -329,7 +352,7 @@ static void allocation_judge_later(Allocation *allocation) {
 
 /* ---- Draining ---- */
 
-static void allocation_drained(Allocation *allocation) {
+void allocation_drained(Allocation *allocation) {
         allocation->drained = true;
         allocation->piece.held = false;
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
@@ -404,7 +427,7 @@ static void allocation_drain(Allocation *allocation) {
         allocation_set_state(allocation, ALLOCATION_DRAINING);
         completions_run(&allocation->ending, allocation, 0, NULL, -EBADF, -EBADF);
 
-        if (allocation->untouched || node_is_drained(&allocation->node)) {
+        if (is_out_of_reach(allocation) || node_is_drained(&allocation->node)) {
                 allocation_drained(allocation);
                 return;
         }
@@ -458,10 +481,21 @@ static void allocation_let_go(Allocation *allocation) {
 void allocation_end_now(Allocation *allocation) {
         if (!allocation->provider->drains)
                 allocation_revoke(allocation);
-        else if (allocation->state == ALLOCATION_LIVE || allocation->state == ALLOCATION_DETACHED)
+        else if (allocation->state == ALLOCATION_LIVE || allocation->state == ALLOCATION_DETACHED ||
+                 allocation_is_taken_down(allocation))
                 allocation_let_go(allocation);
         else if (allocation->state == ALLOCATION_QUARANTINED && allocation->drained)
                 allocation_judge(allocation);
+}
+
+void allocation_catch_up(Allocation *allocation) {
+        if (!allocation->operation.running && allocation->end_cause)
+                allocation_end_now(allocation);
+        if (!allocation->operation.running)
+                on_node_changed(&allocation->node);
+        if (!allocation->operation.running && allocation->lease.reader >= 0)
+                (void) allocation_watch(allocation);
+        waiters_wake(&allocation->waiters);
 }
 
 int allocation_resume_end(Allocation *allocation, RecordStage stage) {
@@ -490,7 +524,7 @@ int allocation_end(Allocation *allocation, const char *cause, const Ender *ender
                    void *userdata) {
         const Completion *completion;
         /* It has ended before, and only its holders or an admin can do more. */
-        bool over = allocation->provider->drains && !allocation->drained &&
+        bool over = allocation->provider->drains && !allocation->drained && !allocation_is_taken_down(allocation) &&
                     (allocation->state == ALLOCATION_DRAINING || allocation->state == ALLOCATION_QUARANTINED);
         unsigned n;
         int r;
@@ -522,11 +556,11 @@ static int force_work(Job *job) {
         Operation *operation = &allocation->operation;
         const char *reason = allocation->reason ? allocation->reason : "it was not found again";
         Failure failure = { 0 };
-        int r;
+        int r = 0;
 
         if (!allocation->piece.state)
                 r = failure_set(&failure, REFUSAL_StillReferenced, "nobody can tell who refers to it: %s", reason);
-        else
+        else if (!allocation->lost)
                 r = allocation->provider->judge(&allocation->piece, &failure);
         if (r < 0 && !operation->despite_references)
                 return failure_set(&operation->failure, REFUSAL_StillReferenced,

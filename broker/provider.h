@@ -35,7 +35,9 @@ typedef struct Piece {
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
         int fd;           /* the broker's own way to the memory */
         int fd_read_only; /* another one with which nobody can write, where that cannot be made of the first */
+        uint64_t made;    /* CLOCK_MONOTONIC in microseconds: who looked before does not know of it */
         bool held;        /* asked about by force: somebody has a descriptor or a mapping of it */
+        bool disturbed;   /* somebody else has unbound or changed its device: what refers to it cannot be told any more */
         bool foreign;     /* carving found somebody else in its ranges */
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
@@ -68,6 +70,9 @@ typedef struct Provider {
         /* Gives its ranges back: nothing is there any more, and clean says whether they hold nothing but zeros. */
         void (*release)(Piece *piece);
 
+        /* Whether discovery does not show a complete piece as it was made. It may have looked too early, or too late. */
+        bool (*misses)(const Region *region, const Piece *piece);
+
         /* Whether the region's next request would have to wait for what replenish() can do ahead. */
         bool (*is_low)(const Region *region);
 
@@ -91,6 +96,10 @@ typedef struct Provider {
 
         /* A new descriptor for a holder. With read_only, one with which writing is impossible, also by opening it again. */
         int (*open)(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
+
+        /* Whether a complete piece is as it was made. -ENOENT: its device is gone, and nobody reaches its memory through it;
+         * -EUCLEAN: somebody else has taken it down, or changed it. What cannot be told is 0. */
+        int (*look)(const Piece *piece, Failure *failure);
 
         /* Whether anything may still refer to the memory of a drained piece, or of one that is held: 0 if surely not, else
          * -EBUSY, and failure says what is known. */

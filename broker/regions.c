@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "loss.h"
 
 /* How long after a try to prepare a region has failed there is another one. */
 #define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
@@ -156,6 +157,7 @@ void regions_on_discovered(DaxRegion *dax, void *userdata) {
         DL_FOREACH(manager->regions, region)
                 region->dax = NULL;
         regions_apply_found(manager);
+        losses_find(manager);
         dax_regions_free(before);
 }
 

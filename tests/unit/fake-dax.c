@@ -280,6 +280,12 @@ void fake_bind(const char *region, const char *device, const char *driver) {
         g_assert_no_errno(symlink(target, link));
 }
 
+void fake_unbind(const char *region, const char *device) {
+        g_autofree char *link = g_build_filename(region, device, "driver", NULL);
+
+        g_assert_no_errno(g_remove(link));
+}
+
 bool fake_is_claimed(const char *device) {
         g_autofree char *path = fake_path("claims/%s", device);
 

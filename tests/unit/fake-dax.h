@@ -25,6 +25,7 @@ void fake_device(const char *region, unsigned id, unsigned number);
 /* As an admin would do it. */
 void fake_add_range(const char *region, const char *device, uint64_t start, uint64_t length);
 void fake_bind(const char *region, const char *device, const char *driver);
+void fake_unbind(const char *region, const char *device);
 bool fake_is_claimed(const char *device);
 bool fake_exists(const char *device);
 /* daxX.Y that there are in all regions. */

@@ -940,6 +940,76 @@ static void test_judge(void) {
         devdax->rest(region);
 }
 
+/* What discovery shows, as far as it can know of it. */
+static void test_misses(void) {
+        Piece piece = carved(2 * UNIT), early;
+        g_autofree char *name = g_strdup(device_of(&piece));
+        DaxRegion *before = found;
+
+        g_assert_false(devdax->misses(region, &piece)); /* who looked before it was made does not know it */
+        g_usleep(1000);
+        rescan();
+        g_assert_true(found != before);
+        g_assert_false(devdax->misses(region, &piece));
+        early = piece;
+        early.made = 0;
+        apply(NULL);
+        g_assert_true(devdax->misses(region, &early));
+        early.state = NULL;
+        g_assert_false(devdax->misses(region, &early));
+
+        fake_unbind(path, name);
+        rescan();
+        g_assert_true(devdax->misses(region, &piece));
+        g_assert_cmpint(dax_unbind(path, name), ==, 0);
+        rescan();
+        g_assert_true(devdax->misses(region, &piece));
+        g_assert_cmpint(dax_delete(path, name), ==, 0);
+        rescan();
+        g_assert_true(devdax->misses(region, &piece));
+        release(&piece, false);
+        devdax->rest(region);
+}
+
+static void assert_looks(const Piece *piece, int expected, const char *words) {
+        Failure failure = { 0 };
+
+        g_assert_cmpint(devdax->look(piece, &failure), ==, expected);
+        assert_text(failure.text, words);
+}
+
+static void test_look(void) {
+        Piece piece = carved(2 * UNIT);
+        g_autofree char *name = g_strdup(device_of(&piece));
+        Failure failure = { 0 };
+
+        assert_looks(&piece, 0, "");
+        piece.ranges[0].start += UNIT;
+        assert_looks(&piece, -EUCLEAN, "not as it was made");
+        piece.ranges[0].start -= UNIT;
+
+        /* who refers to it cannot be told any more, also when it is bound again */
+        config.recycle = RECYCLE_WITNESSED;
+        apply(found);
+        fake_unbind(path, name);
+        assert_looks(&piece, -EUCLEAN, "disabled");
+        g_assert_false(piece.disturbed);
+        g_assert_cmpint(devdax->judge(&piece, &failure), ==, -EBUSY);
+        assert_text(failure.text, "disabled or changed");
+        g_assert_true(piece.disturbed);
+        fake_bind(path, name, "device_dax");
+        assert_looks(&piece, 0, "");
+        g_assert_cmpint(devdax->judge(&piece, &failure), ==, -EBUSY);
+        assert_text(failure.text, "disabled or changed");
+
+        g_assert_cmpint(dax_unbind(path, name), ==, 0);
+        assert_looks(&piece, -ENOENT, "is gone");
+        g_assert_cmpint(dax_delete(path, name), ==, 0);
+        assert_looks(&piece, -ENOENT, "is gone");
+        release(&piece, false);
+        devdax->rest(region);
+}
+
 static void test_clean(void) {
         static const struct {
                 CleanPolicy policy;
@@ -1160,6 +1230,8 @@ static const struct Test {
         { "/devdax/open-fails", test_open_fails },
         { "/devdax/name-of-another", test_name_of_another },
         { "/devdax/judge", test_judge },
+        { "/devdax/misses", test_misses },
+        { "/devdax/look", test_look },
         { "/devdax/clean", test_clean },
         { "/devdax/clean-once", test_clean_once },
         { "/devdax/node", test_node },
