@@ -301,12 +301,17 @@ def kernel_complaints():
     return "\n".join(line for line in found.splitlines() if "unaligned vma" not in line)
 
 
-def configure(more="", **keys):
-    """The region, and more, in place of what was there, in a broker that has been started anew."""
+def write_configuration(more="", **keys):
+    """The region, and more, in place of what was there."""
     os.makedirs("/etc/daxbroker.conf.d", exist_ok=True)
     write("/etc/daxbroker.conf.d/50-test.conf", "\n".join(
         ["[Broker]", f"PolkitTimeoutSec={PATIENCE}", f"[Region {REGION}]", "Provider=devdax",
          *(f"{key}={value}" for key, value in keys.items()), more]))
+
+
+def configure(more="", **keys):
+    """The same, in a broker that has been started anew."""
+    write_configuration(more, **keys)
     systemctl("restart", "daxbroker")
     broker_ready()
 
