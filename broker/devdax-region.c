@@ -62,6 +62,16 @@ bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece) {
         return device->ranges_known;
 }
 
+atomic_bool *devdax_taught(Devdax *devdax, uint64_t page_size) {
+        return page_size < DAX_GRANULARITY ? &devdax->taught_small : page_size < GIB ? &devdax->taught_large : &devdax->taught_huge;
+}
+
+bool devdax_wants_lesson(const Region *region, const Piece *piece) {
+        Devdax *devdax = region->state;
+
+        return devdax && devdax->recycle == RECYCLE_WITNESSED && !*devdax_taught(devdax, piece->page_size);
+}
+
 bool devdax_misses(const Region *region, const Piece *piece) {
         const DaxDevice *device;
         char name[DAX_NAME_MAX];

@@ -60,6 +60,9 @@ bool devdax_begins_as(const DaxDevice *device, const Piece *piece);
 bool devdax_is_of(const DaxDevice *device, const Piece *piece);
 bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece);
 
+/* Whether the witness has learnt what idle pages of this size look like. */
+atomic_bool *devdax_taught(Devdax *devdax, uint64_t page_size);
+
 /* Functions of the provider, see provider.h. */
 int devdax_probe(Region *region, const RegionConfig *config, Failure *failure);
 int devdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure);
@@ -67,6 +70,7 @@ int devdax_fits(const Region *region, const Piece *plan, Failure *failure);
 int devdax_reserve(Region *region, Piece *piece, Failure *failure);
 int devdax_claim(Region *region, Piece *piece, Failure *failure);
 void devdax_release(Piece *piece);
+bool devdax_wants_lesson(const Region *region, const Piece *piece);
 bool devdax_misses(const Region *region, const Piece *piece);
 bool devdax_is_low(const Region *region);
 void devdax_forget(Region *region);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lesson.h"
 #include "log.h"
 #include "manager.h"
 #include "regions.h"
@@ -210,6 +211,7 @@ static void allocation_keep(Allocation *allocation) {
 
         r = failure_set(&failure, REFUSAL_StillReferenced, "%s", allocation->reason_kept);
         allocation_quarantine(allocation, allocation->reason_kept);
+        lesson_give(allocation);
         allocation_judge_later(allocation);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);

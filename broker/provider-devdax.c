@@ -193,9 +193,7 @@ static int devdax_zero(Piece *piece, int fd, Failure *failure) {
 /* Nobody has ever had it, so this is what no references look like. */
 static void devdax_teach(Piece *piece) {
         Devdax *devdax = piece->state;
-        atomic_bool *taught = piece->page_size < DAX_GRANULARITY   ? &devdax->taught_small
-                              : piece->page_size < GIB ? &devdax->taught_large
-                                                       : &devdax->taught_huge;
+        atomic_bool *taught = devdax_taught(devdax, piece->page_size);
         Range first = devdax_range(piece, 0);
 
         if (devdax->recycle != RECYCLE_WITNESSED || *taught)
@@ -330,9 +328,10 @@ static int devdax_look(const Piece *piece, Failure *failure) {
 }
 
 static int devdax_judge(Piece *piece, Failure *failure) {
-        const Devdax *devdax = piece->state;
+        Devdax *devdax = piece->state;
         Range ranges[PIECE_RANGES_MAX];
         char name[DAX_NAME_MAX], why[256] = "";
+        WitnessVerdict verdict;
         DaxDevice device;
         int r;
 
@@ -362,15 +361,13 @@ static int devdax_judge(Piece *piece, Failure *failure) {
 
         for (unsigned i = 0; i < piece->n_ranges; i++)
                 ranges[i] = devdax_range(piece, i);
-        switch (witness_ask(ranges, piece->n_ranges, piece->page_size, why, sizeof(why))) {
-        case WITNESS_IDLE:
+        verdict = witness_ask(ranges, piece->n_ranges, piece->page_size, why, sizeof(why));
+        if (verdict != WITNESS_UNKNOWN) /* then it knows what idle pages are */
+                *devdax_taught(devdax, piece->page_size) = true;
+        if (verdict == WITNESS_IDLE)
                 return 0;
-        case WITNESS_REFERENCED:
-                return failure_set(failure, REFUSAL_StillReferenced,
-                                   "something refers to its pages still (%s)", why);
-        case WITNESS_UNKNOWN:
-                break;
-        }
+        if (verdict == WITNESS_REFERENCED)
+                return failure_set(failure, REFUSAL_StillReferenced, "something refers to its pages still (%s)", why);
 
         return failure_set(failure, REFUSAL_StillReferenced,
                            "something may refer to its pages still, and the witness cannot tell (%s)", why);
@@ -478,6 +475,7 @@ const Provider provider_devdax = {
         .claim = devdax_claim,
         .release = devdax_release,
         .misses = devdax_misses,
+        .wants_lesson = devdax_wants_lesson,
         .is_low = devdax_is_low,
         .forget = devdax_forget,
         .prepare = devdax_prepare,

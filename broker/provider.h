@@ -76,6 +76,9 @@ typedef struct Provider {
         /* Whether the region's next request would have to wait for what replenish() can do ahead. */
         bool (*is_low)(const Region *region);
 
+        /* Whether another piece with pages like this one's would help to tell whether it is referred to: see lesson.h. */
+        bool (*wants_lesson)(const Region *region, const Piece *piece);
+
         /* Forgets what it keeps of the region. */
         void (*forget)(Region *region);
 

@@ -1010,6 +1010,22 @@ static void test_look(void) {
         devdax->rest(region);
 }
 
+/* Something else would help where the witness might tell if only it had seen pages of this size. */
+static void test_wants_lesson(void) {
+        Piece piece = carved(UNIT);
+
+        g_assert_false(devdax->wants_lesson(region, &piece));
+        config.recycle = RECYCLE_WITNESSED;
+        apply(found);
+        g_assert_true(devdax->wants_lesson(region, &piece));
+        config.recycle = RECYCLE_ANY;
+        apply(found);
+        g_assert_false(devdax->wants_lesson(region, &piece));
+        take_down(&piece);
+        release(&piece, false);
+        devdax->rest(region);
+}
+
 static void test_clean(void) {
         static const struct {
                 CleanPolicy policy;
@@ -1230,6 +1246,7 @@ static const struct Test {
         { "/devdax/open-fails", test_open_fails },
         { "/devdax/name-of-another", test_name_of_another },
         { "/devdax/judge", test_judge },
+        { "/devdax/wants-lesson", test_wants_lesson },
         { "/devdax/misses", test_misses },
         { "/devdax/look", test_look },
         { "/devdax/clean", test_clean },
