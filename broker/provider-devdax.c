@@ -157,10 +157,7 @@ static int devdax_revoke(Piece *piece, Failure *failure) {
 
         r = dax_unbind(devdax->path, name);
         if (r < 0)
-                return failure_set_errno(failure, r, "cannot unbind %s", name);
-        r = dax_shrink(devdax->path, name);
-        if (r < 0)
-                return failure_set_errno(failure, r, "cannot free the memory of %s", name);
+                return failure_set_errno(failure, r, "cannot unbind %s and free its memory", name);
         r = dax_delete(devdax->path, name);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot delete %s", name);

@@ -553,6 +553,12 @@ static void test_inspect_ranges(void) {
         g_assert_cmpuint(device.n_ranges, ==, DAX_RANGES_MAX);
 }
 
+static int add_range(const char *name, uint64_t start, uint64_t length) {
+        Range range = { start, length };
+
+        return dax_add_ranges(region, name, &range, 1);
+}
+
 static void test_life(void) {
         static const Range ranges[] = { { START + 2 * MIB, 2 * MIB }, { START + 16 * MIB, 4 * MIB } };
         char name[DAX_NAME_MAX];
@@ -576,18 +582,16 @@ static void test_life(void) {
         g_assert_cmpint(device.driver, ==, DAX_DRIVER_DEVICE);
         g_assert_cmpuint(device.n_ranges, ==, 2);
 
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, -EBUSY);
-        g_assert_cmpint(dax_shrink(region, name), ==, -EBUSY);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, -EBUSY);
+        fake_inject(FAKE_NONE, 0, 0);
         for (unsigned i = 0; i < 2; i++)
                 g_assert_cmpint(dax_unbind(region, name), ==, 0);
-        for (unsigned i = 0; i < 2; i++)
-                g_assert_cmpint(dax_shrink(region, name), ==, 0);
+        g_assert_cmpuint(fake_count_writes(), ==, 2); /* from the driver, and of its ranges, once */
         for (unsigned i = 0; i < 2; i++)
                 g_assert_cmpint(dax_unclaim(name), ==, 0);
         for (unsigned i = 0; i < 2; i++)
                 g_assert_cmpint(dax_delete(region, name), ==, 0);
         g_assert_cmpint(dax_unbind(region, name), ==, 0);
-        g_assert_cmpint(dax_shrink(region, name), ==, 0);
         g_assert_false(fake_is_claimed(name));
         g_assert_false(fake_exists(name));
 }
@@ -606,19 +610,19 @@ static void test_ranges_refused(void) {
         g_assert_cmpint(dax_create(region, name), ==, 0);
         fake_inject(FAKE_NONE, 0, 0);
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
-                g_assert_cmpint(dax_add_range(region, name, bad[i]), ==, -EINVAL);
+                g_assert_cmpint(dax_add_ranges(region, name, &bad[i], 1), ==, -EINVAL);
         g_assert_cmpuint(fake_count_writes(), ==, 0);
 
         fake_add_range(region, "dax0.0", START, 4 * MIB);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 2 * MIB, 4 * MIB }), ==, -EADDRINUSE);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START - 2 * MIB, 2 * MIB }), ==, -EADDRINUSE);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + GIB - 2 * MIB, 4 * MIB }), ==, -EADDRINUSE);
+        g_assert_cmpint(add_range(name, START + 2 * MIB, 4 * MIB), ==, -EADDRINUSE);
+        g_assert_cmpint(add_range(name, START - 2 * MIB, 2 * MIB), ==, -EADDRINUSE);
+        g_assert_cmpint(add_range(name, START + GIB - 2 * MIB, 4 * MIB), ==, -EADDRINUSE);
 
         /* the region's alignment is the device's, too */
         set_own("dax0.1/align", "1073741824\n");
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EINVAL);
+        g_assert_cmpint(add_range(name, START + 4 * MIB, 2 * MIB), ==, -EINVAL);
         set_own("dax0.1/align", "0\n");
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EUCLEAN);
+        g_assert_cmpint(add_range(name, START + 4 * MIB, 2 * MIB), ==, -EUCLEAN);
 }
 
 /* The first device of a region stays as it is, and so does what is no device. */
@@ -632,11 +636,10 @@ static void test_not_ours(void) {
                 g_assert_cmpint(dax_claim(names[i]), ==, -EINVAL);
                 g_assert_cmpint(dax_unclaim(names[i]), ==, -EINVAL);
                 g_assert_cmpint(dax_align(region, names[i], 4 * KIB), ==, -EINVAL);
-                g_assert_cmpint(dax_add_range(region, names[i], (Range){ START, 2 * MIB }), ==, -EINVAL);
+                g_assert_cmpint(add_range(names[i], START, 2 * MIB), ==, -EINVAL);
                 g_assert_cmpint(dax_bind(region, names[i], 2 * MIB), ==, -EINVAL);
                 g_assert_cmpint(dax_open(region, names[i], false, &fd), ==, -EINVAL);
                 g_assert_cmpint(dax_unbind(region, names[i]), ==, -EINVAL);
-                g_assert_cmpint(dax_shrink(region, names[i]), ==, -EINVAL);
                 g_assert_cmpint(dax_delete(region, names[i]), ==, -EINVAL);
                 g_assert_cmpint(fd, ==, -1);
         }
@@ -653,7 +656,7 @@ static void test_other_driver(void) {
         g_assert_cmpint(dax_unbind(region, "dax0.1"), ==, -EUCLEAN);
         g_assert_cmpint(dax_bind(region, "dax0.1", 2 * MIB), ==, -EUCLEAN);
         g_assert_cmpint(dax_open(region, "dax0.1", false, &fd), ==, -EUCLEAN);
-        g_assert_cmpint(dax_add_range(region, "dax0.1", (Range){ START + 4 * MIB, 2 * MIB }), ==, -EBUSY);
+        g_assert_cmpint(add_range("dax0.1", START + 4 * MIB, 2 * MIB), ==, -EBUSY);
 }
 
 /* Somebody's claim has the driver bind what has a size, with us between two writes. */
@@ -663,9 +666,9 @@ static void test_attached_early(void) {
         g_assert_cmpint(dax_create(region, name), ==, 0);
         g_assert_cmpint(dax_claim(name), ==, 0);
         g_assert_cmpint(dax_create(region, other), ==, 0);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, 0);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_claim(other), ==, 0);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EBUSY);
+        g_assert_cmpint(add_range(name, START + 4 * MIB, 2 * MIB), ==, -EBUSY);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_bind(region, name, 4 * MIB), ==, -EUCLEAN);
 }
@@ -684,7 +687,7 @@ static void test_claim_needless(void) {
         g_assert_false(fake_is_claimed(name));
         g_assert_cmpint(dax_inspect(region, "dax0.5", &device), ==, 0);
         g_assert_cmpint(device.driver, ==, DAX_DRIVER_NONE);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 2 * MIB, 2 * MIB }), ==, 0);
+        g_assert_cmpint(add_range(name, START + 2 * MIB, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_claim(name), ==, -EBUSY);
         g_assert_cmpint(dax_unclaim(name), ==, 0);
@@ -727,10 +730,10 @@ static void test_lies(void) {
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_align(region, name, 4 * KIB), ==, -EUCLEAN);
         fake_inject(FAKE_LIE, 1, 0);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, -EUCLEAN);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, -EUCLEAN);
         fake_inject(FAKE_ERROR, 1, ENXIO);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, -ENODEV);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, 0);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, -ENODEV);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, 0);
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, -EUCLEAN);
         fake_inject(FAKE_ERROR, 1, EBUSY);
@@ -741,8 +744,8 @@ static void test_lies(void) {
         fake_inject(FAKE_LIE, 2, 0);
         g_assert_cmpint(dax_unbind(region, name), ==, -EUCLEAN);
         fake_inject(FAKE_LIE, 1, 0);
-        g_assert_cmpint(dax_shrink(region, name), ==, -EUCLEAN);
-        g_assert_cmpint(dax_shrink(region, name), ==, 0);
+        g_assert_cmpint(dax_unbind(region, name), ==, -EUCLEAN);
+        g_assert_cmpint(dax_unbind(region, name), ==, 0);
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_delete(region, name), ==, -EUCLEAN);
         fake_inject(FAKE_ERROR, 1, EBUSY);

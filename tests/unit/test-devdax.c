@@ -645,7 +645,7 @@ static void test_foreign_all(void) {
         fake_add_range(path, "dax0.1", START, SIZE);
         rescan();
         assert_text(region->reason, "such as dax0.1");
-        g_assert_cmpint(dax_shrink(path, "dax0.1"), ==, 0);
+        g_assert_cmpint(dax_unbind(path, "dax0.1"), ==, 0);
         rescan();
         g_assert_cmpstr(region->reason, ==, NULL);
         g_assert_cmpuint(region_available(region), ==, SIZE);
@@ -704,7 +704,7 @@ static void test_foreign_unknown(void) {
                         found->devices[i].ranges_known = false;
         apply(found);
         g_assert_cmpuint(region->foreign, ==, UNIT);
-        g_assert_cmpint(dax_shrink(path, "dax0.1"), ==, 0);
+        g_assert_cmpint(dax_unbind(path, "dax0.1"), ==, 0);
         rescan();
         g_assert_cmpuint(region->foreign, ==, 0);
 }
@@ -802,7 +802,9 @@ static void test_life_in_ranges(void) {
         g_assert_cmpint(dax_inspect(path, device_of(&piece), &device), ==, 0);
         g_assert_cmpuint(device.n_ranges, ==, 2);
         g_assert_cmpuint(device.size, ==, 2 * UNIT);
+        fake_inject(FAKE_NONE, 0, 0);
         take_down(&piece);
+        g_assert_cmpuint(fake_count_writes(), ==, 4); /* claim, driver, ranges, device: each is taken back once */
         release(&piece, false);
         release(&second, false);
         devdax->rest(region);
