@@ -10,6 +10,7 @@
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -315,6 +316,90 @@ static void test_scan_strange_entries(void) {
         dax_regions_free(list);
 }
 
+/* What goes while it is looked at is left out; a region with it if that was all. */
+static void test_scan_gone(void) {
+        g_autofree char *root_device = fake_path("sys/dax0.5"), *link = fake_path("sys/bus/dax/devices/dax0.5");
+        DaxRegion *list;
+
+        fake_device(region, 0, 1);
+        drop("dax0.1/size");
+        g_assert_no_errno(g_mkdir(root_device, 0700)); /* belongs to nothing */
+        g_assert_no_errno(symlink(root_device, link));
+        list = scan();
+        g_assert_nonnull(list);
+        g_assert_null(list->next);
+        g_assert_cmpuint(list->n_devices, ==, 1);
+        g_assert_cmpstr(list->devices[0].name, ==, "dax0.0");
+        g_assert_cmpstr(list->reason, ==, NULL);
+        dax_regions_free(list);
+        drop("dax0.0/size");
+        g_assert_null(scan());
+}
+
+/* For want of descriptors nothing is said about any region. */
+static void test_scan_without_descriptors(void) {
+        struct rlimit before, few;
+        unsigned n_failed = 0;
+        bool failed = true;
+
+        fake_device(region, 0, 1);
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &before));
+        for (unsigned n_left = 0; failed; n_left++) {
+                DaxRegion *list = NULL;
+                int next = dup(0), r;
+
+                close(next);
+                few = (struct rlimit){ (rlim_t) next + n_left, before.rlim_max };
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &few));
+                r = dax_scan(&list);
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &before));
+                failed = r < 0;
+                if (failed) {
+                        g_assert_cmpint(r, ==, -EMFILE);
+                        n_failed++;
+                        continue;
+                }
+                g_assert_cmpstr(list->reason, ==, NULL);
+                g_assert_cmpuint(list->n_devices, ==, 2);
+                dax_regions_free(list);
+        }
+        g_assert_cmpuint(n_failed, >=, 2);
+}
+
+/* The memory is that of the target node, also if that is the first of all. */
+static void test_scan_node_0(void) {
+        DaxRegion *list;
+
+        for (unsigned i = 0; i < 2; i++) {
+                g_autofree char *folder = fake_path("sys/devices/system/node/node%u/access0/initiators", i);
+
+                g_assert_no_errno(g_mkdir_with_parents(folder, 0700));
+                fake_write(i == 0 ? "11\n" : "22\n", "sys/devices/system/node/node%u/access0/initiators/read_bandwidth", i);
+        }
+        set_own("dax0.0/numa_node", "1\n");
+        set_own("dax0.0/target_node", "0\n");
+        list = scan();
+        g_assert_cmpuint(list->performance.read_bandwidth, ==, 11);
+        dax_regions_free(list);
+        drop("dax0.0/target_node");
+        list = scan();
+        g_assert_cmpuint(list->performance.read_bandwidth, ==, 22);
+        dax_regions_free(list);
+}
+
+/* More than there can be is nothing left. And what the region is aligned to may be root's to know. */
+static void test_scan_sizes(void) {
+        DaxRegion *list;
+
+        forbid("dax_region/align");
+        assert_reason(NULL);
+        fake_device(region, 0, 1);
+        set_own("dax0.1/size", "17179869184\n");
+        list = scan();
+        g_assert_cmpuint(list->available, ==, 0);
+        dax_regions_free(list);
+}
+
 static void test_scan_many(void) {
         DaxRegion *list;
 
@@ -382,6 +467,13 @@ static void test_reason_held(void) {
         assert_reason("daxctl reconfigure-device -f -m devdax dax0.1");
 }
 
+/* One piece is enough. */
+static void test_reason_held_almost(void) {
+        fake_add_range(region, "dax0.0", START, GIB - 2 * MIB);
+        fake_bind(region, "dax0.0", "kmem");
+        assert_reason(NULL);
+}
+
 static void test_reason_held_by_first(void) {
         fake_add_range(region, "dax0.0", START, GIB);
         fake_bind(region, "dax0.0", "device_dax");
@@ -419,18 +511,23 @@ static void test_reason_names(void) {
 
         g_free(fake_region("virtual/hmem.0", 1, 16 * GIB, GIB));
         g_free(fake_region("virtual/what is:this", 2, 32 * GIB, GIB));
+        g_free(fake_region("virtual/1234567890123456789012345678901234567890", 4, 128 * GIB, GIB));
         g_free(fake_region("virtual/12345678901234567890123456789012345678901", 3, 64 * GIB, GIB));
         list = scan();
         DL_FOREACH(list, each) {
                 if (!each->reason) {
                         n_usable++;
-                        g_assert_cmpstr(each->name, ==, "hmem.0");
-                } else if (strstr(each->reason, "that of another one"))
+                        if (strlen(each->name) != 40)
+                                g_assert_cmpstr(each->name, ==, "hmem.0");
+                } else if (strstr(each->reason, "that of another one")) {
                         n_second++;
-                else if (strstr(each->reason, "1 to 40 characters"))
+                        g_assert_true(g_str_has_prefix(each->name, "second-dax"));
+                } else if (strstr(each->reason, "1 to 40 characters")) {
                         n_unnamed++;
+                        g_assert_true(g_str_has_prefix(each->name, "unnamed-dax"));
+                }
         }
-        g_assert_cmpuint(n_usable, ==, 1);
+        g_assert_cmpuint(n_usable, ==, 2);
         g_assert_cmpuint(n_second, ==, 1);
         g_assert_cmpuint(n_unnamed, ==, 2);
         dax_regions_free(list);
@@ -851,10 +948,15 @@ static const struct Test {
         { "/dax/scan", test_scan },
         { "/dax/scan-nothing", test_scan_nothing },
         { "/dax/scan-strange-entries", test_scan_strange_entries },
+        { "/dax/scan-gone", test_scan_gone },
+        { "/dax/scan-without-descriptors", test_scan_without_descriptors },
+        { "/dax/scan-node-0", test_scan_node_0 },
+        { "/dax/scan-sizes", test_scan_sizes },
         { "/dax/scan-many", test_scan_many },
         { "/dax/start", test_start },
         { "/dax/reason-static", test_reason_static },
         { "/dax/reason-held", test_reason_held },
+        { "/dax/reason-held-almost", test_reason_held_almost },
         { "/dax/reason-held-by-first", test_reason_held_by_first },
         { "/dax/reason-misaligned", test_reason_misaligned },
         { "/dax/reason-rights", test_reason_rights },
