@@ -31,6 +31,7 @@
 #include "cleanup.h"
 #include "fd-store.h"
 #include "log.h"
+#include "loss.h"
 #include "manager.h"
 #include "record.h"
 #include "recovery.h"
@@ -247,6 +248,8 @@ void allocation_finish_operation(Allocation *allocation, int r) {
                 if (allocation->suspect)
                         allocation_inspect(allocation);
         }
+        if (allocation->doubted)
+                allocation_doubt(allocation);
         waiters_wake(&allocation->waiters);
 }
 
@@ -786,7 +789,8 @@ static void on_lapsed(Lease *lease) {
         if (allocation->state == ALLOCATION_DETACHED && allocation->persistent)
                 recovery_on_released(allocation);
         else if (allocation->state == ALLOCATION_DETACHED ||
-                 (allocation->state == ALLOCATION_LIVE && !allocation->name && !allocation->persistent))
+                 ((allocation->state == ALLOCATION_LIVE || allocation_is_taken_down(allocation)) && !allocation->name &&
+                  !allocation->persistent))
                 (void) allocation_end(allocation, "its last holder let go", NULL, NULL, NULL);
 }
 

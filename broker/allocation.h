@@ -69,6 +69,8 @@ struct Allocation {
         bool marked;           /* a later broker can find out who has let go */
         bool suspect;          /* it is to be inspected when the operation is over */
         bool drained;          /* nobody has a descriptor or a mapping any more */
+        bool lost;             /* its device is gone, and what has its name is none of ours */
+        bool doubted;          /* discovery does not show its device; to be looked at when the operation is over */
         bool referenced;       /* as far as it was judged */
         char reason_kept[FAILURE_TEXT_MAX + 64]; /* why, and for whom it is kept */
         unsigned n_judged;     /* how often somebody was found to refer to it still */
@@ -150,6 +152,16 @@ void allocation_end_now(Allocation *allocation);
 /* Goes on with an end that an earlier broker has begun: nobody has seen what was being carved, or its holders may have it,
  * or nobody has it any more. */
 int allocation_resume_end(Allocation *allocation, RecordStage stage);
+
+/* Whether it is quarantined for what somebody else did to its device, and has not ended. */
+bool allocation_is_taken_down(const Allocation *allocation);
+
+/* Parts of its end that others bring about: it is quarantined; nobody has it any more; it is judged again, if nobody has it
+ * and that is not being done; and, after something that has changed nothing, what came meanwhile. */
+void allocation_quarantine(Allocation *allocation, const char *why);
+void allocation_drained(Allocation *allocation);
+void allocation_judge_now(Allocation *allocation);
+void allocation_catch_up(Allocation *allocation);
 
 /* Gives its memory and its shares back; nobody has it, and nothing of it is left. */
 void allocation_release(Allocation *allocation);

@@ -18,11 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
 #include "dax-region.h"
 #include "name.h"
@@ -202,6 +202,17 @@ static int enumerate_one(const char *root, const char *device, DaxRegion **list)
         return region_add_device(region, device);
 }
 
+static int device_compare(const void *a, const void *b) {
+        return strcmp(((const DaxDevice *) a)->name, ((const DaxDevice *) b)->name);
+}
+
+const DaxDevice *dax_region_find(const DaxRegion *region, const char *name) {
+        DaxDevice key = { 0 };
+
+        (void) snprintf(key.name, sizeof(key.name), "%s", name);
+        return region->n_devices > 0 ? bsearch(&key, region->devices, region->n_devices, sizeof(key), device_compare) : NULL;
+}
+
 static int enumerate(const char *root, DaxRegion **list) {
         _cleanup_closedir_ DIR *devices = NULL;
         _cleanup_free_ char *path = NULL;
@@ -235,6 +246,7 @@ static int region_read_devices(DaxRegion *region) {
         size_t n = 0;
         int r;
 
+        qsort(region->devices, region->n_devices, sizeof(DaxDevice), device_compare);
         for (size_t i = 0; i < region->n_devices; i++) {
                 DaxDevice device = region->devices[i];
 
@@ -555,10 +567,9 @@ int dax_scan(DaxRegion **ret) {
         _cleanup_(free_regions_p) DaxRegion *list = NULL;
         _cleanup_free_ char *root = NULL;
         DaxRegion *region, *next;
-        struct timespec now;
+        uint64_t begin = now_usec();
         int r;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
         root = realpath(dax_sys_root(), NULL);
         if (!root)
                 return -errno;
@@ -567,7 +578,7 @@ int dax_scan(DaxRegion **ret) {
                 return r;
 
         DL_FOREACH_SAFE(list, region, next) {
-                region->scanned = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+                region->scanned = begin;
                 r = region_read(region, list);
                 if (r == -ENOENT) {
                         DL_DELETE(list, region);

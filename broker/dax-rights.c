@@ -12,14 +12,8 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
-
-static uint64_t now_usec(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
-}
 
 static int rights_watch(const char *folder, int *ret_fd) {
         _cleanup_close_ int fd = -EBADF;

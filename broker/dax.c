@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
 #include "dax-rights.h"
 #include "size.h"
@@ -431,10 +432,6 @@ static int add_range(int folder, Range range) {
         return range_verify(folder, range, size);
 }
 
-int dax_add_range(const char *path, const char *name, Range range) {
-        return dax_add_ranges(path, name, &range, 1);
-}
-
 int dax_add_ranges(const char *path, const char *name, const Range *ranges, size_t n_ranges) {
         _cleanup_close_ int folder = -EBADF;
         int r;
@@ -637,23 +634,6 @@ int dax_unbind(const char *path, const char *name) {
         if (r < 0)
                 return r;
         return driver == DAX_DRIVER_NONE && size == 0 ? 0 : -EUCLEAN;
-}
-
-int dax_shrink(const char *path, const char *name) {
-        _cleanup_close_ int folder = -EBADF;
-        DaxDriver driver;
-        uint64_t size;
-        int r;
-
-        r = device_open_ours(path, name, &folder);
-        if (r >= 0)
-                r = state_read(folder, &driver, &size);
-        if (r == -ENOENT)
-                return 0;
-        if (r < 0)
-                return r;
-
-        return driver == DAX_DRIVER_NONE ? dax_unbind(path, name) : -EBUSY;
 }
 
 int dax_delete(const char *path, const char *name) {

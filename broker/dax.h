@@ -58,7 +58,7 @@ typedef struct DaxRegion {
         uint64_t scanned; /* when this was begun to be read, CLOCK_MONOTONIC in microseconds */
         int numa_node, target_node; /* -1 if there is none */
         DaxPerformance performance;
-        DaxDevice *devices;
+        DaxDevice *devices; /* by name */
         size_t n_devices;
         struct NvdimmNamespace *namespaces; /* see nvdimm.h */
         size_t n_namespaces;
@@ -71,6 +71,9 @@ typedef struct DaxRegion {
 int dax_scan(DaxRegion **ret);
 DaxRegion *dax_region_free(DaxRegion *region);
 void dax_regions_free(DaxRegion *list);
+
+/* Of the devices that a scan has found; NULL if it is none of them. */
+const DaxDevice *dax_region_find(const DaxRegion *region, const char *name);
 
 /* Of the memory of a node; -1 for none. What cannot be read is not known. */
 void dax_read_performance(int node, DaxPerformance *ret);
@@ -98,13 +101,10 @@ int dax_unclaim(const char *name);
 /* Sets the alignment of a device of size 0: 4 KiB, 2 MiB or 1 GiB. */
 int dax_align(const char *path, const char *name, uint64_t alignment);
 
-/* Gives a device that is not bound one more range of physical addresses, whose start and length are multiples of
- * DAX_GRANULARITY and of its alignment, else -EINVAL. -EADDRINUSE: (part of) it is taken; -EBUSY: it is bound, because
- * somebody's claim made the driver take all that has a size: it can only be unmade then. -ENODEV: the region goes. After
- * other errors the device may have the range or not. */
-int dax_add_range(const char *path, const char *name, Range range);
-
-/* The same with several, in this order; no dax_claim() of ours comes between them and has the driver bind a part. */
+/* Gives a device that is not bound more ranges of physical addresses, in this order; each start and length is a multiple of
+ * DAX_GRANULARITY and of its alignment, else -EINVAL. No dax_claim() of ours comes between them and has the driver bind a part.
+ * -EADDRINUSE: (part of) one is taken; -EBUSY: it is bound, because somebody's claim made the driver take all that has a size:
+ * it can only be unmade then. -ENODEV: the region goes. After other errors the device may have a range or not. */
 int dax_add_ranges(const char *path, const char *name, const Range *ranges, size_t n_ranges);
 
 /* Binds to device_dax, for the first and only time. Afterwards the driver is that, and the size is size; -EUCLEAN: one of
@@ -118,10 +118,8 @@ int dax_open(const char *path, const char *name, bool read_only, int *ret_fd);
 /* The end, step by step; each succeeds if it is already done.
  * dax_unbind() also takes its ranges away, before any claim of ours has the driver bind it again, which would bring old
  * descriptors and mappings back to life; somebody else's claim that comes in between is undone. -EBUSY: too many of them.
- * dax_shrink() takes them from a device that was never bound, dax_delete() deletes one that has none; -EBUSY: it is bound,
- * or has a size. */
+ * dax_delete() deletes one that has no ranges; -EBUSY: it has some, or is bound. */
 int dax_unbind(const char *path, const char *name);
-int dax_shrink(const char *path, const char *name);
 int dax_delete(const char *path, const char *name);
 
 /* Where /sys and /dev are; for tests with folders of their own. */

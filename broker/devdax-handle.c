@@ -5,14 +5,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "file.h"
 
 int devdax_handle_format(const char *device, const Range *ranges, size_t n_ranges, char **ret) {
         char *text = NULL;
         size_t size;
         FILE *file;
-        bool failed;
 
         file = open_memstream(&text, &size);
         if (!file)
@@ -20,14 +20,8 @@ int devdax_handle_format(const char *device, const Range *ranges, size_t n_range
         fputs(device, file);
         for (size_t i = 0; i < n_ranges; i++)
                 fprintf(file, "%c%" PRIx64 "+%" PRIx64, i == 0 ? ' ' : ',', ranges[i].start, ranges[i].length);
-        failed = ferror(file);
-        if (fclose(file) != 0 || failed) {
-                free(text);
-                return -ENOMEM;
-        }
 
-        *ret = text;
-        return 0;
+        return text_stream_close(file, &text, SIZE_MAX, ret);
 }
 
 static int hex_parse(const char **text, uint64_t *ret) {

@@ -10,19 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
+#include "clock.h"
 #include "devdax-handle.h"
 #include "log.h"
 #include "size.h"
-
-static uint64_t now(void) {
-        struct timespec time;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &time);
-        return (uint64_t) time.tv_sec * 1000000 + (uint64_t) time.tv_nsec / 1000;
-}
 
 static bool range_contains(Range outer, Range inner) {
         return inner.start >= outer.start && inner.length <= outer.length &&
@@ -33,6 +26,56 @@ Range devdax_range(const Piece *piece, unsigned i) {
         const Devdax *devdax = piece->state;
 
         return (Range){ devdax->whole.start + piece->ranges[i].start, piece->ranges[i].length };
+}
+
+bool devdax_begins_as(const DaxDevice *device, const Piece *piece) {
+        uint64_t sum = 0;
+        unsigned i;
+
+        for (i = 0; i < piece->n_ranges && sum < device->size; i++) {
+                Range range = devdax_range(piece, i);
+
+                if (device->ranges_known && (i >= device->n_ranges || device->ranges[i].start != range.start ||
+                                             device->ranges[i].length != range.length))
+                        return false;
+                sum += range.length;
+        }
+
+        return sum == device->size;
+}
+
+bool devdax_is_of(const DaxDevice *device, const Piece *piece) {
+        return device->size == piece->length && devdax_begins_as(device, piece);
+}
+
+bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece) {
+        for (unsigned i = 0; i < device->n_ranges && device->size > 0; i++)
+                for (unsigned j = 0; j < piece->n_ranges; j++) {
+                        Range ours = devdax_range(piece, j), theirs = device->ranges[i];
+
+                        if (theirs.start < ours.start + ours.length && ours.start < theirs.start + theirs.length)
+                                return false;
+                }
+
+        return device->ranges_known;
+}
+
+bool devdax_wants_lesson(const Region *region, const Piece *piece) {
+        Devdax *devdax = region->state;
+
+        return devdax && recycling_wants_lesson(&devdax->recycling, piece);
+}
+
+bool devdax_misses(const Region *region, const Piece *piece) {
+        const DaxDevice *device;
+
+        if (!piece->state || !region->dax)
+                return piece->state;
+        if (piece->made >= region->dax->scanned)
+                return false;
+
+        device = dax_region_find(region->dax, piece->device);
+        return !device || device->driver != DAX_DRIVER_DEVICE || !devdax_is_of(device, piece);
 }
 
 void devdax_forget(Region *region) {
@@ -403,7 +446,7 @@ void devdax_release(Piece *piece) {
                 if (piece->foreign && foreign_add(devdax, "", range) >= 0)
                         continue;
                 range_map_give(devdax->map, range, piece->clean);
-                devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now() };
+                devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now_usec() };
         }
         piece->n_ranges = 0;
         piece->state = NULL;

@@ -48,6 +48,15 @@ typedef struct Devdax {
 /* One range of a piece, as physical addresses. */
 Range devdax_range(const Piece *piece, unsigned i);
 
+/* Whether the device is the one that the piece says, or has the first of its ranges, as while it is being carved; and not
+ * one that was made under the same name after ours was destroyed. Since nobody else is given the ranges of a piece, it is
+ * they that tell. */
+bool devdax_begins_as(const DaxDevice *device, const Piece *piece);
+
+/* Whether it is all of it; or surely another one, which lies elsewhere. */
+bool devdax_is_of(const DaxDevice *device, const Piece *piece);
+bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece);
+
 /* Functions of the provider, see provider.h. */
 int devdax_probe(Region *region, const RegionConfig *config, Failure *failure);
 int devdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure);
@@ -55,5 +64,7 @@ int devdax_fits(const Region *region, const Piece *plan, Failure *failure);
 int devdax_reserve(Region *region, Piece *piece, Failure *failure);
 int devdax_claim(Region *region, Piece *piece, Failure *failure);
 void devdax_release(Piece *piece);
+bool devdax_wants_lesson(const Region *region, const Piece *piece);
+bool devdax_misses(const Region *region, const Piece *piece);
 bool devdax_is_low(const Region *region);
 void devdax_forget(Region *region);

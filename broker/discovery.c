@@ -13,9 +13,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <systemd/sd-device.h>
-#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "log.h"
 
 /* No user has this uid, so nobody's jobs are in its way. */
@@ -45,13 +45,6 @@ struct Discovery {
         DaxRegion *found;
         uint64_t duration;
 };
-
-static uint64_t now_usec(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
-}
 
 static void schedule(Discovery *discovery, uint64_t usec) {
         int r;

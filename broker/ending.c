@@ -11,6 +11,8 @@
  *                  │                                its owner, who may have it again; and judged again later
  *                  └──────────────→ quarantined     a holder has not let go in time: nobody gets it; goes on when he does
  *
+ * What somebody else has destroyed meanwhile (loss.c) is waited for by nobody, and there is nothing to judge or to clean.
+ *
  * Each step is written into the record before it is taken, and each can be repeated, so that the next broker goes on where
  * this one stops. The bytes stay reserved and charged until the last one. If the kernel refuses something, the allocation is
  * quarantined: it stays, charged and visible. */
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lesson.h"
 #include "log.h"
 #include "manager.h"
 #include "recovery.h"
@@ -59,13 +62,22 @@ static void allocation_set_reason(Allocation *allocation, const char *reason) {
         allocation_notify(allocation, "Reason");
 }
 
+bool allocation_is_taken_down(const Allocation *allocation) {
+        return allocation->state == ALLOCATION_QUARANTINED && allocation->piece.disturbed && !allocation->node.letting_go;
+}
+
+/* Nobody has it, nor anything of it that would be of use. */
+static bool is_out_of_reach(const Allocation *allocation) {
+        return allocation->untouched || allocation->lost;
+}
+
 bool allocation_is_retained(const Allocation *allocation) {
         return allocation->state == ALLOCATION_QUARANTINED && allocation->drained && !allocation->shared &&
-               !allocation->untouched && !allocation->piece.stuck &&
+               !is_out_of_reach(allocation) && !allocation->piece.stuck && !allocation->piece.disturbed &&
                !allocation->operation.running && allocation->provider->reuse;
 }
 
-static void allocation_quarantine(Allocation *allocation, const char *why) {
+void allocation_quarantine(Allocation *allocation, const char *why) {
         bool known = allocation->reason && strcmp(allocation->reason, why) == 0;
 
         allocation_set_ending(allocation, false);
@@ -89,8 +101,8 @@ static void allocation_quarantine(Allocation *allocation, const char *why) {
 static int revoke_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
         const Provider *provider = allocation->provider;
-        bool noted = provider->drains && !allocation->untouched;
-        int r;
+        bool noted = provider->drains && !is_out_of_reach(allocation);
+        int r = 0;
 
         /* What is no longer bound cannot be judged any more; so the next broker must not, but finish this. */
         if (noted && allocation_write_record(allocation, allocation->mode, RECORD_CARVING) < 0)
@@ -104,9 +116,8 @@ static int revoke_work(Job *job) {
         }
 
         /* without a place in its region it was never found again, and there is nothing to take */
-        r = !allocation->provider->claim || allocation->piece.state
-                    ? allocation->provider->revoke(&allocation->piece, &allocation->operation.failure)
-                    : 0;
+        if (!allocation->lost && (!allocation->provider->claim || allocation->piece.state))
+                r = allocation->provider->revoke(&allocation->piece, &allocation->operation.failure);
         if (r < 0) {
                 if (noted)
                         (void) allocation_write_record(allocation, allocation->mode,
@@ -211,6 +222,7 @@ static void allocation_keep(Allocation *allocation) {
 
         r = failure_set(&failure, REFUSAL_StillReferenced, "%s", allocation->reason_kept);
         allocation_quarantine(allocation, allocation->reason_kept);
+        lesson_give(allocation);
         allocation_judge_later(allocation);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);
@@ -232,7 +244,7 @@ static bool allocation_put_off(Allocation *allocation, int r) {
 static int clean_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
 
-        return allocation->provider->clean(&allocation->piece, &allocation->operation.failure);
+        return allocation->lost ? 0 : allocation->provider->clean(&allocation->piece, &allocation->operation.failure);
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -276,7 +288,7 @@ static int judge_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
         int r;
 
-        if (allocation->untouched)
+        if (is_out_of_reach(allocation))
                 return 0;
 
         if (allocation->n_judged == 0) {
@@ -317,6 +329,19 @@ static void allocation_judge(Allocation *allocation) {
         operation_start_aside(allocation, judge_work, judge_done);
 }
 
+void allocation_judge_now(Allocation *allocation) {
+        if (!allocation->provider->drains || !allocation->drained || allocation->state != ALLOCATION_QUARANTINED)
+                return;
+
+        /* if it is being judged by what was true before, it soon is once more */
+        if (allocation->n_judged > 1)
+                allocation->n_judged = 1;
+        if (allocation->operation.running)
+                return;
+        allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
+        allocation_judge(allocation);
+}
+
 static int on_judge_again(sd_event_source *source, uint64_t usec, void *userdata) {
         Allocation *allocation = userdata;
 
@@ -340,7 +365,7 @@ static void allocation_judge_later(Allocation *allocation) {
 
 /* ---- Draining ---- */
 
-static void allocation_drained(Allocation *allocation) {
+void allocation_drained(Allocation *allocation) {
         allocation->drained = true;
         allocation->piece.held = false;
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
@@ -417,7 +442,7 @@ static void allocation_drain(Allocation *allocation) {
         allocation_set_state(allocation, ALLOCATION_DRAINING);
         completions_run(&allocation->ending, allocation, 0, NULL, -EBADF, -EBADF);
 
-        if (allocation->untouched || node_is_drained(&allocation->node)) {
+        if (is_out_of_reach(allocation) || node_is_drained(&allocation->node)) {
                 allocation_drained(allocation);
                 return;
         }
@@ -454,7 +479,9 @@ static void allocation_let_go(Allocation *allocation) {
         char path[64];
 
         allocation_drop_name(allocation);
-        if (node->wd >= 0)
+        /* Of what is detached we have had no copies, so that this has begun already; it would tell us now that the last
+         * holder has gone, and end it once more. */
+        if (node->wd >= 0 && !node->letting_go)
                 node_watch_let_go(allocation->manager->nodes, node);
         if (node->wd >= 0 && marks && allocation->piece.fd >= 0 && node->n_others == 0 && !node->doubtful) {
                 (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", allocation->piece.fd);
@@ -469,10 +496,21 @@ static void allocation_let_go(Allocation *allocation) {
 void allocation_end_now(Allocation *allocation) {
         if (!allocation->provider->drains)
                 allocation_revoke(allocation);
-        else if (allocation->state == ALLOCATION_LIVE || allocation->state == ALLOCATION_DETACHED)
+        else if (allocation->state == ALLOCATION_LIVE || allocation->state == ALLOCATION_DETACHED ||
+                 allocation_is_taken_down(allocation))
                 allocation_let_go(allocation);
         else if (allocation->state == ALLOCATION_QUARANTINED && allocation->drained)
                 allocation_judge(allocation);
+}
+
+void allocation_catch_up(Allocation *allocation) {
+        if (!allocation->operation.running && allocation->end_cause)
+                allocation_end_now(allocation);
+        if (!allocation->operation.running)
+                on_node_changed(&allocation->node);
+        if (!allocation->operation.running && allocation->lease.reader >= 0)
+                (void) allocation_watch(allocation);
+        waiters_wake(&allocation->waiters);
 }
 
 int allocation_resume_end(Allocation *allocation, RecordStage stage) {
@@ -501,7 +539,7 @@ int allocation_end(Allocation *allocation, const char *cause, const Ender *ender
                    void *userdata) {
         const Completion *completion;
         /* It has ended before, and only its holders or an admin can do more. */
-        bool over = allocation->provider->drains && !allocation->drained &&
+        bool over = allocation->provider->drains && !allocation->drained && !allocation_is_taken_down(allocation) &&
                     (allocation->state == ALLOCATION_DRAINING || allocation->state == ALLOCATION_QUARANTINED);
         unsigned n;
         int r;
@@ -537,11 +575,11 @@ static int force_work(Job *job) {
         Operation *operation = &allocation->operation;
         const char *reason = allocation->reason ? allocation->reason : "it was not found again";
         Failure failure = { 0 };
-        int r;
+        int r = 0;
 
         if (!allocation->piece.state)
                 r = failure_set(&failure, REFUSAL_StillReferenced, "nobody can tell who refers to it: %s", reason);
-        else
+        else if (!allocation->lost)
                 r = allocation->provider->judge(&allocation->piece, &failure);
         if (r < 0 && !operation->despite_references)
                 return failure_set(&operation->failure, REFUSAL_StillReferenced,

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +66,21 @@ int fd_write_all(int fd, const char *data, size_t size) {
                 size -= (size_t) n;
         }
 
+        return 0;
+}
+
+int text_stream_close(FILE *file, char **text, size_t max, char **ret) {
+        bool failed = ferror(file);
+        int r;
+
+        failed = fclose(file) != 0 || failed; /* before that there is no text */
+        r = failed ? -ENOMEM : strlen(*text) > max ? -E2BIG : 0;
+        if (r < 0) {
+                free(*text);
+                return r;
+        }
+
+        *ret = *text;
         return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Reads at most max bytes of a file below dir_fd (AT_FDCWD for none) into a new string. -EFBIG if there is more, -EINVAL
  * if it holds NUL bytes. */
@@ -17,6 +18,10 @@ int fd_write_all(int fd, const char *data, size_t size);
  * contents are there, or the new ones; the new ones once this has returned 0. What a crash may leave is called like the
  * file, with ".tmp" at its end. Blocks. */
 int file_replace(int dir_fd, const char *name, const char *text);
+
+/* Closes a stream that open_memstream() made of text, and takes that over. -ENOMEM: not all of it is there; -E2BIG: it is
+ * longer than max. */
+int text_stream_close(FILE *file, char **text, size_t max, char **ret);
 
 /* Reads a file that holds one decimal number. */
 int file_read_uint64(const char *path, uint64_t *ret);

@@ -227,6 +227,13 @@ int manager_start(Manager *manager) {
         return 0;
 }
 
+void manager_judge_again(Manager *manager) {
+        Allocation *allocation, *next;
+
+        HASH_ITER(by_id, manager->by_id, allocation, next)
+                allocation_judge_now(allocation);
+}
+
 static int reload_work(Job *job) {
         Manager *manager = (Manager *) (void *) ((char *) job - offsetof(Manager, reload_job));
 
@@ -246,6 +253,7 @@ static void reload_done(Job *job, int r) {
                 r = regions_configure(manager, config);
                 config_free(manager->config);
                 manager->config = config;
+                manager_judge_again(manager);
                 if (manager->observer)
                         manager->observer->config_changed(manager->observer->userdata);
                 manager_settle(manager);

@@ -95,5 +95,8 @@ int manager_get_nodes(Manager *manager, NodeWatch **ret);
 /* To be called after anything that changes a region's account; what follows from it happens later, once. */
 void manager_settle(Manager *manager);
 
+/* Whatever is kept because it may be referred to is judged again, now: what judges may know more, or matter less. */
+void manager_judge_again(Manager *manager);
+
 /* Reads the configuration again, in a worker thread, and applies it; waiter (may be NULL) is woken when that is done. */
 void manager_reload(Manager *manager, Waiter *waiter);

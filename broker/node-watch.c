@@ -70,10 +70,8 @@ static void node_handle(NodeWatch *watch, const struct inotify_event *event) {
                  * was uncertain before. While we have copies of ours it does not come to that. */
                 HASH_DEL(watch->nodes, node);
                 node->wd = -1;
-                if (!(event->mask & IN_UNMOUNT)) {
-                        node->writer_gone = node->reader_gone = true;
-                        node->doubtful = false;
-                }
+                node->writer_gone = node->reader_gone = true;
+                node->doubtful = false;
         }
         if (node->letting_go && node->changed)
                 node->changed(node);

@@ -15,18 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <utlist.h>
 
+#include "clock.h"
 #include "log.h"
 #include "size.h"
-
-static uint64_t now(void) {
-        struct timespec time;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &time);
-        return (uint64_t) time.tv_sec * 1000000 + (uint64_t) time.tv_nsec / 1000;
-}
 
 void nvdimm_forget(Region *region) {
         Nvdimm *nvdimm = region->state;
@@ -273,7 +266,7 @@ int nvdimm_reserve(Region *region, Piece *piece, Failure *failure) {
                 return failure_set_errno(failure, r, "cannot keep an account of it");
 
         piece->handle = uuid;
-        nvdimm->changed = now();
+        nvdimm->changed = now_usec();
         nvdimm_count(region);
         return 0;
 }
@@ -311,7 +304,7 @@ void nvdimm_release(Piece *piece) {
         piece->state = NULL;
         piece->device[0] = '\0';
         if (claim)
-                claim->released = nvdimm->changed = now();
+                claim->released = nvdimm->changed = now_usec();
         nvdimm_count(nvdimm->region);
 }
 

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "devdax-handle.h"
 #include "devdax.h"
 #include "log.h"
@@ -93,42 +94,6 @@ static void devdax_prepared(Piece *piece, bool recorded) {
                 log_warning("cannot note that %s is in use: %s", piece->device, strerror(-r));
 }
 
-/* Whether the device is the one that the piece says, or has the first of its ranges, as while it is being carved; and not
- * one that was made under the same name after ours was destroyed. Since nobody else is given the ranges of a piece, it is
- * they that tell. */
-static bool device_begins_as(const DaxDevice *device, const Piece *piece) {
-        uint64_t sum = 0;
-        unsigned i;
-
-        for (i = 0; i < piece->n_ranges && sum < device->size; i++) {
-                Range range = devdax_range(piece, i);
-
-                if (device->ranges_known && (i >= device->n_ranges || device->ranges[i].start != range.start ||
-                                             device->ranges[i].length != range.length))
-                        return false;
-                sum += range.length;
-        }
-
-        return sum == device->size;
-}
-
-static bool device_is_of(const DaxDevice *device, const Piece *piece) {
-        return device->size == piece->length && device_begins_as(device, piece);
-}
-
-/* Whether it is surely another one, which lies elsewhere. */
-static bool device_is_elsewhere(const DaxDevice *device, const Piece *piece) {
-        for (unsigned i = 0; i < device->n_ranges && device->size > 0; i++)
-                for (unsigned j = 0; j < piece->n_ranges; j++) {
-                        Range ours = devdax_range(piece, j), theirs = device->ranges[i];
-
-                        if (theirs.start < ours.start + ours.length && ours.start < theirs.start + theirs.length)
-                                return false;
-                }
-
-        return device->ranges_known;
-}
-
 /* Looks at the device of a piece that was complete. -ENOENT: it is gone, whatever has its name now; -EUCLEAN: somebody has
  * changed it. */
 static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
@@ -139,8 +104,8 @@ static int devdax_inspect(const Piece *piece, DaxDevice *ret) {
         r = dax_inspect(devdax->path, piece->device, &device);
         if (r < 0)
                 return r;
-        if (!device_is_of(&device, piece))
-                return device_is_elsewhere(&device, piece) ? -ENOENT : -EUCLEAN;
+        if (!devdax_is_of(&device, piece))
+                return devdax_is_elsewhere(&device, piece) ? -ENOENT : -EUCLEAN;
 
         *ret = device;
         return 0;
@@ -179,7 +144,7 @@ static int devdax_revoke(Piece *piece, Failure *failure) {
                 return 0;
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot look at %s", name);
-        if (!device_begins_as(&device, piece)) {
+        if (!devdax_begins_as(&device, piece)) {
                 log_warning("%s is not ours any more: somebody has made another one of this name", name);
                 piece->clean = false;
                 return 0;
@@ -187,10 +152,7 @@ static int devdax_revoke(Piece *piece, Failure *failure) {
 
         r = dax_unbind(devdax->path, name);
         if (r < 0)
-                return failure_set_errno(failure, r, "cannot unbind %s", name);
-        r = dax_shrink(devdax->path, name);
-        if (r < 0)
-                return failure_set_errno(failure, r, "cannot free the memory of %s", name);
+                return failure_set_errno(failure, r, "cannot unbind %s and free its memory", name);
         r = dax_delete(devdax->path, name);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot delete %s", name);
@@ -233,7 +195,7 @@ static int devdax_make_device(Piece *piece, const char *name, Failure *failure) 
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot bind %s", name);
         r = dax_inspect(devdax->path, name, &device);
-        if (r >= 0 && (device.driver != DAX_DRIVER_DEVICE || !device_is_of(&device, piece) ||
+        if (r >= 0 && (device.driver != DAX_DRIVER_DEVICE || !devdax_is_of(&device, piece) ||
                        device.alignment != piece->page_size))
                 r = -EUCLEAN;
         return r < 0 ? failure_set_errno(failure, r, "%s is not what was made of it", name) : 0;
@@ -270,8 +232,10 @@ static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
                 return -EAGAIN;
         }
         /* from the moment somebody has it, nobody knows what is in it */
-        if (r >= 0)
+        if (r >= 0) {
                 piece->clean = false;
+                piece->made = now_usec();
+        }
         return r;
 }
 
@@ -294,15 +258,39 @@ static int devdax_reuse(Piece *piece, Failure *failure) {
         return r;
 }
 
+static int devdax_look(const Piece *piece, Failure *failure) {
+        DaxDevice device;
+        int r;
+
+        r = devdax_inspect(piece, &device);
+        if (r == -ENOENT)
+                (void) failure_set(failure, REFUSAL_Failed,
+                                   "its device %s is gone, and what was in it: somebody has destroyed it, or its region "
+                                   "went",
+                                   piece->device);
+        else if (r == -EUCLEAN)
+                (void) failure_set(failure, REFUSAL_Failed,
+                                   "its device %s is not as it was made: somebody else has changed it", piece->device);
+        else if (r >= 0 && device.driver != DAX_DRIVER_DEVICE) {
+                (void) failure_set(failure, REFUSAL_Failed, "its device %s cannot be used: somebody else has disabled it",
+                                   piece->device);
+                r = -EUCLEAN;
+        }
+        return r == -ENOENT || r == -EUCLEAN ? r : 0;
+}
+
 static int devdax_judge(Piece *piece, Failure *failure) {
         Devdax *devdax = piece->state;
         Range ranges[PIECE_RANGES_MAX];
         DaxDevice device;
+        int r;
 
+        r = devdax_inspect(piece, &device);
+        if (r >= 0 && device.driver != DAX_DRIVER_DEVICE)
+                piece->disturbed = true;
         for (unsigned i = 0; i < piece->n_ranges; i++)
                 ranges[i] = devdax_range(piece, i);
-        return recycling_judge(&devdax->recycling, piece, ranges, piece->n_ranges, devdax_inspect(piece, &device) == -ENOENT,
-                               failure);
+        return recycling_judge(&devdax->recycling, piece, ranges, piece->n_ranges, r == -ENOENT, failure);
 }
 
 static int devdax_clean(Piece *piece, Failure *failure) {
@@ -338,13 +326,13 @@ static int devdax_recover(Piece *piece, int stored_fds[static 2], Failure *failu
         int r;
 
         r = dax_inspect(devdax->path, name, &device);
-        if (r == -ENOENT || (r >= 0 && device.size > 0 && device_is_elsewhere(&device, piece))) {
+        if (r == -ENOENT || (r >= 0 && device.size > 0 && devdax_is_elsewhere(&device, piece))) {
                 (void) failure_set(failure, REFUSAL_Failed, "%s is no longer there", name);
                 return -ESTALE;
         }
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot look at %s", name);
-        if (device.driver != DAX_DRIVER_DEVICE || !device_is_of(&device, piece)) {
+        if (device.driver != DAX_DRIVER_DEVICE || !devdax_is_of(&device, piece)) {
                 (void) failure_set(failure, REFUSAL_Failed, "%s is not as it was left: somebody else has changed it", name);
                 return -EUCLEAN;
         }
@@ -404,6 +392,8 @@ const Provider provider_devdax = {
         .reserve = devdax_reserve,
         .claim = devdax_claim,
         .release = devdax_release,
+        .misses = devdax_misses,
+        .wants_lesson = devdax_wants_lesson,
         .is_low = devdax_is_low,
         .forget = devdax_forget,
         .prepare = devdax_prepare,
@@ -411,6 +401,7 @@ const Provider provider_devdax = {
         .carve = devdax_carve,
         .reuse = devdax_reuse,
         .open = piece_copy_fd,
+        .look = devdax_look,
         .judge = devdax_judge,
         .clean = devdax_clean,
         .revoke = devdax_revoke,

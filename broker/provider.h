@@ -36,7 +36,9 @@ typedef struct Piece {
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
         int fd;           /* the broker's own way to the memory */
         int fd_read_only; /* another one with which nobody can write, where that cannot be made of the first */
+        uint64_t made;    /* CLOCK_MONOTONIC in microseconds: who looked before does not know of it */
         bool held;        /* asked about by force: somebody has a descriptor or a mapping of it */
+        bool disturbed;   /* somebody else has unbound or changed its device: what refers to it cannot be told any more */
         bool foreign;     /* carving found somebody else in its ranges */
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
         bool unheld;      /* found on a medium after the machine was started anew: nobody can have a descriptor of it */
@@ -97,6 +99,8 @@ typedef struct Provider {
 
         /* What is wrong with a piece that is alive, as far as the last look at its region tells; or 0. */
         int (*examine)(const Piece *piece, Failure *failure);
+        /* Whether discovery does not show a complete piece as it was made. It may have looked too early, or too late. */
+        bool (*misses)(const Region *region, const Piece *piece);
 
         /* Whether the region's next request would have to wait for what replenish() can do ahead. */
         bool (*is_low)(const Region *region);
@@ -109,6 +113,8 @@ typedef struct Provider {
         /* Has handler called in the event loop when a holder may have done something to a piece that inspect() should look
          * at. Once for a region; may be called again. */
         int (*watch)(Region *region, sd_event *event, PieceHandler handler, void *userdata);
+        /* Whether another piece with pages like this one's would help to tell whether it is referred to: see lesson.h. */
+        bool (*wants_lesson)(const Region *region, const Piece *piece);
 
         /* Forgets what it keeps of the region. */
         void (*forget)(Region *region);
@@ -134,6 +140,9 @@ typedef struct Provider {
         /* Sees to it that the piece is what it was handed out as. With QuotaExceeded: a holder has made more of it, and it
          * shall end. */
         int (*inspect)(Piece *piece, Failure *failure);
+        /* Whether a complete piece is as it was made. -ENOENT: its device is gone, and nobody reaches its memory through it;
+         * -EUCLEAN: somebody else has taken it down, or changed it. What cannot be told is 0. */
+        int (*look)(const Piece *piece, Failure *failure);
 
         /* Whether anything may still refer to the memory of a drained piece, or of one that is held: 0 if surely not, else
          * -EBUSY, and failure says what is known. */

@@ -122,7 +122,6 @@ int record_format(const Record *record, char **ret) {
         char *text = NULL;
         size_t size;
         FILE *file;
-        bool failed;
 
         file = open_memstream(&text, &size);
         if (!file)
@@ -133,18 +132,7 @@ int record_format(const Record *record, char **ret) {
                 field_print(file, &fields[i], field_source(record, &fields[i]));
         fputs(LAST_LINE "\n", file);
 
-        failed = ferror(file);
-        if (fclose(file) != 0 || failed) {
-                free(text);
-                return -ENOMEM;
-        }
-        if (size > RECORD_SIZE_MAX) {
-                free(text);
-                return -E2BIG;
-        }
-
-        *ret = text;
-        return 0;
+        return text_stream_close(file, &text, RECORD_SIZE_MAX, ret);
 }
 
 static int number_parse(const char *text, uint64_t max, uint64_t *ret) {

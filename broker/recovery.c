@@ -105,9 +105,9 @@ static int recover_orphans(Recovery *recovery) {
 
                 (void) snprintf(id, sizeof(id), "%.16s", stored->name);
                 if (has_record(recovery->manager, id)) {
-                        log_warning("the descriptor of allocation %s stays with the service manager, its record could not "
-                                    "be used",
-                                    stored->name);
+                        log_warning("the descriptor of allocation %s stays with the service manager, since %s", stored->name,
+                                    manager_find_allocation(recovery->manager, id) ? "that is quarantined"
+                                                                                   : "its record cannot be used");
                         continue;
                 }
 
@@ -394,9 +394,9 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         Failure failure = { 0 };
         Allocation *allocation;
         bool unheld_ends;
+        int fds[2], r;
         Region *region;
         uint64_t sum;
-        int r;
 
         if (!provider) {
                 log_error("allocation %s was made by provider '%s', which this broker does not have: left alone", id,
@@ -457,7 +457,11 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                                ? allocation_end(allocation, "it was ending when the broker stopped", NULL, NULL, NULL)
                                : 0;
 
+        /* we were stopped between saying that it ends and letting go of them */
         allocation_unstore_fds(allocation);
+        take_stored(recovery, id, fds);
+        safe_close(fds[0]);
+        safe_close(fds[1]);
         (void) unlinkat(manager->leases_dir, id, 0);
         return allocation_resume_end(allocation, record->stage);
 }

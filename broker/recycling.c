@@ -54,10 +54,18 @@ int recycling_zero(Recycling *recycling, Piece *piece, int fd, Failure *failure)
         return r < 0 ? failure_set_errno(failure, r, "cannot zero it") : 0;
 }
 
+static atomic_bool *recycling_taught(Recycling *recycling, uint64_t page_size) {
+        return page_size < DAX_GRANULARITY ? &recycling->taught_small
+               : page_size < GIB           ? &recycling->taught_large
+                                           : &recycling->taught_huge;
+}
+
+bool recycling_wants_lesson(Recycling *recycling, const Piece *piece) {
+        return recycling->recycle == RECYCLE_WITNESSED && !*recycling_taught(recycling, piece->page_size);
+}
+
 void recycling_teach(Recycling *recycling, const Piece *piece, Range first) {
-        atomic_bool *taught = piece->page_size < DAX_GRANULARITY ? &recycling->taught_small
-                              : piece->page_size < GIB           ? &recycling->taught_large
-                                                                 : &recycling->taught_huge;
+        atomic_bool *taught = recycling_taught(recycling, piece->page_size);
 
         if (recycling->recycle != RECYCLE_WITNESSED || *taught)
                 return;
@@ -68,6 +76,7 @@ void recycling_teach(Recycling *recycling, const Piece *piece, Range first) {
 
 int recycling_judge(Recycling *recycling, const Piece *piece, const Range *ranges, unsigned n_ranges, bool destroyed,
                     Failure *failure) {
+        WitnessVerdict verdict;
         char why[256] = "";
 
         if (recycling->stopping)
@@ -82,11 +91,19 @@ int recycling_judge(Recycling *recycling, const Piece *piece, const Range *range
         if (piece->held)
                 return failure_set(failure, REFUSAL_StillReferenced,
                                    "somebody still has it, and can have the kernel refer to its pages at any moment");
+        /* with what it was bound to, the kernel has forgotten how often its pages are referred to */
+        if (piece->disturbed)
+                return failure_set(failure, REFUSAL_StillReferenced,
+                                   "something may refer to its pages still, and nobody can tell since its device was "
+                                   "disabled or changed");
         if (recycling->recycle == RECYCLE_OWNER)
                 return failure_set(failure, REFUSAL_StillReferenced,
                                    "something may refer to its pages still, and nobody can tell (Recycle=owner)");
 
-        switch (witness_ask(ranges, n_ranges, piece->page_size, why, sizeof(why))) {
+        verdict = witness_ask(ranges, n_ranges, piece->page_size, why, sizeof(why));
+        if (verdict != WITNESS_UNKNOWN) /* then it knows what idle pages are */
+                *recycling_taught(recycling, piece->page_size) = true;
+        switch (verdict) {
         case WITNESS_IDLE:
                 return 0;
         case WITNESS_REFERENCED:

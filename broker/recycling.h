@@ -25,6 +25,9 @@ void recycling_done(Recycling *recycling);
 /* In the event loop: applies a configuration, and tells the region what holds. */
 void recycling_configure(Recycling *recycling, Region *region, const RegionConfig *config);
 
+/* Whether the witness is asked, and has not learnt yet what idle pages like this piece's look like. */
+bool recycling_wants_lesson(Recycling *recycling, const Piece *piece);
+
 /* ---- In worker threads ---- */
 
 /* Zeroes the piece through this descriptor. */

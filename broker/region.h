@@ -37,6 +37,7 @@ struct Region {
         int notes_dir;              /* borrowed: where the provider may note what it has made */
         bool settled;               /* what udev and others do about what the kernel shows should be done by now */
         bool recovered;             /* what an earlier broker has carved is known: the rest is somebody else's */
+        uint64_t lesson_given;      /* when the last one was begun, if it was not learnt; else 0 */
         uint64_t drain_timeout;     /* how long a holder may take to let go, microseconds */
         Job replenish;
         bool replenishing;    /* and so the provider's state is in use */

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "inventory.h"
 #include "log.h"
+#include "loss.h"
 #include "recovery.h"
 
 /* How long after a try to prepare a region has failed there is another one. */
@@ -241,6 +242,7 @@ void regions_on_discovered(DaxRegion *dax, void *userdata) {
         DL_FOREACH(manager->regions, region)
                 region->dax = NULL;
         regions_apply_found(manager);
+        losses_find(manager);
         dax_regions_free(before);
 }
 

@@ -63,7 +63,6 @@ int seed_note_format(const SeedNote *note, char **ret) {
         char *text = NULL;
         size_t size;
         FILE *file;
-        bool failed;
 
         file = open_memstream(&text, &size);
         if (!file)
@@ -77,18 +76,7 @@ int seed_note_format(const SeedNote *note, char **ret) {
                 fprintf(file, "before=%s\n", note->before.names[i]);
         fputs(LAST_LINE "\n", file);
 
-        failed = ferror(file);
-        if (fclose(file) != 0 || failed) {
-                free(text);
-                return -ENOMEM;
-        }
-        if (size > SEED_NOTE_SIZE_MAX) {
-                free(text);
-                return -E2BIG;
-        }
-
-        *ret = text;
-        return 0;
+        return text_stream_close(file, &text, SEED_NOTE_SIZE_MAX, ret);
 }
 
 /* The lines "key=NAME" from *line on; *line and *rest are then at what follows them. */

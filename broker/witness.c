@@ -13,9 +13,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "witness-wire.h"
 
 /* It may have to be started first, and a region of 4 KiB pages takes its time. */
@@ -40,20 +40,15 @@ bool witness_installed(void) {
         return stat(socket_path(), &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-static int64_t now_ms(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* The next call on the socket that blocks ends by the deadline. */
-static int limit_time(int fd, int option, int64_t deadline) {
-        int64_t left = deadline - now_ms();
-        struct timeval t = { .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 };
+static int limit_time(int fd, int option, uint64_t deadline) {
+        uint64_t now = now_usec();
+        struct timeval t;
 
-        if (left <= 0)
+        if (now >= deadline)
                 return -ETIMEDOUT;
+        t.tv_sec = (time_t) ((deadline - now) / 1000000);
+        t.tv_usec = (suseconds_t) ((deadline - now) % 1000000);
         return setsockopt(fd, SOL_SOCKET, option, &t, sizeof(t)) < 0 ? -errno : 0;
 }
 
@@ -61,7 +56,7 @@ static int timed_out(int error) {
         return error == EAGAIN || error == EINPROGRESS ? -ETIMEDOUT : -error;
 }
 
-static int witness_connect(int64_t deadline, int *ret_fd) {
+static int witness_connect(uint64_t deadline, int *ret_fd) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         _cleanup_close_ int fd = -EBADF;
         size_t length = strlen(socket_path());
@@ -88,7 +83,7 @@ static int witness_connect(int64_t deadline, int *ret_fd) {
 }
 
 /* Sends one request and takes its reply. */
-static int witness_exchange(int fd, const WitnessRequest *request, int64_t deadline, WitnessReply *ret) {
+static int witness_exchange(int fd, const WitnessRequest *request, uint64_t deadline, WitnessReply *ret) {
         WitnessReply reply;
         ssize_t n;
         int r;
@@ -148,7 +143,7 @@ static bool cursor_fill(Cursor *cursor, WitnessRequest *request) {
 static int witness_converse(WitnessKind kind, const Range *ranges, size_t n_ranges, uint64_t page_size, WitnessReply *ret) {
         WitnessRequest request = { .version = WITNESS_WIRE_VERSION, .kind = kind, .page_size = page_size };
         Cursor cursor = { .ranges = ranges, .n = n_ranges };
-        int64_t deadline = now_ms() + WITNESS_SECONDS * 1000;
+        uint64_t deadline = now_usec() + WITNESS_SECONDS * UINT64_C(1000000);
         _cleanup_close_ int fd = -EBADF;
         WitnessReply reply = { 0 };
         int r;

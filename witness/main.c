@@ -28,6 +28,7 @@
 #include "server.h"
 
 #define IDLE_SECONDS 60
+#define SILENCE_SECONDS 20
 
 /* The lowest address that the kernel's own memory can have, and what its map of pages is aligned to. */
 #define KERNEL_ADDRESS_MIN UINT64_C(0xff00000000000000)
@@ -173,7 +174,7 @@ static void remember(Judge *judge, int *ret_fd) {
 }
 
 int main(int argc, char **argv) {
-        Server server = { .listener = SD_LISTEN_FDS_START, .lessons = -EBADF };
+        Server server = { .listener = SD_LISTEN_FDS_START, .lessons = -EBADF, .silence_seconds = SILENCE_SECONDS };
         Options options;
         int program, r;
         Judge judge;

@@ -21,7 +21,6 @@
 #include "request.h"
 
 #define CONNECTIONS_MAX 32
-#define SILENCE_SECONDS 20
 
 typedef struct Connection {
         int fd;
@@ -31,7 +30,6 @@ typedef struct Connection {
 typedef struct Table {
         Connection connections[CONNECTIONS_MAX];
         size_t n;
-        int64_t busy; /* when there was a connection last */
 } Table;
 
 static int64_t now(void) {
@@ -113,13 +111,13 @@ static void serve_all(Server *server, Table *table, const struct pollfd *polled)
                                 connection->heard = now();
                         else
                                 table_remove(table, i);
-                } else if (now() - connection->heard >= SILENCE_SECONDS)
+                } else if (now() - connection->heard >= server->silence_seconds)
                         table_remove(table, i);
         }
 }
 
 static int server_wait(const Server *server, const Table *table, struct pollfd *polled) {
-        int seconds = table->n > 0 ? SILENCE_SECONDS : server->idle_seconds;
+        int seconds = table->n > 0 ? server->silence_seconds : server->idle_seconds;
         int r;
 
         for (size_t i = 0; i < table->n; i++)
@@ -132,7 +130,7 @@ static int server_wait(const Server *server, const Table *table, struct pollfd *
 
 int server_run(Server *server) {
         struct pollfd polled[CONNECTIONS_MAX + 1];
-        Table table = { .busy = now() };
+        Table table = { 0 };
 
         for (;;) {
                 size_t n = table.n;
@@ -143,9 +141,7 @@ int server_run(Server *server) {
                         continue;
                 if (r < 0)
                         return r;
-                if (n > 0)
-                        table.busy = now();
-                else if (r == 0 && now() - table.busy >= server->idle_seconds)
+                if (r == 0 && n == 0)
                         return 0;
 
                 serve_all(server, &table, polled);

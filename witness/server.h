@@ -10,7 +10,8 @@ typedef struct Server {
         uid_t broker; /* the only one who is answered */
         Judge *judge;
         int lessons; /* where lessons are kept, or -EBADF */
-        int idle_seconds; /* without any connection, then it ends */
+        int idle_seconds;    /* without any connection, then it ends */
+        int silence_seconds; /* of a connection, then it is hung up on */
 } Server;
 
 /* Serves until nobody has asked for a while: 0, or what kept it from going on. */

@@ -207,6 +207,9 @@ static int reap(Broker *broker) {
 void broker_start(Broker *broker) {
         bool is_ready;
 
+        /* the bus takes a moment to notice that the last one has gone, whose name would be taken for this one's */
+        if (!broker->has_manager)
+                g_assert_true(bus_wait_name("org.daxbroker1", false, PATIENCE_SEC));
         broker_launch(broker);
         is_ready = broker->has_manager ? service_manager_wait_ready(broker->manager, 1, PATIENCE_SEC)
                                        : bus_wait_name("org.daxbroker1", true, PATIENCE_SEC);

@@ -536,6 +536,14 @@ uint64_t allocation_get(User *user, const char *object, const char *property) {
         return reply.number;
 }
 
+uint64_t allocation_look(User *user, const char *object, const char *property) {
+        PropertyReply reply = allocation_property(user, object, property);
+
+        if (reply.error[0] != '\0')
+                g_assert_cmpstr(reply.error, ==, DAXBROKER_BUS_NAME ".Error.NoSuchAllocation");
+        return reply.number;
+}
+
 char *allocation_get_string(User *user, const char *object, const char *property) {
         PropertyReply reply = allocation_property(user, object, property);
 

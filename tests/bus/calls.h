@@ -55,6 +55,8 @@ Reply user_end_reply(User *user);
 uint64_t region_get(const char *region, const char *property);
 char *region_get_string(const char *region, const char *property);
 uint64_t allocation_get(User *user, const char *object, const char *property);
+/* The same of one that may end at any moment: 0 if it has. */
+uint64_t allocation_look(User *user, const char *object, const char *property);
 char *allocation_get_string(User *user, const char *object, const char *property);
 /* Waits, for at most 20 seconds, until region property has this value; the last one seen is returned. */
 uint64_t region_wait(const char *region, const char *property, uint64_t value);

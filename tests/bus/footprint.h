@@ -18,3 +18,6 @@ void footprint_assert_back(Broker *broker, const Footprint *before);
 
 /* Fails the test unless free and handed out bytes of region dram are all there are; user has to be root. */
 void footprint_assert_sums(User *root);
+/* What region dram has left. With ordinary memory it has to be so now: whoever is told that something has ended may count on
+ * it. A device comes back only when it has been let go of and is clean, which is waited for. */
+void footprint_assert_available(uint64_t bytes);

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "provider.h"
+
 /* There if the program was built with the address sanitizer. */
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
@@ -116,6 +118,10 @@ int signal_of_reading(const volatile uint8_t *address) {
 
 int signal_of_writing(volatile uint8_t *address) {
         return signal_of_access(address, true);
+}
+
+int signal_of_ended(void) {
+        return provider_is_device() ? 0 : SIGBUS;
 }
 
 unsigned count_own_fds(void) {

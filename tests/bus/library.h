@@ -60,6 +60,8 @@ bool is_filled(const void *memory, uint8_t value, size_t size);
 /* What happens to a process that reads or writes there: 0 if nothing, else the signal. */
 int signal_of_reading(const volatile uint8_t *address);
 int signal_of_writing(volatile uint8_t *address);
+/* What those get whose memory has ended: a device is theirs until they let go. */
+int signal_of_ended(void);
 
 unsigned count_own_fds(void);
 uint64_t now_msec(void);

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "provider.h"
+
 #define SLOTS_MAX 8192
 
 typedef struct Slot {
@@ -300,6 +302,27 @@ void user_drop(User *user, int slot) {
 
 void user_drop_all(User *user) {
         memory_call(user, do_drop, &(MemoryRequest) { .slot = -1, .number = DROP_ALL });
+}
+
+static int64_t do_let_go(UserCall *call) {
+        int wanted = *(const int *) call->data;
+
+        for (int i = 0; i < n_slots; i++) {
+                Slot *slot = slots[i];
+
+                if (!slot || (wanted >= 0 && wanted != i))
+                        continue;
+                close_if_open(&slot->memory);
+                if (slot->address)
+                        g_assert_true(mmap(slot->address, slot->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                                           -1, 0) == slot->address);
+        }
+        return 0;
+}
+
+void user_let_go(User *user, int slot) {
+        if (provider_is_device())
+                user_call(user, do_let_go, &slot, sizeof(slot), NULL, 0);
 }
 
 static int64_t do_show(UserCall *call) {

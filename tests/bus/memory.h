@@ -36,6 +36,9 @@ void user_unmap(User *user, int slot);
 void user_close_memory(User *user, int slot);
 void user_close_lease(User *user, int slot);
 void user_drop(User *user, int slot);
+/* Of memory that has ended, or is about to: ordinary memory is taken from him, and he need not do anything. A device he has
+ * to let go of; when he has, he finds what he would find in ordinary memory then. All he has with slot -1. */
+void user_let_go(User *user, int slot);
 void user_drop_all(User *user);
 
 /* Hands copies of what one user holds to another; the slot it has there. */

@@ -16,6 +16,7 @@
 #include <systemd/sd-bus.h>
 #include <unistd.h>
 
+#include "provider.h"
 #include "world.h"
 
 #define RULES "/etc/polkit-1/rules.d/10-test.rules"
@@ -55,9 +56,11 @@ void polkit_set_rules(const char *javascript) {
         g_autofree char *generation = g_strdup_printf("%d-%u", getpid(), number++), *probe = NULL;
         sd_bus *bus = NULL;
 
-        if (javascript)
-                write_rules(RULES, javascript);
-        else
+        if (javascript) {
+                g_autofree char *rules = provider_text(javascript);
+
+                write_rules(RULES, rules);
+        } else
                 (void) g_unlink(RULES);
 
         probe = g_strdup_printf("polkit.addRule(function(action, subject) {\n"

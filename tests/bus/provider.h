@@ -5,14 +5,30 @@
  * configuration are translated on their way to the broker. What is different on devices by its nature is skipped there. */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 bool provider_is_device(void);
 
 /* The region that a test means. Borrowed. */
 const char *provider_region(const char *region);
 
+/* A text in which a test speaks of it, in quotes, by its object's path or in a field of the log; g_free() it. */
+char *provider_text(const char *text);
+
 /* The configuration that a test means; g_free() it. text may be NULL. */
 char *provider_configuration(const char *text);
+
+/* The least there is to be had; all sizes are rounded up to it. */
+uint64_t provider_page_size(void);
+
+/* How many descriptors the service manager keeps of an allocation. */
+unsigned provider_stored_fds(void);
+
+/* So often, or where it takes much longer a tenth of it. */
+unsigned provider_rounds(unsigned rounds);
+
+/* What may take so many seconds, in microseconds: machines with devices are emulated. */
+int64_t provider_patience(unsigned seconds);
 
 /* In a test, first thing. */
 #define skip_on_devices(why)                       \

@@ -16,6 +16,9 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
+/* What no provider has to round up. */
+#define UNIT (2 * MIB)
+
 typedef struct Scene {
         Broker *broker;
         User *alice, *bob, *carol, *root; /* alice is in group dax and may allocate */
@@ -35,6 +38,12 @@ void scene_set_rules(Scene *scene, const char *javascript);
 
 /* Everything goes, and it is waited for. */
 void scene_clear(Scene *scene);
+
+/* What was freed, and let go of, is gone: at once, or if it is a device as soon as it is clean. */
+void scene_assert_gone(Scene *scene, const Reply *reply);
+
+/* Of a device without its descriptor nobody can tell any more whether it is held: root decides that it is not. */
+void scene_revoke(Scene *scene, const Reply *reply);
 
 /* What a user gets, which has to go well. */
 Reply user_get(User *user, uint64_t size, const char *options);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "names.h"
+#include "provider.h"
 #include "world.h"
 
 static GString *heard;
@@ -142,12 +143,13 @@ static bool hears(User *user, const char *pattern) {
 }
 
 void user_assert_hears(User *user, const char *format, ...) {
-        g_autofree char *pattern = NULL, *text = NULL;
+        g_autofree char *meant = NULL, *pattern = NULL, *text = NULL;
         va_list ap;
 
         va_start(ap, format);
-        pattern = g_strdup_vprintf(format, ap);
+        meant = g_strdup_vprintf(format, ap);
         va_end(ap);
+        pattern = provider_text(meant);
         if (wait_until(10, hears(user, pattern)))
                 return;
 

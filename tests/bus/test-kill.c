@@ -19,13 +19,14 @@
 #include "memory.h"
 #include "names.h"
 #include "polkit.h"
+#include "provider.h"
 #include "scene.h"
 #include "world.h"
 
 #define ROUNDS 200
 #define PIECES_MAX 24
-#define UNIT (16 * KIB)
-#define UNITS_MAX 16
+#define GRAIN (provider_is_device() ? UNIT : 16 * KIB)
+#define GRAINS_MAX (provider_is_device() ? 2U : 16U)
 
 #define CONFIGURATION                                                                                                  \
         "[Region dram]\n"                                                                                              \
@@ -77,6 +78,11 @@ static bool is_outage(const sd_bus_error *error) {
 
 static bool is_missing(const sd_bus_error *error) {
         return sd_bus_error_has_name(error, DAXBROKER_BUS_NAME ".Error.NoSuchAllocation");
+}
+
+/* What a device is whose end has begun, until its holder lets go. */
+static bool is_busy(const sd_bus_error *error) {
+        return sd_bus_error_has_name(error, DAXBROKER_BUS_NAME ".Error.Busy");
 }
 
 static void fail(const Piece *piece, const char *what, const sd_bus_error *error) {
@@ -134,11 +140,11 @@ static int call(const char *object, const char *interface, const char *member, s
 static void act_allocate(bool named) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         sd_bus_message *reply = NULL;
-        uint64_t size = UNIT * (1 + pick(UNITS_MAX));
+        uint64_t size = GRAIN * (1 + pick(GRAINS_MAX));
         Piece piece = {};
         int r;
 
-        if (n_pieces == PIECES_MAX)
+        if (n_pieces == (provider_is_device() ? PIECES_MAX / 3 : PIECES_MAX))
                 return;
         piece.token = (uint64_t) g_rand_int(chance) << 32 | g_rand_int(chance);
         if (named)
@@ -205,10 +211,10 @@ static void act_free(unsigned i) {
         if (piece->unsure)
                 return;
         if (call(piece->object, DAXBROKER_ALLOCATION_INTERFACE, "Free", &error, NULL, NULL, NULL) >= 0) {
-                if (piece->words && !is_dead(piece))
+                if (piece->words && !provider_is_device() && !is_dead(piece))
                         fail(piece, "was freed and can still be read", NULL);
                 piece_forget(i);
-        } else if (is_missing(&error)) {
+        } else if (is_missing(&error) || (provider_is_device() && is_busy(&error))) {
                 if (!piece->ending)
                         fail(piece, "was lost", &error);
                 piece_forget(i);
@@ -338,8 +344,8 @@ static void play_begin(Play *play, Scene *scene, uint32_t seed) {
                 user_call(play->actors[i], do_begin, numbers, sizeof(numbers), NULL, 0);
         }
 
-        play->unnamed = user_get(scene->alice, MIB, NULL);
-        play->named = user_get(scene->alice, MIB, "name=bystander mode=0644");
+        play->unnamed = user_get(scene->alice, UNIT, NULL);
+        play->named = user_get(scene->alice, UNIT, "name=bystander mode=0644");
         play->received = user_give(scene->alice, play->unnamed.slot, scene->bob);
         reply = user_open(scene->carol, "bystander", "read-only=1");
         reply_assert(reply, "");
@@ -451,7 +457,7 @@ static void play_end(Play *play, Scene *scene) {
         user_drop_all(scene->bob);
         g_rand_free(play->random);
         footprint_assert_back(scene->broker, &scene->before);
-        g_assert_cmpuint(service_manager_count_fds(scene->broker->manager, NULL), ==, 0);
+        g_assert_cmpuint(service_manager_count_fds(scene->broker->manager, NULL), ==, scene->before.stored);
 }
 
 static uint32_t number_from(const char *variable, uint32_t otherwise) {
@@ -462,7 +468,7 @@ static uint32_t number_from(const char *variable, uint32_t otherwise) {
 
 static void test_kill(Scene *scene, const void *unused) {
         uint32_t seed = number_from("DAXBROKER_TEST_SEED", (uint32_t) g_get_real_time());
-        uint32_t rounds = number_from("DAXBROKER_TEST_ROUNDS", ROUNDS);
+        uint32_t rounds = number_from("DAXBROKER_TEST_ROUNDS", provider_rounds(ROUNDS));
         sd_bus *bus = NULL;
         Play play = {};
         Tally total = {};

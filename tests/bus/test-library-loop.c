@@ -15,6 +15,7 @@
 #include "library.h"
 #include "memory.h"
 #include "polkit.h"
+#include "provider.h"
 #include "world.h"
 
 #define CONFIGURATION                                                                                \
@@ -498,12 +499,13 @@ static int64_t do_end_watch(UserCall *call) {
 
 /* What happened since the watch began, without anybody having processed anything meanwhile. */
 static int64_t do_see_events(UserCall *call) {
+        g_autofree char *region = provider_text("changed /org/daxbroker1/region/dram ");
         const char *object = call->data;
 
         run_until(loop_client, has_seen("added", object, ""));
         run_until(loop_client, has_seen("changed", object, "Mode"));
         run_until(loop_client, has_seen("removed", object, ""));
-        run_until(loop_client, strstr(seen->str, "changed /org/daxbroker1/region/dram "));
+        run_until(loop_client, strstr(seen->str, region));
         g_assert_null(strstr(seen->str, "reset"));
         return 0;
 }

@@ -12,6 +12,7 @@
 
 #include "library.h"
 #include "names.h"
+#include "provider.h"
 #include "world.h"
 
 #define CONFIGURATION                                                                                \
@@ -35,7 +36,8 @@ static int64_t do_handle(UserCall *call) {
         g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
         g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
         g_assert_cmpint(fstat(fd, &status), ==, 0);
-        g_assert_cmpint(status.st_size, ==, 4 * MIB);
+        if (!provider_is_device())
+                g_assert_cmpint(status.st_size, ==, 4 * MIB);
         g_assert_cmpint(fstat(lease, &status), ==, 0);
         g_assert_true(S_ISFIFO(status.st_mode));
 
@@ -58,7 +60,7 @@ static int64_t do_handle(UserCall *call) {
 }
 
 static int64_t do_open(UserCall *call) {
-        daxbroker_allocation *first = allocation_make(NULL, MIB, "shared"), *second, *reader;
+        daxbroker_allocation *first = allocation_make(NULL, UNIT, "shared"), *second, *reader;
         uint8_t *a = allocation_address(first), *b, *c;
 
         (void) call;
@@ -69,7 +71,7 @@ static int64_t do_open(UserCall *call) {
         g_assert_true(a != b && b != c);
         g_assert_cmpuint((uintptr_t) b % GIB, ==, 0);
         g_assert_cmpuint((uintptr_t) c % GIB, ==, 0);
-        g_assert_cmpuint(daxbroker_allocation_get_length(reader), ==, MIB);
+        g_assert_cmpuint(daxbroker_allocation_get_length(reader), ==, UNIT);
 
         a[1] = 1;
         b[2] = 2;
@@ -78,7 +80,7 @@ static int64_t do_open(UserCall *call) {
 
         /* not even when asked nicely */
         g_assert_cmpint(signal_of_writing(c), ==, SIGSEGV);
-        g_assert_cmpint(mprotect(c, MIB, PROT_READ | PROT_WRITE), ==, -1);
+        g_assert_cmpint(mprotect(c, UNIT, PROT_READ | PROT_WRITE), ==, -1);
         g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(reader), F_GETFL) & O_ACCMODE, ==, O_RDONLY);
 
         /* it stays when all have gone */
@@ -89,7 +91,7 @@ static int64_t do_open(UserCall *call) {
         a = allocation_address(first);
         g_assert_cmpint(a[1] + a[2], ==, 3);
         assert_works(daxbroker_end_allocation(NULL, "shared"));
-        g_assert_cmpint(signal_of_reading(a), ==, SIGBUS);
+        g_assert_cmpint(signal_of_reading(a), ==, signal_of_ended());
         daxbroker_allocation_close(first);
 
         assert_fails(daxbroker_open(NULL, "shared", 0, &first), ENOENT, "shared");
@@ -101,7 +103,7 @@ static int64_t do_open(UserCall *call) {
 
 static int64_t do_make_guarded(UserCall *call) {
         (void) call;
-        daxbroker_allocation_close(allocation_make(NULL, MIB, "guarded"));
+        daxbroker_allocation_close(allocation_make(NULL, UNIT, "guarded"));
         return 0;
 }
 
@@ -138,7 +140,7 @@ static int64_t do_look_at_what_may_be_read(UserCall *call) {
 
         (void) call;
         assert_works(daxbroker_open(NULL, "guarded", DAXBROKER_READ_ONLY, &allocation));
-        g_assert_true(is_filled(allocation_address(allocation), 0, MIB));
+        g_assert_true(is_filled(allocation_address(allocation), 0, UNIT));
         daxbroker_allocation_close(allocation);
         assert_fails(daxbroker_open(NULL, "guarded", 0, &allocation), ENOKEY, "password");
         assert_fails(daxbroker_end_allocation(NULL, "guarded"), ENOKEY, "password");
@@ -173,9 +175,10 @@ static void test_strangers(Scene *scene, const void *unused) {
 
 /* By name, by object, by the last part of it; a second time, there is nothing to end. */
 static int64_t do_end(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL),
-                             *other = allocation_make(NULL, MIB, "named");
-        const char *object = daxbroker_allocation_get_object(allocation), *id = strrchr(object, '/') + 1;
+        daxbroker_allocation *allocation = allocation_make(NULL, UNIT, NULL),
+                             *other = allocation_make(NULL, UNIT, "named");
+        g_autofree char *object = g_strdup(daxbroker_allocation_get_object(allocation));
+        const char *id = strrchr(object, '/') + 1;
         uint8_t *address = allocation_address(allocation);
         daxbroker_info *info;
 
@@ -187,7 +190,16 @@ static int64_t do_end(UserCall *call) {
         daxbroker_info_free(info);
 
         assert_works(daxbroker_end_allocation(NULL, id));
-        g_assert_cmpint(signal_of_reading(address), ==, SIGBUS);
+        g_assert_cmpint(signal_of_reading(address), ==, signal_of_ended());
+        if (provider_is_device()) {
+                daxbroker_allocation *held = allocation;
+
+                /* somebody has to let go of it */
+                assert_fails(daxbroker_end_allocation(NULL, id), EBUSY, "ending already");
+                allocation = NULL;
+                daxbroker_allocation_close(held);
+                g_assert_true(wait_until(20, daxbroker_end_allocation(NULL, id) == -ENOENT));
+        }
         assert_fails(daxbroker_end_allocation(NULL, id), ENOENT, "");
         assert_fails(daxbroker_end_allocation(NULL, object), ENOENT, "");
         assert_fails(daxbroker_get_allocation(NULL, object, &info), ENOENT, "");
@@ -208,7 +220,7 @@ static int64_t do_end(UserCall *call) {
 
 /* What is no device is taken from its holders at once, and needs no force; nor may just anybody use it. */
 static int64_t do_revoke(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, "forced");
+        daxbroker_allocation *allocation = allocation_make(NULL, UNIT, "forced");
 
         (void) call;
         assert_fails(daxbroker_revoke_allocation(NULL, "forced", 0), ENOKEY, "password");
@@ -224,16 +236,16 @@ TEST_AS(alice, revoke)
 
 /* A name that looks like an id is a name first. */
 static int64_t do_name_like_id(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *named;
+        daxbroker_allocation *allocation = allocation_make(NULL, UNIT, NULL), *named;
         const char *id = strrchr(daxbroker_allocation_get_object(allocation), '/') + 1;
 
         (void) call;
-        named = allocation_make(NULL, MIB, id);
+        named = allocation_make(NULL, UNIT, id);
         assert_works(daxbroker_end_allocation(NULL, id));
         g_assert_cmpint(signal_of_reading(allocation_address(allocation)), ==, 0);
         g_assert_cmpint(fcntl(daxbroker_allocation_get_fd(named), F_GETFD), >=, 0);
         assert_works(daxbroker_end_allocation(NULL, id));
-        g_assert_cmpint(signal_of_reading(daxbroker_allocation_get_address(allocation)), ==, SIGBUS);
+        g_assert_cmpint(signal_of_reading(daxbroker_allocation_get_address(allocation)), ==, signal_of_ended());
         daxbroker_allocation_close(allocation);
         daxbroker_allocation_close(named);
         return 0;
@@ -354,20 +366,21 @@ TEST_AS(alice, name_like_id)
 /* ---- Adoption ------------------------------------------------------------------------------------------------------ */
 
 static int64_t do_adopt_fds(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted, *part;
+        const uint64_t page = provider_page_size();
+        daxbroker_allocation *allocation = allocation_make(NULL, 2 * UNIT, NULL), *adopted, *part;
         uint8_t *address = allocation_address(allocation), *again;
         int memory = dup(daxbroker_allocation_get_fd(allocation)),
             lease = dup(daxbroker_allocation_get_lease_fd(allocation));
         int more = dup(memory);
 
         (void) call;
-        address[4711] = 42;
+        address[page + 615] = 42;
         assert_fails(daxbroker_adopt_fds(-1, lease, 0, 0, &adopted), EBADF, "memory");
         assert_fails(daxbroker_adopt_fds(memory, 4711, 0, 0, &adopted), EBADF, "lease");
         assert_fails(daxbroker_adopt_fds(memory, -2, 0, 0, &adopted), EBADF, "lease");
         assert_fails(daxbroker_adopt_fds(memory, memory, 0, 0, &adopted), EINVAL, "same");
-        assert_fails(daxbroker_adopt_fds(memory, lease, MIB, 0, &adopted), EINVAL, "length");
-        assert_fails(daxbroker_adopt_fds(memory, lease, 0, MIB + 1, &adopted), EINVAL, "beyond");
+        assert_fails(daxbroker_adopt_fds(memory, lease, 2 * UNIT, 0, &adopted), EINVAL, "length");
+        assert_fails(daxbroker_adopt_fds(memory, lease, 0, 2 * UNIT + 1, &adopted), EINVAL, "beyond");
         assert_fails(daxbroker_adopt_fds(memory, lease, UINT64_MAX, 2, &adopted), EINVAL, "beyond");
         assert_fails(daxbroker_adopt_fds(lease, memory, 0, 0, &adopted), EINVAL, "length");
         /* they are still ours */
@@ -377,20 +390,20 @@ static int64_t do_adopt_fds(UserCall *call) {
         assert_works(daxbroker_adopt_fds(memory, lease, 0, 0, &adopted));
         g_assert_cmpint(fcntl(memory, F_GETFD), ==, FD_CLOEXEC);
         g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
-        g_assert_cmpuint(daxbroker_allocation_get_length(adopted), ==, MIB);
+        g_assert_cmpuint(daxbroker_allocation_get_length(adopted), ==, 2 * UNIT);
         g_assert_cmpstr(daxbroker_allocation_get_object(adopted), ==, "");
 
-        assert_works(daxbroker_adopt_fds(more, -1, 4096, 4096, &part));
+        assert_works(daxbroker_adopt_fds(more, -1, page, page, &part));
         g_assert_cmpint(daxbroker_allocation_get_lease_fd(part), ==, -1);
-        g_assert_cmpuint(daxbroker_allocation_get_offset(part), ==, 4096);
+        g_assert_cmpuint(daxbroker_allocation_get_offset(part), ==, page);
 
         /* the lease that was adopted keeps it alive */
         daxbroker_allocation_close(allocation);
         again = allocation_address(adopted);
         g_assert_cmpuint((uintptr_t) again % GIB, ==, 0);
-        g_assert_cmpint(again[4711], ==, 42);
+        g_assert_cmpint(again[page + 615], ==, 42);
         again = allocation_address(part);
-        g_assert_cmpint(again[4711 - 4096], ==, 42);
+        g_assert_cmpint(again[615], ==, 42);
         daxbroker_allocation_close(part);
         daxbroker_allocation_close(adopted);
         return 0;
@@ -406,7 +419,7 @@ static void set_variables(const char *memory, const char *lease, const char *off
 }
 
 static int64_t do_adopt_environment(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL), *adopted;
+        daxbroker_allocation *allocation = allocation_make(NULL, UNIT, NULL), *adopted;
         int fd = dup(daxbroker_allocation_get_fd(allocation)),
             other = dup(daxbroker_allocation_get_lease_fd(allocation));
         g_autofree char *memory = g_strdup_printf("%d", fd), *lease = g_strdup_printf("%d", other);
@@ -415,33 +428,33 @@ static int64_t do_adopt_environment(UserCall *call) {
                                            "18446744073709551616" };
 
         (void) call;
-        set_variables(NULL, lease, "0", "1048576");
+        set_variables(NULL, lease, "0", "2097152");
         assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "no DAXBROKER_FD");
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
-                set_variables(bad[i], lease, "0", "1048576");
+                set_variables(bad[i], lease, "0", "2097152");
                 assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_FD");
-                set_variables(memory, bad[i], "0", "1048576");
+                set_variables(memory, bad[i], "0", "2097152");
                 assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LEASE_FD");
         }
-        set_variables(memory, lease, "x", "1048576");
+        set_variables(memory, lease, "x", "2097152");
         assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_OFFSET");
-        set_variables(memory, lease, "0", "1M");
+        set_variables(memory, lease, "0", "2M");
         assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LENGTH");
-        set_variables(memory, lease, "0", "1048577");
+        set_variables(memory, lease, "0", "2097153");
         assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "beyond");
 
         /* numbers that are not about us: closed, or somebody else's by now */
-        set_variables("4711", lease, "0", "1048576");
+        set_variables("4711", lease, "0", "2097152");
         assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
-        set_variables(own, lease, "0", "1048576");
+        set_variables(own, lease, "0", "2097152");
         assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
 
-        set_variables(memory, lease, "0", "1048576");
+        set_variables(memory, lease, "0", "2097152");
         assert_works(daxbroker_adopt_environment(&adopted));
         g_assert_cmpint(daxbroker_allocation_get_fd(adopted), ==, fd);
         g_assert_cmpint(daxbroker_allocation_get_lease_fd(adopted), ==, other);
         daxbroker_allocation_close(allocation);
-        g_assert_true(is_filled(allocation_address(adopted), 0, MIB));
+        g_assert_true(is_filled(allocation_address(adopted), 0, UNIT));
 
         /* once and no more */
         assert_fails(daxbroker_adopt_environment(&allocation), ENXIO, "taken already");
@@ -470,11 +483,12 @@ static void persist_all(daxbroker_allocation *allocation, uint8_t *address, uint
 }
 
 static int64_t do_persist(UserCall *call) {
-        static const struct {
+        const struct {
                 const char *forced;
                 uint64_t smallest, largest;
         } cases[] = {
-                { NULL, 4096, 4096 }, { "PAGE", 4096, 4096 }, { "CACHE_LINE", 16, 256 }, { "BYTE", 1, 1 },
+                { NULL, provider_is_device() ? 1 : 4096, provider_is_device() ? 256 : 4096 },
+                { "PAGE", 4096, 4096 }, { "CACHE_LINE", 16, 256 }, { "BYTE", 1, 1 },
         };
 
         (void) call;

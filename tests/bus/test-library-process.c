@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "library.h"
+#include "provider.h"
 #include "world.h"
 
 #define CONFIGURATION                                                                                \
@@ -32,7 +33,7 @@ static void *allocate_and_free(void *userdata) {
         uint8_t *pieces[4] = { NULL };
         size_t sizes[4] = { 0 };
 
-        for (unsigned i = 0; i < N_ROUNDS; i++) {
+        for (unsigned i = 0; i < provider_rounds(N_ROUNDS); i++) {
                 unsigned k = i % G_N_ELEMENTS(pieces);
 
                 if (pieces[k])
@@ -265,7 +266,7 @@ static int64_t do_end_in_child(UserCall *call) {
                 _exit(0);
         }
         child_end(pid);
-        g_assert_cmpint(signal_of_reading(address), ==, SIGBUS);
+        g_assert_cmpint(signal_of_reading(address), ==, signal_of_ended());
         daxbroker_allocation_close(allocation);
         return 0;
 }
@@ -359,7 +360,7 @@ static int64_t do_fork_among_threads(UserCall *call) {
         for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
                 threads[i] = g_thread_new(NULL, allocate_until_told, NULL);
 
-        for (unsigned i = 0; i < N_CHILDREN; i++) {
+        for (unsigned i = 0; i < provider_rounds(N_CHILDREN); i++) {
                 pid_t pid = child_begin();
 
                 if (pid == 0) {

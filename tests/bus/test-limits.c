@@ -15,6 +15,7 @@
 
 #include "memory.h"
 #include "polkit.h"
+#include "provider.h"
 #include "scene.h"
 #include "world.h"
 
@@ -23,7 +24,7 @@
         "Size=256M\n"
 
 static Reply take(User *user, const char *options, uint8_t value) {
-        Reply reply = user_get(user, MIB, options);
+        Reply reply = user_get(user, UNIT, options);
 
         g_assert_cmpint(user_map(user, reply.slot), ==, 0);
         g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
@@ -37,7 +38,7 @@ static void assert_refused(Scene *scene) {
         Footprint before = footprint_take(scene->broker);
 
         for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
-                Reply reply = user_allocate(scene->bob, MIB, 1, options[i]);
+                Reply reply = user_allocate(scene->bob, UNIT, 1, options[i]);
 
                 reply_assert(reply, "NoResources");
                 g_assert_cmpstr(reply.message, !=, "");
@@ -49,6 +50,7 @@ static void assert_refused(Scene *scene) {
 
 static void free_now(User *user, const Reply *reply) {
         reply_assert(user_release(user, reply->object), "");
+        user_let_go(user, reply->slot);
         g_assert_cmpint(user_peek(user, reply->slot, 0), ==, -EFAULT);
 }
 
@@ -96,7 +98,7 @@ static void test_known_fds(Scene *scene, const void *unused) {
                 replies[i] = take(scene->alice, i % 2 == 0 ? name : NULL, (uint8_t) (i + 1));
         }
         assert_refused(scene);
-        reply = user_allocate(scene->bob, MIB, 1, NULL);
+        reply = user_allocate(scene->bob, UNIT, 1, NULL);
         assert_says(reply.message, "LimitNOFILE=");
 
         /* what is there can be worked with */
@@ -149,7 +151,7 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
                 limit_fds(scene, n + more);
                 for (unsigned i = 0; i < 3; i++) {
                         reply = i == 0 ? user_open(scene->alice, "limits", NULL)
-                                       : user_allocate(scene->alice, MIB, 1,
+                                       : user_allocate(scene->alice, UNIT, 1,
                                                        i == 1 ? NULL : "name=one-more");
                         if (g_str_equal(reply.error, "")) {
                                 n_granted++;
@@ -202,7 +204,7 @@ static unsigned take_all(Scene *scene, Reply *replies, unsigned max) {
 
         while (n < max) {
                 g_autofree char *name = g_strdup_printf("name=limits-%u", n);
-                Reply reply = user_allocate(scene->alice, MIB, 1, n % 2 == 0 ? name : NULL);
+                Reply reply = user_allocate(scene->alice, UNIT, 1, n % 2 == 0 ? name : NULL);
 
                 if (!g_str_equal(reply.error, "")) {
                         reply_assert(reply, "NoResources");
@@ -327,11 +329,11 @@ static void test_read_only(Scene *scene, const void *unused) {
         broker_start(scene->broker);
         named = take(scene->alice, "name=limits", 1);
         remount(scene, MS_RDONLY);
-        reply = user_allocate(scene->bob, MIB, 1, NULL);
+        reply = user_allocate(scene->bob, UNIT, 1, NULL);
         reply_assert(reply, "Failed");
         assert_says(reply.message, "Read-only file system");
         reply_assert(user_set_mode(scene->alice, named.object, 0644), "Failed");
-        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - MIB);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - UNIT);
         g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
 
         remount(scene, 0);

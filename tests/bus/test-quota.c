@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "provider.h"
 #include "scene.h"
 #include "world.h"
 
@@ -14,19 +15,23 @@
 
 /* ---- Limits, for the user who asks ----------------------------------------------------------------------------- */
 
+/* Of a size that is rounded up to whole pages. */
+static const char *rounded(const char *ordinary, const char *device) {
+        return provider_is_device() ? device : ordinary;
+}
+
 /* The user, who holds nothing, may have exactly that many bytes. */
 static void assert_bytes(Scene *scene, User *user, uint64_t limit) {
         Reply reply;
 
-        if (limit >= MIB) {
-                reply_assert(user_allocate(user, limit - MIB, 1, NULL), "");
-                reply_assert(user_allocate(user, MIB, 1, NULL), "");
-        }
+        if (limit > UNIT)
+                reply_assert(user_allocate(user, limit - UNIT, 1, NULL), "");
+        reply_assert(user_allocate(user, UNIT, 1, NULL), "");
         reply = user_allocate(user, 1, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
         reply_assert(user_check(user, 1, 1, NULL), "QuotaExceeded");
         assert_says(reply.message, "MaxBytes");
-        assert_says(reply.message, "4 KiB were asked for");
+        assert_says(reply.message, rounded("4 KiB were asked for", "2 MiB were asked for"));
         scene_clear(scene);
 }
 
@@ -60,19 +65,20 @@ static void test_bytes(Scene *scene, gconstpointer unused) {
         reload(scene, "[Quota]\nMaxBytes=8M\n");
         reply = user_allocate(scene->alice, 8 * MIB + 1, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
-        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 0 bytes, 8 MiB are left, "
-                                   "8196 KiB were asked for");
+        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 0 bytes, 8 MiB are left, ");
+        assert_says(reply.message, rounded("8196 KiB were asked for", "10 MiB were asked for"));
 
-        reply = user_get(scene->alice, 5 * MIB, "name=five");
-        reply = user_allocate(scene->alice, 3 * MIB + 1, 1, NULL);
+        reply = user_get(scene->alice, 6 * MIB, "name=six");
+        reply = user_allocate(scene->alice, 2 * MIB + 1, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
-        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 5 MiB, 3 MiB are left, "
-                                   "3076 KiB were asked for");
+        assert_says(reply.message, "may hold 8 MiB ([Quota] MaxBytes), holds 6 MiB, 2 MiB are left, ");
+        assert_says(reply.message, rounded("2052 KiB were asked for", "4 MiB were asked for"));
         reply_assert(user_allocate(scene->alice, UINT64_C(1) << 62, 1, NULL), "QuotaExceeded");
-        reply = user_get(scene->alice, 3 * MIB, NULL);
+        reply = user_get(scene->alice, 2 * MIB, NULL);
         g_assert_cmpuint(region_get("dram", "Available"), ==, 248 * MIB);
         reply_assert(user_release(scene->alice, reply.object), "");
-        reply = user_get(scene->alice, 3 * MIB - 1, NULL);
+        user_let_go(scene->alice, reply.slot);
+        reply = user_get(scene->alice, 2 * MIB - 1, NULL);
         g_assert_cmpuint(region_get("dram", "Available"), ==, 248 * MIB);
         scene_clear(scene);
 
@@ -81,20 +87,21 @@ static void test_bytes(Scene *scene, gconstpointer unused) {
 
 /* What is rounded up counts as what it was rounded to. */
 static void test_small_bytes(Scene *scene, gconstpointer unused) {
-        static const char *const too_little[] = { "0", "1", "4095" };
+        const uint64_t page = provider_page_size(), too_little[] = { 0, 1, page - 1 };
+        g_autofree char *enough = g_strdup_printf("[Quota]\nMaxBytes=%" G_GUINT64_FORMAT "\n", page);
 
         (void) unused;
         for (size_t i = 0; i < G_N_ELEMENTS(too_little); i++) {
-                g_autofree char *quota = g_strdup_printf("[Quota]\nMaxBytes=%s\n", too_little[i]);
+                g_autofree char *quota = g_strdup_printf("[Quota]\nMaxBytes=%" G_GUINT64_FORMAT "\n", too_little[i]);
                 Reply reply;
 
                 reload(scene, quota);
                 reply = user_allocate(scene->alice, 1, 1, NULL);
                 reply_assert(reply, "QuotaExceeded");
-                assert_says(reply.message, "4 KiB were asked for");
+                assert_says(reply.message, rounded("4 KiB were asked for", "2 MiB were asked for"));
         }
 
-        reload(scene, "[Quota]\nMaxBytes=4096\n");
+        reload(scene, enough);
         reply_assert(user_allocate(scene->alice, 1, 1, NULL), "");
         reply_assert(user_allocate(scene->alice, 1, 1, NULL), "QuotaExceeded");
         scene_clear(scene);
@@ -142,12 +149,12 @@ static void test_scopes(Scene *scene, gconstpointer unused) {
                 Reply reply;
 
                 reload(scene, bytes);
-                reply = user_allocate(scene->alice, 5 * MIB, 1, NULL);
+                reply = user_allocate(scene->alice, 6 * MIB, 1, NULL);
                 reply_assert(reply, "QuotaExceeded");
                 assert_says(reply.message, scopes[i].says);
                 assert_bytes(scene, scene->alice, 4 * MIB);
                 /* nobody else is meant */
-                reply_assert(user_allocate(scene->root, 5 * MIB, 1, NULL), i == 0 ? "QuotaExceeded" : "");
+                reply_assert(user_allocate(scene->root, 6 * MIB, 1, NULL), i == 0 ? "QuotaExceeded" : "");
                 scene_clear(scene);
 
                 reload(scene, count);
@@ -158,8 +165,8 @@ static void test_scopes(Scene *scene, gconstpointer unused) {
 
 static void test_root(Scene *scene, gconstpointer unused) {
         (void) unused;
-        reload(scene, "[Quota]\nMaxBytes=4M\nMaxAllocations=3\n");
-        assert_bytes(scene, scene->root, 4 * MIB);
+        reload(scene, "[Quota]\nMaxBytes=8M\nMaxAllocations=3\n");
+        assert_bytes(scene, scene->root, 8 * MIB);
         assert_count(scene, scene->root, 3);
         reload(scene, "[Quota user:root]\nMaxBytes=0\n");
         reply_assert(user_allocate(scene->root, 1, 1, NULL), "QuotaExceeded");
@@ -172,7 +179,7 @@ static void test_root(Scene *scene, gconstpointer unused) {
 /* Nearest to the user first: user, group, everybody; of two groups the more generous. */
 static void test_precedence(Scene *scene, gconstpointer unused) {
         (void) unused;
-        reload(scene, "[Quota]\nMaxBytes=1M\n[Quota group:dax]\nMaxBytes=4M\n");
+        reload(scene, "[Quota]\nMaxBytes=2M\n[Quota group:dax]\nMaxBytes=4M\n");
         assert_bytes(scene, scene->alice, 4 * MIB);
         reload(scene, "[Quota]\nMaxBytes=32M\n[Quota group:dax]\nMaxBytes=4M\n");
         assert_bytes(scene, scene->alice, 4 * MIB);
@@ -185,19 +192,19 @@ static void test_precedence(Scene *scene, gconstpointer unused) {
         assert_bytes(scene, scene->alice, 2 * MIB);
         reload(scene, "[Quota group:dax]\nMaxBytes=4M\n[Quota user:alice]\nMaxBytes=32M\n");
         assert_bytes(scene, scene->alice, 32 * MIB);
-        reload(scene, "[Quota]\nMaxBytes=1M\n[Quota user:alice]\nMaxBytes=infinity\n");
+        reload(scene, "[Quota]\nMaxBytes=2M\n[Quota user:alice]\nMaxBytes=infinity\n");
         reply_assert(user_allocate(scene->alice, 256 * MIB, 1, NULL), "");
 }
 
 /* Each of the two limits is found by itself. */
 static void test_both_limits(Scene *scene, gconstpointer unused) {
         (void) unused;
-        reload(scene, "[Quota]\nMaxBytes=4M\n[Quota user:alice]\nMaxAllocations=3\n");
-        assert_bytes(scene, scene->alice, 4 * MIB);
+        reload(scene, "[Quota]\nMaxBytes=8M\n[Quota user:alice]\nMaxAllocations=3\n");
+        assert_bytes(scene, scene->alice, 8 * MIB);
         assert_count(scene, scene->alice, 3);
-        reload(scene, "[Quota group:dax]\nMaxBytes=2M\nMaxAllocations=3\n"
-                      "[Quota group:alice]\nMaxBytes=1M\nMaxAllocations=5\n");
-        assert_bytes(scene, scene->alice, 2 * MIB);
+        reload(scene, "[Quota group:dax]\nMaxBytes=12M\nMaxAllocations=3\n"
+                      "[Quota group:alice]\nMaxBytes=2M\nMaxAllocations=5\n");
+        assert_bytes(scene, scene->alice, 12 * MIB);
         assert_count(scene, scene->alice, 5);
 }
 
@@ -234,7 +241,7 @@ static void test_refusal_costs_nothing(Scene *scene, gconstpointer unused) {
         (void) unused;
         reload(scene, "[Quota]\nMaxBytes=4M\nMaxAllocations=1\n");
         for (unsigned i = 0; i < 5; i++) {
-                reply_assert(user_allocate(scene->alice, 5 * MIB, 1, NULL), "QuotaExceeded");
+                reply_assert(user_allocate(scene->alice, 6 * MIB, 1, NULL), "QuotaExceeded");
                 reply_assert(user_allocate(scene->alice, MIB, 3, NULL), "BadAlignment");
                 reply_assert(user_allocate(scene->bob, MIB, 1, NULL), "NotAuthorized");
                 reply_assert(user_check(scene->alice, 4 * MIB, 1, NULL), "");
@@ -253,16 +260,17 @@ static void test_owner_pays(Scene *scene, gconstpointer unused) {
         user_drop_all(scene->alice);
         reply_assert(user_allocate(scene->alice, 1, 1, NULL), "QuotaExceeded");
         reply_assert(user_release(scene->root, reply.object), "");
+        user_let_go(scene->bob, -1);
         reply_assert(user_allocate(scene->alice, 4 * MIB, 1, NULL), "");
 }
 
 /* A second region is no second helping. */
 static void test_regions(Scene *scene, gconstpointer unused) {
         (void) unused;
-        reload(scene, "[Region other]\nProvider=memfd\nSize=64M\n[Quota]\nMaxBytes=4M\n");
-        reply_assert(user_allocate(scene->alice, 3 * MIB, 1, "region=other"), "");
-        reply_assert(user_allocate(scene->alice, 2 * MIB, 1, NULL), "QuotaExceeded");
-        reply_assert(user_allocate(scene->alice, MIB, 1, NULL), "");
+        reload(scene, "[Region other]\nProvider=memfd\nSize=64M\n[Quota]\nMaxBytes=8M\n");
+        reply_assert(user_allocate(scene->alice, 6 * MIB, 1, "region=other"), "");
+        reply_assert(user_allocate(scene->alice, 4 * MIB, 1, NULL), "QuotaExceeded");
+        reply_assert(user_allocate(scene->alice, 2 * MIB, 1, NULL), "");
 }
 
 static void assert_held(Scene *scene) {
@@ -291,7 +299,7 @@ static void test_restart(Scene *scene, gconstpointer unused) {
         (void) user_get(scene->alice, 1, NULL);
         reply_assert(user_allocate(scene->alice, 1, 1, NULL), "QuotaExceeded");
         user_drop(scene->alice, unnamed.slot);
-        reply_assert(user_allocate(scene->alice, 3 * MIB, 1, NULL), "");
+        reply_assert(user_allocate(scene->alice, 2 * MIB, 1, NULL), "");
 }
 
 /* Without anybody to keep descriptors, holders keep their memory, and it still counts. */
@@ -331,6 +339,7 @@ static void test_lowered(Scene *scene, gconstpointer unused) {
         reply_assert(user_open(scene->alice, "more", NULL), "");
         g_assert_cmpuint(region_get("dram", "Available"), ==, 248 * MIB);
         reply_assert(user_release(scene->alice, reply.object), "");
+        user_let_go(scene->alice, -1);
         assert_bytes(scene, scene->alice, 4 * MIB);
 }
 
@@ -340,11 +349,11 @@ static void test_race(Scene *scene, gconstpointer unused) {
         unsigned n = 0;
 
         (void) unused;
-        reload(scene, "[Quota]\nMaxBytes=5M\n");
+        reload(scene, "[Quota]\nMaxBytes=10M\n");
         for (size_t i = 0; i < G_N_ELEMENTS(guests); i++)
                 guests[i] = user_new("alice");
         for (size_t i = 0; i < G_N_ELEMENTS(guests); i++)
-                user_begin_allocate(guests[i], MIB, 1, NULL);
+                user_begin_allocate(guests[i], UNIT, 1, NULL);
         for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
                 Reply reply = user_end_reply(guests[i]);
 

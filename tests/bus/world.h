@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "provider.h"
+
 /* First thing in main(). Exits (77, or a TAP skip) where the program was not started through tests/world/world. */
 void world_init(int *argc, char ***argv);
 
@@ -43,10 +45,10 @@ void bus_kill(void);
 /* Starts both again. */
 void bus_start(void);
 
-/* Tries until the condition holds, for at most that many seconds; false if it never did. */
+/* Tries until the condition holds, for at most that many seconds where machines are real; false if it never did. */
 #define wait_until(seconds, condition)                                                                  \
         ({                                                                                              \
-                gint64 _end = g_get_monotonic_time() + (seconds) * G_TIME_SPAN_SECOND;                  \
+                gint64 _end = g_get_monotonic_time() + provider_patience(seconds);                       \
                 bool _holds;                                                                            \
                                                                                                         \
                 while (!(_holds = (condition)) && g_get_monotonic_time() < _end)                        \

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool withheld;
+static bool withheld, greedy;
 
 static int do_write(const char *path, const char *text);
 
@@ -27,7 +27,7 @@ void fake_dax_setup(void) {
         }
         for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++)
                 fake_write("", "sys/bus/dax/drivers/device_dax/%s", attributes[i]);
-        withheld = false;
+        withheld = greedy = false;
 }
 
 void fake_dax_teardown(void) {
@@ -95,6 +95,10 @@ void fake_device(const char *region, unsigned id, unsigned number) {
         }
 }
 
+void fake_take_decoys(bool take) {
+        greedy = take;
+}
+
 void fake_withhold_rights(bool withhold) {
         withheld = withhold;
 }
@@ -155,6 +159,12 @@ void fake_bind(const char *region, const char *device, const char *driver) {
         g_assert_no_errno(symlink(target, link));
 }
 
+void fake_unbind(const char *region, const char *device) {
+        g_autofree char *link = g_build_filename(region, device, "driver", NULL);
+
+        g_assert_no_errno(g_remove(link));
+}
+
 bool fake_is_claimed(const char *device) {
         g_autofree char *path = fake_path("claims/%s", device);
 
@@ -208,7 +218,7 @@ static int do_create(const char *region) {
                 fake_device(region, id, number);
                 fake_set(own, "create", "%s\n", name);
                 seed = fake_get(own, "seed");
-                if (strcmp(seed, "\n") == 0)
+                if (greedy || strcmp(seed, "\n") == 0)
                         fake_set(own, "seed", "%s\n", name);
                 return 0;
         }

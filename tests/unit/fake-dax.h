@@ -18,6 +18,7 @@ void fake_device(const char *region, unsigned id, unsigned number);
 /* As an admin would do it. */
 void fake_add_range(const char *region, const char *device, uint64_t start, uint64_t length);
 void fake_bind(const char *region, const char *device, const char *driver);
+void fake_unbind(const char *region, const char *device);
 bool fake_is_claimed(const char *device);
 bool fake_exists(const char *device);
 /* daxX.Y that there are in all regions. */
@@ -26,3 +27,6 @@ unsigned fake_count_devices(void);
 /* New devices belong to somebody else until this is called. */
 void fake_withhold_rights(bool withhold);
 void fake_hand_over(const char *region, const char *device);
+
+/* Somebody uses each device that is made for him before the next one is made, until this is called again. */
+void fake_take_decoys(bool take);

@@ -10,13 +10,17 @@
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "dax-attribute.h"
 #include "fake-dax.h"
+#include "open-fds.h"
 #include "size.h"
 
 #define START (4 * GIB)
@@ -77,7 +81,7 @@ static void assert_reason(const char *part) {
 /* ---- Text ---- */
 
 static void test_numbers(void) {
-        static const char *const bad[] = { "", "x", "-1", "+1", " 1", "1 ", "1x", "01", "0x", "0xG", "0x01", "0X1", "0xA",
+        static const char *const bad[] = { "", "x", "-1", "+1", " 1", "1 ", "1x", "01", "0x", "0xG", "0xg", "0x1/", "0x01", "0X1", "0xA",
                                            "1\n", "18446744073709551616", "0x10000000000000000", "1e3", "1.0" };
         uint64_t value;
 
@@ -87,6 +91,8 @@ static void test_numbers(void) {
         g_assert_cmpuint(value, ==, UINT64_MAX);
         g_assert_cmpint(dax_number_parse("0xffffffffffffffff", &value), ==, 0);
         g_assert_cmpuint(value, ==, UINT64_MAX);
+        g_assert_cmpint(dax_number_parse("0xabcdef0123456789", &value), ==, 0);
+        g_assert_cmpuint(value, ==, UINT64_C(0xabcdef0123456789));
         g_assert_cmpint(dax_number_parse("0x140000000", &value), ==, 0);
         g_assert_cmpuint(value, ==, 5 * GIB);
 
@@ -100,7 +106,8 @@ static void test_numbers(void) {
 static void test_names(void) {
         static const char *const bad[] = { "", "dax", "dax0", "dax0.", "dax.0", "dax0.0.0", "dax00.0", "dax0.01", "dax-1.0",
                                            "dax0.-1", "dax0.1\n", "dax0.1/..", "../dax0.1", "dax 0.1", "dax0.2147483648",
-                                           "Dax0.1", "dax99999999999999999999.0", "pmem0.1" };
+                                           "Dax0.1", "dax99999999999999999999.0", "pmem0.1", "dab0.1",
+                                           "dax0:1", "dax2147483648.0" };
         unsigned id, number;
 
         g_assert_cmpint(dax_name_parse("dax2147483647.2147483647", &id, &number), ==, 0);
@@ -112,7 +119,8 @@ static void test_names(void) {
 }
 
 static void test_nodes(void) {
-        static const char *const bad[] = { "", ":", "1", "1:", ":1", "1:2:3", "1:x", "4294967296:0", "-1:0", "1: 2" };
+        static const char *const bad[] = { "", ":", "1", "1:", ":1", "1:2:3", "1:x", "4294967296:0", "-1:0", "1: 2", "1.2",
+                                           "0:4294967296" };
         dev_t node;
 
         g_assert_cmpint(dax_node_parse("252:17", &node), ==, 0);
@@ -120,6 +128,103 @@ static void test_nodes(void) {
         g_assert_cmpuint(minor(node), ==, 17);
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
                 g_assert_cmpint(dax_node_parse(bad[i], &node), ==, -EUCLEAN);
+}
+
+/* ---- Small files ---- */
+
+static int open_folder(const char *name) {
+        g_autofree char *sys = fake_path("sys");
+        int fd = -EBADF, r;
+
+        r = dax_open_folder(sys, name, &fd);
+        if (r < 0) {
+                g_assert_cmpint(fd, ==, -EBADF);
+                return r;
+        }
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
+        return fd;
+}
+
+static void test_folders(void) {
+        g_autofree char *link = fake_path("sys/link"), *missing = fake_path("missing"), *file = fake_path("sys/file");
+        g_autofree char *driver = fake_path("sys/bus/dax/drivers/device_dax"), *moved = fake_path("moved");
+        int fd = -EBADF;
+
+        fake_write("", "sys/file");
+        g_assert_no_errno(symlink("bus", link));
+        g_assert_cmpint(open_folder("nothing"), ==, -ENOENT);
+        g_assert_cmpint(open_folder("file"), ==, -ENOTDIR);
+        g_assert_cmpint(open_folder("link"), ==, -ENOTDIR); /* there are none where we look */
+        g_assert_cmpint(dax_open_folder(missing, NULL, &fd), ==, -ENOENT);
+        g_assert_cmpint(dax_open_folder(file, NULL, &fd), ==, -ENOTDIR);
+        g_assert_cmpint(dax_open_folder(missing, "bus", &fd), ==, -ENOENT);
+        g_assert_cmpint(fd, ==, -EBADF);
+        close(open_folder(NULL));
+        close(open_folder("bus"));
+
+        g_assert_cmpint(dax_open_driver(&fd), ==, 0);
+        close(fd);
+        g_assert_no_errno(g_rename(driver, moved));
+        g_assert_cmpint(dax_open_driver(&fd), ==, -ENODEV);
+}
+
+/* What is no line, or no file, makes no sense; what is not there is gone. */
+static void test_lines(void) {
+        g_autofree char *socket_path = fake_path("sys/socket"), *folder = fake_path("sys/folder"), *nul = fake_path("sys/nul");
+        g_autofree char *hidden = fake_path("sys/hidden"), *full = g_strnfill(128, '1'), *long_ = g_strnfill(129, '1');
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = open_folder(NULL), listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), node = 7;
+        char text[130] = "untouched", little[4];
+        uint64_t number;
+
+        g_assert_no_errno(g_mkdir(folder, 0700));
+        g_assert_cmpint(g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path)), <, sizeof(address.sun_path));
+        g_assert_no_errno(bind(listener, (const struct sockaddr *) &address, sizeof(address)));
+        g_assert_true(g_file_set_contents(nul, "1\0", 2, NULL));
+        fake_write(long_, "sys/long");
+        fake_write("1\n\n", "sys/two");
+        fake_write("1", "sys/hidden");
+        g_assert_no_errno(chmod(hidden, 0));
+
+        g_assert_cmpint(dax_read_text(fd, "nothing", text, sizeof(text)), ==, -ENOENT);
+        g_assert_cmpint(dax_read_text(fd, "socket", text, sizeof(text)), ==, -ENOENT); /* as what goes is: ENXIO */
+        g_assert_cmpint(dax_read_text(fd, "folder", text, sizeof(text)), ==, -EUCLEAN);
+        g_assert_cmpint(dax_read_text(fd, "nul", text, sizeof(text)), ==, -EUCLEAN);
+        g_assert_cmpint(dax_read_text(fd, "long", text, sizeof(text)), ==, -EUCLEAN);
+        g_assert_cmpint(dax_read_text(fd, "two", text, sizeof(text)), ==, -EUCLEAN);
+        g_assert_cmpint(dax_read_text(fd, "hidden", text, sizeof(text)), ==, -EACCES);
+        g_assert_cmpstr(text, ==, "untouched");
+
+        fake_write(full, "sys/full");
+        g_assert_cmpint(dax_read_text(fd, "full", text, sizeof(text)), ==, 0);
+        g_assert_cmpstr(text, ==, full);
+        g_assert_cmpint(dax_read_number(fd, "full", &number), ==, -EUCLEAN);
+        fake_write("abc", "sys/letters");
+        g_assert_cmpint(dax_read_text(fd, "letters", little, sizeof(little)), ==, 0);
+        g_assert_cmpstr(little, ==, "abc");
+        fake_write("abcd\n", "sys/letters");
+        g_assert_cmpint(dax_read_text(fd, "letters", little, sizeof(little)), ==, -EUCLEAN);
+
+        /* a node may be none */
+        g_assert_cmpint(dax_read_node(fd, "hidden", &node), ==, -EACCES);
+        g_assert_cmpint(dax_read_node(fd, "letters", &node), ==, -EUCLEAN);
+        fake_write("2147483648\n", "sys/node");
+        g_assert_cmpint(dax_read_node(fd, "node", &node), ==, -EUCLEAN);
+        g_assert_cmpint(node, ==, 7);
+        fake_write("2147483647\n", "sys/node");
+        g_assert_cmpint(dax_read_node(fd, "node", &node), ==, 0);
+        g_assert_cmpint(node, ==, INT_MAX);
+        fake_write("-1\n", "sys/node");
+        g_assert_cmpint(dax_read_node(fd, "node", &node), ==, 0);
+        g_assert_cmpint(node, ==, -1);
+        node = 7;
+        g_assert_cmpint(dax_read_node(fd, "nothing", &node), ==, 0);
+        g_assert_cmpint(node, ==, -1);
+
+        g_assert_cmpint(dax_write_text(fd, "nothing", "1"), ==, -ENOENT);
+        g_assert_cmpint(dax_write_text(fd, "hidden", "1"), ==, -EACCES);
+        close(listener);
+        close(fd);
 }
 
 /* ---- Regions ---- */
@@ -211,6 +316,90 @@ static void test_scan_strange_entries(void) {
         dax_regions_free(list);
 }
 
+/* What goes while it is looked at is left out; a region with it if that was all. */
+static void test_scan_gone(void) {
+        g_autofree char *root_device = fake_path("sys/dax0.5"), *link = fake_path("sys/bus/dax/devices/dax0.5");
+        DaxRegion *list;
+
+        fake_device(region, 0, 1);
+        drop("dax0.1/size");
+        g_assert_no_errno(g_mkdir(root_device, 0700)); /* belongs to nothing */
+        g_assert_no_errno(symlink(root_device, link));
+        list = scan();
+        g_assert_nonnull(list);
+        g_assert_null(list->next);
+        g_assert_cmpuint(list->n_devices, ==, 1);
+        g_assert_cmpstr(list->devices[0].name, ==, "dax0.0");
+        g_assert_cmpstr(list->reason, ==, NULL);
+        dax_regions_free(list);
+        drop("dax0.0/size");
+        g_assert_null(scan());
+}
+
+/* For want of descriptors nothing is said about any region. */
+static void test_scan_without_descriptors(void) {
+        struct rlimit before, few;
+        unsigned n_failed = 0;
+        bool failed = true;
+
+        fake_device(region, 0, 1);
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &before));
+        for (unsigned n_left = 0; failed; n_left++) {
+                DaxRegion *list = NULL;
+                int next = dup(0), r;
+
+                close(next);
+                few = (struct rlimit){ (rlim_t) next + n_left, before.rlim_max };
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &few));
+                r = dax_scan(&list);
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &before));
+                failed = r < 0;
+                if (failed) {
+                        g_assert_cmpint(r, ==, -EMFILE);
+                        n_failed++;
+                        continue;
+                }
+                g_assert_cmpstr(list->reason, ==, NULL);
+                g_assert_cmpuint(list->n_devices, ==, 2);
+                dax_regions_free(list);
+        }
+        g_assert_cmpuint(n_failed, >=, 2);
+}
+
+/* The memory is that of the target node, also if that is the first of all. */
+static void test_scan_node_0(void) {
+        DaxRegion *list;
+
+        for (unsigned i = 0; i < 2; i++) {
+                g_autofree char *folder = fake_path("sys/devices/system/node/node%u/access0/initiators", i);
+
+                g_assert_no_errno(g_mkdir_with_parents(folder, 0700));
+                fake_write(i == 0 ? "11\n" : "22\n", "sys/devices/system/node/node%u/access0/initiators/read_bandwidth", i);
+        }
+        set_own("dax0.0/numa_node", "1\n");
+        set_own("dax0.0/target_node", "0\n");
+        list = scan();
+        g_assert_cmpuint(list->performance.read_bandwidth, ==, 11);
+        dax_regions_free(list);
+        drop("dax0.0/target_node");
+        list = scan();
+        g_assert_cmpuint(list->performance.read_bandwidth, ==, 22);
+        dax_regions_free(list);
+}
+
+/* More than there can be is nothing left. And what the region is aligned to may be root's to know. */
+static void test_scan_sizes(void) {
+        DaxRegion *list;
+
+        forbid("dax_region/align");
+        assert_reason(NULL);
+        fake_device(region, 0, 1);
+        set_own("dax0.1/size", "17179869184\n");
+        list = scan();
+        g_assert_cmpuint(list->available, ==, 0);
+        dax_regions_free(list);
+}
+
 static void test_scan_many(void) {
         DaxRegion *list;
 
@@ -278,6 +467,13 @@ static void test_reason_held(void) {
         assert_reason("daxctl reconfigure-device -f -m devdax dax0.1");
 }
 
+/* One piece is enough. */
+static void test_reason_held_almost(void) {
+        fake_add_range(region, "dax0.0", START, GIB - 2 * MIB);
+        fake_bind(region, "dax0.0", "kmem");
+        assert_reason(NULL);
+}
+
 static void test_reason_held_by_first(void) {
         fake_add_range(region, "dax0.0", START, GIB);
         fake_bind(region, "dax0.0", "device_dax");
@@ -315,18 +511,23 @@ static void test_reason_names(void) {
 
         g_free(fake_region("virtual/hmem.0", 1, 16 * GIB, GIB));
         g_free(fake_region("virtual/what is:this", 2, 32 * GIB, GIB));
+        g_free(fake_region("virtual/1234567890123456789012345678901234567890", 4, 128 * GIB, GIB));
         g_free(fake_region("virtual/12345678901234567890123456789012345678901", 3, 64 * GIB, GIB));
         list = scan();
         DL_FOREACH(list, each) {
                 if (!each->reason) {
                         n_usable++;
-                        g_assert_cmpstr(each->name, ==, "hmem.0");
-                } else if (strstr(each->reason, "that of another one"))
+                        if (strlen(each->name) != 40)
+                                g_assert_cmpstr(each->name, ==, "hmem.0");
+                } else if (strstr(each->reason, "that of another one")) {
                         n_second++;
-                else if (strstr(each->reason, "1 to 40 characters"))
+                        g_assert_true(g_str_has_prefix(each->name, "second-dax"));
+                } else if (strstr(each->reason, "1 to 40 characters")) {
                         n_unnamed++;
+                        g_assert_true(g_str_has_prefix(each->name, "unnamed-dax"));
+                }
         }
-        g_assert_cmpuint(n_usable, ==, 1);
+        g_assert_cmpuint(n_usable, ==, 2);
         g_assert_cmpuint(n_second, ==, 1);
         g_assert_cmpuint(n_unnamed, ==, 2);
         dax_regions_free(list);
@@ -449,6 +650,12 @@ static void test_inspect_ranges(void) {
         g_assert_cmpuint(device.n_ranges, ==, DAX_RANGES_MAX);
 }
 
+static int add_range(const char *name, uint64_t start, uint64_t length) {
+        Range range = { start, length };
+
+        return dax_add_ranges(region, name, &range, 1);
+}
+
 static void test_life(void) {
         static const Range ranges[] = { { START + 2 * MIB, 2 * MIB }, { START + 16 * MIB, 4 * MIB } };
         char name[DAX_NAME_MAX];
@@ -472,18 +679,16 @@ static void test_life(void) {
         g_assert_cmpint(device.driver, ==, DAX_DRIVER_DEVICE);
         g_assert_cmpuint(device.n_ranges, ==, 2);
 
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, -EBUSY);
-        g_assert_cmpint(dax_shrink(region, name), ==, -EBUSY);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, -EBUSY);
+        fake_inject(FAKE_NONE, 0, 0);
         for (unsigned i = 0; i < 2; i++)
                 g_assert_cmpint(dax_unbind(region, name), ==, 0);
-        for (unsigned i = 0; i < 2; i++)
-                g_assert_cmpint(dax_shrink(region, name), ==, 0);
+        g_assert_cmpuint(fake_count_writes(), ==, 2); /* from the driver, and of its ranges, once */
         for (unsigned i = 0; i < 2; i++)
                 g_assert_cmpint(dax_unclaim(name), ==, 0);
         for (unsigned i = 0; i < 2; i++)
                 g_assert_cmpint(dax_delete(region, name), ==, 0);
         g_assert_cmpint(dax_unbind(region, name), ==, 0);
-        g_assert_cmpint(dax_shrink(region, name), ==, 0);
         g_assert_false(fake_is_claimed(name));
         g_assert_false(fake_exists(name));
 }
@@ -502,19 +707,19 @@ static void test_ranges_refused(void) {
         g_assert_cmpint(dax_create(region, name), ==, 0);
         fake_inject(FAKE_NONE, 0, 0);
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
-                g_assert_cmpint(dax_add_range(region, name, bad[i]), ==, -EINVAL);
+                g_assert_cmpint(dax_add_ranges(region, name, &bad[i], 1), ==, -EINVAL);
         g_assert_cmpuint(fake_count_writes(), ==, 0);
 
         fake_add_range(region, "dax0.0", START, 4 * MIB);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 2 * MIB, 4 * MIB }), ==, -EADDRINUSE);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START - 2 * MIB, 2 * MIB }), ==, -EADDRINUSE);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + GIB - 2 * MIB, 4 * MIB }), ==, -EADDRINUSE);
+        g_assert_cmpint(add_range(name, START + 2 * MIB, 4 * MIB), ==, -EADDRINUSE);
+        g_assert_cmpint(add_range(name, START - 2 * MIB, 2 * MIB), ==, -EADDRINUSE);
+        g_assert_cmpint(add_range(name, START + GIB - 2 * MIB, 4 * MIB), ==, -EADDRINUSE);
 
         /* the region's alignment is the device's, too */
         set_own("dax0.1/align", "1073741824\n");
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EINVAL);
+        g_assert_cmpint(add_range(name, START + 4 * MIB, 2 * MIB), ==, -EINVAL);
         set_own("dax0.1/align", "0\n");
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EUCLEAN);
+        g_assert_cmpint(add_range(name, START + 4 * MIB, 2 * MIB), ==, -EUCLEAN);
 }
 
 /* The first device of a region stays as it is, and so does what is no device. */
@@ -528,11 +733,10 @@ static void test_not_ours(void) {
                 g_assert_cmpint(dax_claim(names[i]), ==, -EINVAL);
                 g_assert_cmpint(dax_unclaim(names[i]), ==, -EINVAL);
                 g_assert_cmpint(dax_align(region, names[i], 4 * KIB), ==, -EINVAL);
-                g_assert_cmpint(dax_add_range(region, names[i], (Range){ START, 2 * MIB }), ==, -EINVAL);
+                g_assert_cmpint(add_range(names[i], START, 2 * MIB), ==, -EINVAL);
                 g_assert_cmpint(dax_bind(region, names[i], 2 * MIB), ==, -EINVAL);
                 g_assert_cmpint(dax_open(region, names[i], false, &fd), ==, i == 0 ? -EUCLEAN : -EINVAL); /* not bound */
                 g_assert_cmpint(dax_unbind(region, names[i]), ==, -EINVAL);
-                g_assert_cmpint(dax_shrink(region, names[i]), ==, -EINVAL);
                 g_assert_cmpint(dax_delete(region, names[i]), ==, -EINVAL);
                 g_assert_cmpint(fd, ==, -1);
         }
@@ -549,7 +753,7 @@ static void test_other_driver(void) {
         g_assert_cmpint(dax_unbind(region, "dax0.1"), ==, -EUCLEAN);
         g_assert_cmpint(dax_bind(region, "dax0.1", 2 * MIB), ==, -EUCLEAN);
         g_assert_cmpint(dax_open(region, "dax0.1", false, &fd), ==, -EUCLEAN);
-        g_assert_cmpint(dax_add_range(region, "dax0.1", (Range){ START + 4 * MIB, 2 * MIB }), ==, -EBUSY);
+        g_assert_cmpint(add_range("dax0.1", START + 4 * MIB, 2 * MIB), ==, -EBUSY);
 }
 
 /* Somebody's claim has the driver bind what has a size, with us between two writes. */
@@ -559,9 +763,9 @@ static void test_attached_early(void) {
         g_assert_cmpint(dax_create(region, name), ==, 0);
         g_assert_cmpint(dax_claim(name), ==, 0);
         g_assert_cmpint(dax_create(region, other), ==, 0);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, 0);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_claim(other), ==, 0);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 4 * MIB, 2 * MIB }), ==, -EBUSY);
+        g_assert_cmpint(add_range(name, START + 4 * MIB, 2 * MIB), ==, -EBUSY);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_bind(region, name, 4 * MIB), ==, -EUCLEAN);
 }
@@ -580,7 +784,7 @@ static void test_claim_needless(void) {
         g_assert_false(fake_is_claimed(name));
         g_assert_cmpint(dax_inspect(region, "dax0.5", &device), ==, 0);
         g_assert_cmpint(device.driver, ==, DAX_DRIVER_NONE);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START + 2 * MIB, 2 * MIB }), ==, 0);
+        g_assert_cmpint(add_range(name, START + 2 * MIB, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, 0);
         g_assert_cmpint(dax_claim(name), ==, -EBUSY);
         g_assert_cmpint(dax_unclaim(name), ==, 0);
@@ -623,10 +827,10 @@ static void test_lies(void) {
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_align(region, name, 4 * KIB), ==, -EUCLEAN);
         fake_inject(FAKE_LIE, 1, 0);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, -EUCLEAN);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, -EUCLEAN);
         fake_inject(FAKE_ERROR, 1, ENXIO);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, -ENODEV);
-        g_assert_cmpint(dax_add_range(region, name, (Range){ START, 2 * MIB }), ==, 0);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, -ENODEV);
+        g_assert_cmpint(add_range(name, START, 2 * MIB), ==, 0);
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_bind(region, name, 2 * MIB), ==, -EUCLEAN);
         fake_inject(FAKE_ERROR, 1, EBUSY);
@@ -637,8 +841,8 @@ static void test_lies(void) {
         fake_inject(FAKE_LIE, 2, 0);
         g_assert_cmpint(dax_unbind(region, name), ==, -EUCLEAN);
         fake_inject(FAKE_LIE, 1, 0);
-        g_assert_cmpint(dax_shrink(region, name), ==, -EUCLEAN);
-        g_assert_cmpint(dax_shrink(region, name), ==, 0);
+        g_assert_cmpint(dax_unbind(region, name), ==, -EUCLEAN);
+        g_assert_cmpint(dax_unbind(region, name), ==, 0);
         fake_inject(FAKE_LIE, 1, 0);
         g_assert_cmpint(dax_delete(region, name), ==, -EUCLEAN);
         fake_inject(FAKE_ERROR, 1, EBUSY);
@@ -739,13 +943,20 @@ static const struct Test {
         const char *path;
         void (*function)(void);
 } tests[] = {
+        { "/dax/folders", test_folders },
+        { "/dax/lines", test_lines },
         { "/dax/scan", test_scan },
         { "/dax/scan-nothing", test_scan_nothing },
         { "/dax/scan-strange-entries", test_scan_strange_entries },
+        { "/dax/scan-gone", test_scan_gone },
+        { "/dax/scan-without-descriptors", test_scan_without_descriptors },
+        { "/dax/scan-node-0", test_scan_node_0 },
+        { "/dax/scan-sizes", test_scan_sizes },
         { "/dax/scan-many", test_scan_many },
         { "/dax/start", test_start },
         { "/dax/reason-static", test_reason_static },
         { "/dax/reason-held", test_reason_held },
+        { "/dax/reason-held-almost", test_reason_held_almost },
         { "/dax/reason-held-by-first", test_reason_held_by_first },
         { "/dax/reason-misaligned", test_reason_misaligned },
         { "/dax/reason-rights", test_reason_rights },
@@ -767,9 +978,12 @@ static const struct Test {
 };
 
 static void run(gconstpointer test) {
+        unsigned n_fds = open_fds_count();
+
         setup();
         ((const struct Test *) test)->function();
         teardown();
+        g_assert_cmpuint(open_fds_count(), ==, n_fds);
 }
 
 int main(int argc, char **argv) {

@@ -10,27 +10,37 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "open-fds.h"
 
 static StoredFd *store;
 static char *folder, *path;
 static int writer, reader;
-static int store_answer;
+static int store_answer, store_failure; /* the next answer, if it is not 0 */
+
+static void keep(const char *name, int fd) {
+        StoredFd *stored = calloc(1, sizeof(*stored));
+
+        stored->name = strdup(name);
+        stored->fd = fd;
+        HASH_ADD_KEYPTR(hh, store, stored->name, strlen(stored->name), stored);
+}
 
 int __wrap_fd_store_push(const char *name, int fd);
 int __wrap_fd_store_push(const char *name, int fd) {
-        StoredFd *stored;
+        int failure = store_failure;
 
-        if (store_answer <= 0)
-                return store_answer;
-
-        stored = calloc(1, sizeof(*stored));
-        stored->name = strdup(name);
-        stored->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        HASH_ADD_KEYPTR(hh, store, stored->name, strlen(stored->name), stored);
-        return 1;
+        g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+        store_failure = 0;
+        if (failure < 0)
+                return failure;
+        if (store_answer > 0)
+                keep(name, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+        return store_answer;
 }
 
 static EndMarks *make(void) {
@@ -142,7 +152,6 @@ static void test_again(void) {
 
 static void test_refused(void) {
         EndMarks *marks;
-        StoredFd *stored, *next;
         bool w, r;
 
         store_answer = 0; /* there is no service manager */
@@ -156,11 +165,72 @@ static void test_refused(void) {
         g_assert_cmpint(end_marks_set(marks, "/nowhere"), ==, -ENOENT);
         g_assert_cmpint(end_marks_look(marks, "/nowhere", &w, &r), ==, -ENOENT);
         end_marks_free(marks);
-        /* all of them, or none */
+
+        /* what goes wrong once is not made good by what goes well after it */
+        store_failure = -EPIPE;
+        g_assert_cmpint(end_marks_new(&marks), ==, -EPIPE);
+}
+
+/* Marks are three descriptors; there may be fewer to be had. */
+static void test_no_descriptors(void) {
+        struct rlimit before, few;
+
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &before));
+        for (int n_left = 0; n_left < 3; n_left++) {
+                EndMarks *marks = NULL;
+                int next = dup(0), r;
+
+                close(next);
+                store_answer = 1;
+                few = (struct rlimit){ (rlim_t) (next + n_left), before.rlim_max };
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &few));
+                store_failure = n_left == 2 ? -EPIPE : 0;
+                r = end_marks_new(&marks);
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &before));
+                g_assert_cmpint(r, ==, n_left == 2 ? -EPIPE : -EMFILE);
+                g_assert_null(marks);
+        }
+}
+
+static StoredFd *kept(const char *prefix) {
+        StoredFd *stored, *next;
+
         HASH_ITER(hh, store, stored, next)
-                if (g_str_has_prefix(stored->name, "ends-o-"))
-                        stored->fd = safe_close(stored->fd);
+                if (g_str_has_prefix(stored->name, prefix))
+                        return stored;
+        g_assert_not_reached();
+}
+
+/* All of them, or none. */
+static void test_incomplete(void) {
+        static const char *const prefixes[] = { "ends-w-", "ends-r-", "ends-o-" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++) {
+                EndMarks *marks = end_marks_free(make());
+                StoredFd *lost;
+
+                lost = kept(prefixes[i]);
+                lost->fd = safe_close(lost->fd);
+                g_assert_cmpint(end_marks_recover(store, &marks), ==, -ENOENT);
+                g_assert_null(marks);
+                store = fd_store_free(store);
+        }
+}
+
+/* They are found among whatever else the service manager keeps. */
+static void test_among_others(void) {
+        EndMarks *marks;
+
+        keep("e", dup(0));
+        keep("ends-w-", dup(0));
+        keep("ends-w-0123456789abcde", dup(0));
+        keep("ends-w-0123456789abcdef0", dup(0));
+        keep("ends-w-fedcba9876543210", -EBADF);
+        keep("0123456789abcdef", dup(0));
+        keep("ends-x-0123456789abcdef", dup(0));
         g_assert_cmpint(end_marks_recover(store, &marks), ==, -ENOENT);
+        marks = inherit(make());
+        end_marks_free(marks);
 }
 
 typedef struct Case {
@@ -168,11 +238,13 @@ typedef struct Case {
 } Case;
 
 static void run(gconstpointer data) {
+        unsigned n_fds = open_fds_count();
         const Case *test = data;
 
         setup();
         test->function();
         teardown();
+        g_assert_cmpuint(open_fds_count(), ==, n_fds);
 }
 
 int main(int argc, char *argv[]) {
@@ -183,6 +255,9 @@ int main(int argc, char *argv[]) {
                 { "/end-marks/ends", { test_ends } },       { "/end-marks/between", { test_between } },
                 { "/end-marks/others", { test_others } },   { "/end-marks/again", { test_again } },
                 { "/end-marks/refused", { test_refused } },
+                { "/end-marks/no-descriptors", { test_no_descriptors } },
+                { "/end-marks/incomplete", { test_incomplete } },
+                { "/end-marks/among-others", { test_among_others } },
         };
 
         g_test_init(&argc, &argv, NULL);

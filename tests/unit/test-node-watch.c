@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "open-fds.h"
 
 #define MAP_LENGTH 8192
 
@@ -331,6 +333,26 @@ static void test_others_before(void) {
         device_done(&device);
 }
 
+/* One that was open before there was a watch: its end is told, though its beginning was not. */
+static void test_others_unheard(void) {
+        Device device;
+        int other, held;
+
+        device_open(&device, "a", make_node, true);
+        other = open_node(&device, O_RDWR);
+        node_watch_remove(watch, &device.node);
+        g_assert_cmpint(node_watch_add(watch, &device.node, device.writer, true, NULL), ==, 0);
+        close(other);
+        g_assert_false(is_drained(&device));
+        g_assert_cmpuint(device.node.n_others, ==, 0);
+        held = copy(device.writer);
+        device_let_go(&device);
+        g_assert_false(is_drained(&device));
+        close(held);
+        g_assert_true(is_drained(&device));
+        device_done(&device);
+}
+
 /* Whose end it is cannot be told any more. */
 static void test_others_during(void) {
         static const int flags[] = { O_RDWR, O_RDONLY };
@@ -395,6 +417,10 @@ static void test_two(void) {
 
 static void test_add(void) {
         g_autofree char *nowhere = g_build_filename(folder, "nowhere", NULL);
+        union {
+                struct inotify_event event;
+                char buffer[4096];
+        } told;
         Node again = { .wd = -1 };
         Device device;
 
@@ -407,7 +433,11 @@ static void test_add(void) {
 
         /* what is not watched is not told about; what is watched again is */
         node_watch_remove(watch, &device.node);
+        g_assert_cmpint(device.node.wd, ==, -1);
+        g_assert_cmpint(read(node_watch_fd(watch), &told, sizeof(told)), ==, sizeof(told.event));
+        g_assert_cmphex(told.event.mask, ==, IN_IGNORED);
         close(open_node(&device, O_RDWR));
+        g_assert_cmpint(read(node_watch_fd(watch), &told, sizeof(told)), <, 0);
         node_watch_process(watch);
         g_assert_cmpuint(device.node.n_others, ==, 0);
         g_assert_cmpint(node_watch_add_path(watch, &device.node, device.path, true, on_changed), ==, 0);
@@ -439,6 +469,44 @@ static void test_removed_node(void) {
         g_assert_true(is_drained(&next));
         device_done(&next);
         device_done(&device);
+}
+
+/* With its last holder it is forgotten by the kernel, so nobody has it: that counts for more than what was not heard. */
+static void test_removed_uncertain(void) {
+        Device doubtful, unheard;
+        int held;
+
+        device_open(&doubtful, "a", make_node, true);
+        held = copy(doubtful.writer);
+        device_let_go(&doubtful);
+        close(open_node(&doubtful, O_RDWR));
+        g_assert_false(is_drained(&doubtful));
+        g_assert_true(doubtful.node.doubtful);
+        g_assert_no_errno(unlink(doubtful.path));
+        close(held);
+        g_assert_true(is_drained(&doubtful));
+        device_done(&doubtful);
+
+        device_open(&unheard, "b", make_node, true);
+        held = copy(unheard.writer);
+        unheard.reader = safe_close(unheard.reader);
+        g_assert_false(is_drained(&unheard));
+        device_let_go(&unheard);
+        g_assert_no_errno(unlink(unheard.path));
+        g_assert_false(is_drained(&unheard));
+        close(held);
+        g_assert_true(is_drained(&unheard));
+        g_assert_cmpint(unheard.node.wd, ==, -1);
+        device_done(&unheard);
+}
+
+/* Both ends alone are nothing: who has not let go has it himself. */
+static void test_drained(void) {
+        Node node = { .letting_go = true, .has_reader = true, .writer_gone = true, .reader_gone = true };
+
+        g_assert_true(node_is_drained(&node));
+        node.letting_go = false;
+        g_assert_false(node_is_drained(&node));
 }
 
 /* ---- The instance ---- */
@@ -569,7 +637,52 @@ static void test_named_only(void) {
         device_done(&device);
 }
 
-/* In which it comes before what else there is to do. */
+/* What cannot be tried is taken for the worse. The answer is kept, so each is asked for by a process of its own, which can
+ * open that many files and no more: of three. */
+static void test_cannot_try(void) {
+        for (int n_left = 0; n_left < 3; n_left++) {
+                pid_t pid = fork();
+                int status;
+
+                g_assert_cmpint(pid, >=, 0);
+                if (pid == 0) {
+                        struct rlimit limit;
+                        int next = dup(0);
+
+                        close(next);
+                        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                                _exit(2);
+                        limit.rlim_cur = (rlim_t) (next + n_left);
+                        _exit(setrlimit(RLIMIT_NOFILE, &limit) < 0 ? 2 : node_watch_can_be_deceived());
+                }
+                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+                g_assert_true(WIFEXITED(status));
+                g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+        }
+}
+
+static int on_other(sd_event_source *source, void *userdata) {
+        const Device *device = userdata;
+
+        (void) source;
+        g_assert_true(node_is_drained(&device->node));
+        return 0;
+}
+
+/* What has ended is known before anything else is done that could be asked for meanwhile. */
+static void test_first_of_all(void) {
+        sd_event_source *other;
+        Device device;
+
+        device_open(&device, "a", make_node, true);
+        device_let_go(&device);
+        g_assert_cmpint(sd_event_add_defer(event, &other, on_other, &device), ==, 0);
+        g_assert_cmpint(sd_event_run(event, 0), >, 0);
+        g_assert_cmpint(sd_event_run(event, 0), >, 0);
+        sd_event_source_unref(other);
+        device_done(&device);
+}
+
 static void test_event_loop(void) {
         Device device;
         int held;
@@ -614,25 +727,33 @@ static const struct Test {
         { "/node-watch/mappings", test_mappings },
         { "/node-watch/inherited-mapping", test_inherited_mapping },
         { "/node-watch/others-before", test_others_before },
+        { "/node-watch/others-unheard", test_others_unheard },
         { "/node-watch/others-during", test_others_during },
         { "/node-watch/others-after", test_others_after },
         { "/node-watch/two", test_two },
         { "/node-watch/add", test_add },
         { "/node-watch/removed-node", test_removed_node },
+        { "/node-watch/removed-uncertain", test_removed_uncertain },
+        { "/node-watch/drained", test_drained },
         { "/node-watch/overflow", test_overflow },
         { "/node-watch/take-over", test_take_over },
         { "/node-watch/take-over-live", test_take_over_live },
         { "/node-watch/take-over-half", test_take_over_half },
+        { "/node-watch/cannot-try", test_cannot_try }, /* before one that does try */
         { "/node-watch/named-only", test_named_only },
         { "/node-watch/event-loop", test_event_loop },
+        { "/node-watch/first-of-all", test_first_of_all },
         { "/node-watch/refused", test_refused },
 };
 
 static void run(gconstpointer test) {
+        unsigned n_fds = open_fds_count();
+
         folder = g_dir_make_tmp("daxbroker-nodes-XXXXXX", NULL);
         g_assert_nonnull(folder);
         g_assert_cmpint(sd_event_new(&event), ==, 0);
         g_assert_cmpint(node_watch_new(event, -EBADF, &watch), ==, 0);
+        g_assert_cmpint(fcntl(node_watch_fd(watch), F_GETFD), ==, FD_CLOEXEC);
 
         ((const struct Test *) test)->function();
 
@@ -640,6 +761,7 @@ static void run(gconstpointer test) {
         event = sd_event_unref(event);
         g_assert_no_errno(g_rmdir(folder));
         g_clear_pointer(&folder, g_free);
+        g_assert_cmpuint(open_fds_count(), ==, n_fds);
 }
 
 int main(int argc, char **argv) {

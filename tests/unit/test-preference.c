@@ -34,7 +34,14 @@ static int plan_any(const Region *region, const Request *request, Piece *piece, 
         return 0;
 }
 
-static const Provider some = { .name = "some", .plan = plan }, any = { .name = "any", .plan = plan_any };
+static int plan_nothing(const Region *region, const Request *request, Piece *piece, Failure *failure) {
+        (void) request;
+        (void) piece;
+        return failure_set(failure, REFUSAL_BadOption, "%s wants no one", region->name);
+}
+
+static const Provider some = { .name = "some", .plan = plan }, any = { .name = "any", .plan = plan_any },
+                      nobody = { .name = "nobody", .plan = plan_nothing };
 
 static void add(World *world, Region *region, const char *name, const Provider *provider, uint64_t size, int node) {
         *region = (Region) {
@@ -73,6 +80,15 @@ static const char *choose(World *world, Request request) {
         return region ? region->name : refusal_to_bus_name(failure.refusal);
 }
 
+static void assert_refused(World *world, Request request, const char *part) {
+        Failure failure = { 0 };
+
+        request.size = MIB;
+        g_assert_null(region_choose(&world->manager, &request, &failure));
+        if (!strstr(failure.text, part))
+                g_error("'%s' does not say '%s'", failure.text, part);
+}
+
 #define chosen_of(world, bytes, ...) choose(world, (Request) { .size = (bytes), .alignment = 1, __VA_ARGS__ })
 #define chosen(world, ...) chosen_of(world, MIB, __VA_ARGS__)
 
@@ -106,6 +122,29 @@ static void test_best(World *world, gconstpointer unused) {
         g_assert_cmpstr(chosen(world, .prefer = PREFER_CAPACITY), ==, "cxl");
 }
 
+/* Of a path of which one direction is unknown, the other one counts for both. */
+static void test_both_directions(World *world, gconstpointer unused) {
+        DaxPerformance *hbm = &world->hbm.performance;
+
+        (void) unused;
+        hbm->read_latency = 200; /* of cxl, 250 and 250 */
+        hbm->write_latency = 400;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "cxl");
+        hbm->write_latency = 200;
+        hbm->read_latency = 400;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "cxl");
+        hbm->write_latency = 0;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "cxl");
+        hbm->write_latency = 400;
+        hbm->read_latency = 0;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "cxl");
+        hbm->write_latency = 240;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "hbm");
+        hbm->read_latency = 240;
+        hbm->write_latency = 0;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "hbm");
+}
+
 /* Nobody says anything, or all say the same. */
 static void test_ties(World *world, gconstpointer unused) {
         (void) unused;
@@ -135,6 +174,28 @@ static void test_room(World *world, gconstpointer unused) {
         g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "org.daxbroker1.Error.RegionUnusable");
 }
 
+/* Room for exactly so much is room; and who is the only one gets what has to be waited for, however little is known of it. */
+static void test_exactly(World *world, gconstpointer unused) {
+        (void) unused;
+        g_assert_cmpstr(chosen_of(world, GIB, .prefer = PREFER_BANDWIDTH), ==, "hbm");
+        world->hbm.used = GIB;
+        world->cxl.reason = world->dram.reason = (char *) (uintptr_t) "broken";
+        g_assert_cmpstr(chosen_of(world, GIB, .prefer = PREFER_BANDWIDTH), ==, "hbm");
+        world->hbm.performance = (DaxPerformance) { 0 };
+        g_assert_cmpstr(chosen_of(world, GIB, .prefer = PREFER_BANDWIDTH), ==, "hbm");
+}
+
+/* Of several reasons, that of the default region, and else the first. */
+static void test_reasons(World *world, gconstpointer unused) {
+        const Request request = { .prefer = PREFER_CAPACITY };
+
+        (void) unused;
+        world->cxl.provider = world->dram.provider = world->hbm.provider = &nobody;
+        assert_refused(world, request, "dram wants no one");
+        world->dram.reason = (char *) (uintptr_t) "broken";
+        assert_refused(world, request, "cxl wants no one");
+}
+
 static void test_nodes(World *world, gconstpointer unused) {
         (void) unused;
         g_assert_cmpstr(chosen(world, .prefer = PREFER_CAPACITY, .numa_node_set = true, .numa_node = 2), ==, "dram");
@@ -147,14 +208,43 @@ static void test_nodes(World *world, gconstpointer unused) {
                         "org.daxbroker1.Error.RegionUnusable");
 }
 
+/* A region may be near a node, or be one, or know of neither. */
+static void test_half_known_nodes(World *world, gconstpointer unused) {
+        Request request = { .prefer = PREFER_BANDWIDTH, .numa_node_set = true };
+
+        (void) unused;
+        world->dram.reason = world->hbm.reason = (char *) (uintptr_t) "broken";
+        assert_refused(world, (Request) { .prefer = PREFER_BANDWIDTH, .numa_node_set = true, .numa_node = 2 }, "of node 2");
+
+        for (unsigned i = 0; i < 2; i++) {
+                world->cxl.numa_node = i == 0 ? -1 : 0;
+                world->cxl.target_node = i == 0 ? 0 : -1;
+                g_assert_cmpstr(chosen(world, .prefer = PREFER_BANDWIDTH, .numa_node_set = true, .numa_node = 0), ==, "cxl");
+                request.numa_node = 2;
+                assert_refused(world, request, "of node 2");
+                request.numa_node = UINT32_MAX;
+                assert_refused(world, request, "of node 4294967295");
+        }
+
+        /* who does not ask for a node gets any */
+        world->cxl.numa_node = world->cxl.target_node = 1;
+        g_assert_cmpstr(chosen(world, .prefer = PREFER_BANDWIDTH), ==, "cxl");
+        world->cxl.reason = world->hbm.reason;
+        assert_refused(world, (Request) { .prefer = PREFER_BANDWIDTH }, "there is no region that can be used");
+}
+
 #define add_test(path, function) g_test_add(path, World, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         add_test("/preference/names", test_names);
         add_test("/preference/best", test_best);
+        add_test("/preference/both-directions", test_both_directions);
         add_test("/preference/ties", test_ties);
         add_test("/preference/room", test_room);
+        add_test("/preference/exactly", test_exactly);
+        add_test("/preference/reasons", test_reasons);
         add_test("/preference/nodes", test_nodes);
+        add_test("/preference/half-known-nodes", test_half_known_nodes);
         return g_test_run();
 }

@@ -67,6 +67,10 @@ static void test_new(void) {
                 { { 0, 0 }, UNIT },
                 { { 0, UNIT }, 0 },
                 { { 0, 3 * UNIT }, 3 * UNIT },
+                { { 0, 4 * UNIT }, 3 * UNIT },
+                { { 0, UNIT + 1 }, UNIT },
+                { { 1, UNIT }, UNIT },
+                { { UINT64_MAX, 2 }, 1 },
                 { { MIB, UNIT }, UNIT },
                 { { UNIT, UNIT + MIB }, UNIT },
                 { { -UNIT, 2 * UNIT }, UNIT },
@@ -106,6 +110,8 @@ static void test_bad_wishes(void) {
         assert_refused(map, wish_of(UNIT, GIB, 1), -EINVAL);
         assert_refused(map, wish_of(UNIT, 0, 1), -EINVAL);
         assert_refused(map, wish_of(3 * UNIT, 3 * UNIT, 1), -EINVAL);
+        assert_refused(map, wish_of(4 * UNIT, 3 * UNIT, 1), -EINVAL);
+        assert_refused(map, wish_of(UNIT + 1, 1, 1), -EINVAL);
         assert_refused(map, wish_of(UNIT, UNIT, 0), -EINVAL);
         assert_refused(map, wish_of(GIB + UNIT, UNIT, 16), -ENOSPC);
         assert_refused(map, wish_of(-UNIT, UNIT, 16), -ENOSPC);
@@ -131,6 +137,10 @@ static void test_claim(void) {
                 { { 4 * GIB, 0 }, -EINVAL },
                 { { 4 * GIB, MIB }, -EINVAL },
                 { { 4 * GIB + MIB, UNIT }, -EINVAL },
+                { { 4 * GIB, UNIT + 1 }, -EINVAL },
+                { { 4 * GIB + 1, UNIT }, -EINVAL },
+                { { 5 * GIB + UNIT, UNIT }, -ERANGE },
+                { { -UNIT, UNIT }, -ERANGE },
                 { { 5 * GIB - UNIT, UNIT }, 0 },
                 { { 4 * GIB, UNIT }, 0 },
                 { { 4 * GIB + 2 * UNIT, GIB - 3 * UNIT }, 0 },

@@ -129,6 +129,10 @@ static void test_round_trip(void) {
         record.page_size = UINT64_C(1) << 63;
         assert_round_trip(&record);
 
+        record.offset = 0;
+        record.length = INT64_MAX;
+        assert_round_trip(&record);
+
         record.owner = record.group = record.pid = record.mode = 0;
         record.created = record.offset = 0;
         record.length = record.alignment = record.page_size = 1;
@@ -146,10 +150,10 @@ static void test_control_characters(void) {
         char *text;
 
         g_free(record.unit);
-        record.unit = g_strdup("a\nowner=0\r\t\x01z");
+        record.unit = g_strdup("a\nowner=0\r\t\x01z ~\x7f\xc3");
         text = format(&record);
         g_assert_cmpint(record_parse(text, &again, &problem), ==, 0);
-        g_assert_cmpstr(again.unit, ==, "a?owner=0???z");
+        g_assert_cmpstr(again.unit, ==, "a?owner=0???z ~??");
         g_assert_cmpuint(again.owner, ==, 1000);
         record_done(&again);
         record_done(&record);
@@ -343,6 +347,10 @@ static void test_values(void) {
                 { "mode", "0640" },
                 { "mode", "73" },
                 { "mode", "512" },
+                { "mode", "1" },
+                { "mode", "." },
+                { "mode", "1/" },
+                { "mode", "4(" },
                 { "mode", "33206" },
                 { "pid", "4294967296" },
                 { "offset", "18446744073709551616" },

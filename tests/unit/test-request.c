@@ -158,6 +158,8 @@ static void test_group(void) {
 
         request.group = 100;
         g_assert_cmpint(request_validate(&request, NULL, 0, &failure), ==, -EINVAL);
+        request.group_set = false; /* not said */
+        g_assert_cmpint(request_validate(&request, NULL, 0, &failure), ==, 0);
 }
 
 static void test_modes(void) {
@@ -198,6 +200,8 @@ static void test_mode_of_request(void) {
         assert_refused(request, REFUSAL_BadMode, "option group");
         request.group_set = true;
         assert_valid(request);
+        request.mode = 0200; /* a group that is right does not make it right */
+        assert_refused(request, REFUSAL_BadMode, "without reading");
         request.mode = REQUEST_MODE_DEFAULT;
         assert_valid(request);
 }

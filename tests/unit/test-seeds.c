@@ -121,6 +121,9 @@ static void test_note_torn(void) {
                 "daxbroker-seeds=1\nseed=dax0\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\nseed=dax0.99999999999999999999999999999\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\n\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nseed:dax0.1\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nsee =dax0.1\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\ncreating=no\ncomplete=no\n",
         };
         SeedNote note = sample(true), again;
         g_autofree char *longer = NULL;
@@ -144,7 +147,7 @@ static void test_note_torn(void) {
 
 static void test_note_file(void) {
         SeedNote note = sample(true), again;
-        g_autofree char *large = NULL;
+        g_autofree char *large = NULL, *path = NULL;
 
         g_assert_cmpint(seed_note_read(notes, NOTE, &again), ==, -ENOENT);
         g_assert_cmpint(seed_note_write(notes, NOTE, &note), ==, 0);
@@ -164,6 +167,42 @@ static void test_note_file(void) {
         large = g_strnfill(SEED_NOTE_SIZE_MAX + 1, 'x');
         fake_write(large, "notes/" NOTE);
         g_assert_cmpint(seed_note_read(notes, NOTE, &again), ==, -EBADMSG);
+        path = fake_path("notes/" NOTE);
+        g_assert_true(g_file_set_contents(path, "daxbroker-seeds=1\ncreating=no\ncomplete=yes\n\0", 44, NULL));
+        g_assert_cmpint(seed_note_read(notes, NOTE, &again), ==, -EBADMSG);
+        seed_note_done(&note);
+}
+
+static void test_note_sizes(void) {
+        g_autofree char *longest = g_strnfill(DAX_NAME_MAX - 1, 'x'), *too_long = g_strnfill(DAX_NAME_MAX, 'x');
+        SeedNote note = { 0 };
+        char *text;
+        int r;
+
+        g_assert_cmpint(dax_names_add(&note.ours, too_long), ==, -EINVAL);
+        g_assert_cmpuint(note.ours.n, ==, 0);
+        g_assert_cmpint(dax_names_add(&note.ours, longest), ==, 0);
+        g_assert_true(dax_names_have(&note.ours, longest));
+
+        /* of what there was before nothing is said when nothing is being made */
+        g_assert_cmpint(dax_names_add(&note.before, "dax0.1"), ==, 0);
+        g_assert_cmpint(seed_note_format(&note, &text), ==, 0);
+        g_assert_null(strstr(text, "before"));
+        free(text);
+
+        /* what is written is never too large to be read */
+        for (;;) {
+                r = seed_note_format(&note, &text);
+                if (r < 0)
+                        break;
+                g_assert_cmpuint(strlen(text), <=, SEED_NOTE_SIZE_MAX);
+                free(text);
+                for (unsigned i = 0; i < 50; i++)
+                        g_assert_cmpint(dax_names_add(&note.ours, longest), ==, 0);
+        }
+        g_assert_cmpint(r, ==, -E2BIG);
+        g_assert_cmpint(seed_note_write(notes, NOTE, &note), ==, -E2BIG);
+        g_assert_false(note_exists());
         seed_note_done(&note);
 }
 
@@ -226,6 +265,8 @@ static void test_return_many(void) {
         for (size_t i = 0; i < 5; i++)
                 seed_pool_return(pool, names[i]);
         g_assert_cmpuint(fake_count_devices(), ==, 3);
+        seed_pool_drain(pool);
+        g_assert_false(note_exists());
 }
 
 /* Somebody else takes them, as daxctl does, or deletes them. */
@@ -248,6 +289,24 @@ static void test_used_by_others(void) {
         g_assert_true(fake_exists("dax0.1"));
         g_assert_true(fake_exists("dax0.2"));
         g_assert_false(fake_exists("dax0.3"));
+}
+
+/* It cannot be told what others have done with one that we have no right to any more, or that a driver has. */
+static void test_not_as_it_was(void) {
+        g_autofree char *size = g_build_filename(region, "dax0.1", "size", NULL);
+        char name[DAX_NAME_MAX];
+
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_no_errno(chmod(size, 0400));
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.2");
+        g_assert_false(note_has("dax0.1"));
+        g_assert_no_errno(chmod(size, 0600));
+
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        fake_bind(region, "dax0.3", "kmem");
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.4");
 }
 
 static void test_drain_used(void) {
@@ -307,7 +366,117 @@ static void test_decoy(void) {
         g_assert_true(fake_exists("dax0.1"));
 }
 
+/* As often as one is made, somebody takes it. */
+static void test_decoys_taken(void) {
+        char name[DAX_NAME_MAX];
+
+        fake_take_decoys(true);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, -EAGAIN);
+        g_assert_cmpuint(fake_count_devices(), ==, 11);
+        fake_take_decoys(false);
+        set_seed("dax0.0\n");
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+}
+
+/* ---- udev ---- */
+
+static void *hand_over_soon(void *userdata) {
+        g_usleep(100000);
+        fake_hand_over(region, userdata);
+        return NULL;
+}
+
+static void *remove_soon(void *userdata) {
+        g_autofree char *folder = g_build_filename(region, userdata, NULL), *gone = g_strconcat(folder, "-gone", NULL);
+        g_autofree char *size = g_build_filename(gone, "size", NULL), *node = fake_path("dev/%s", (char *) userdata);
+
+        while (!fake_exists(userdata))
+                g_usleep(1000);
+        g_usleep(50000);
+        g_assert_no_errno(g_rename(folder, gone));
+        g_assert_no_errno(g_remove(size));
+        g_assert_no_errno(g_remove(node));
+        return NULL;
+}
+
+/* A device is given out when it is ours. */
+static void test_rights(void) {
+        g_autofree char *size = g_build_filename(region, "dax0.1", "size", NULL);
+        char name[DAX_NAME_MAX] = "untouched";
+        GThread *udev;
+
+        fake_withhold_rights(true);
+        udev = g_thread_new("udev", hand_over_soon, (char[]){ "dax0.1" });
+        g_assert_cmpint(seed_pool_take(pool, name), ==, 0);
+        g_assert_cmpint(g_access(size, W_OK), ==, 0);
+        g_assert_cmpstr(name, ==, "dax0.1");
+        g_thread_join(udev);
+
+        g_strlcpy(name, "untouched", sizeof(name));
+        udev = g_thread_new("kernel", remove_soon, (char[]){ "dax0.2" });
+        g_assert_cmpint(seed_pool_take(pool, name), ==, -ENODEV);
+        g_assert_cmpstr(name, ==, "untouched");
+        g_assert_false(fake_is_claimed("dax0.2"));
+        g_thread_join(udev);
+}
+
+static void *fill(void *unused) {
+        (void) unused;
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        return NULL;
+}
+
+static void await_device(const char *name) {
+        gint64 end = g_get_monotonic_time() + 20 * G_TIME_SPAN_SECOND;
+
+        while (!fake_exists(name)) {
+                g_assert_cmpint(g_get_monotonic_time(), <, end);
+                g_usleep(1000);
+        }
+        g_usleep(20000);
+}
+
+/* What is being made counts: two who fill at once make two, and not four. */
+static void test_fill_twice(void) {
+        GThread *first, *second;
+
+        fake_withhold_rights(true);
+        first = g_thread_new("first", fill, NULL);
+        await_device("dax0.1");
+        g_assert_true(seed_pool_is_low(pool));
+        second = g_thread_new("second", fill, NULL);
+        await_device("dax0.2");
+        g_assert_false(seed_pool_is_low(pool));
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        fake_hand_over(region, "dax0.1");
+        fake_hand_over(region, "dax0.2");
+        g_thread_join(first);
+        g_thread_join(second);
+        g_assert_false(seed_pool_is_low(pool));
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+}
+
 /* ---- Failures ---- */
+
+/* A region that is gone says so, and takes no note with it. */
+static void test_gone(void) {
+        g_autofree char *gone = g_strconcat(region, "-gone", NULL);
+        char name[DAX_NAME_MAX];
+
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        g_assert_no_errno(g_rename(region, gone));
+        g_assert_null(seed_pool_free(pool));
+        g_assert_null(seed_pool_free(NULL));
+        open_pool();
+        fake_inject(FAKE_NONE, 0, 0);
+        g_assert_cmpint(seed_pool_recover(pool), ==, -ENOENT);
+        g_assert_true(note_has("dax0.1"));
+        g_assert_true(note_has("dax0.2"));
+        g_assert_cmpuint(fake_count_writes(), ==, 0);
+        g_assert_cmpint(seed_pool_take(pool, name), ==, -ENOENT);
+        g_assert_cmpint(seed_pool_fill(pool), ==, -ENOENT);
+        g_assert_no_errno(g_rename(gone, region));
+}
 
 /* Whichever write fails, or does nothing: nothing is left when the pool is drained, or else it is known to the next. */
 static void test_failures(void) {
@@ -371,6 +540,18 @@ static void test_recover(void) {
         g_assert_cmpuint(fake_count_devices(), ==, 3);
 }
 
+/* Nothing is deleted of which no note could be taken. */
+static void test_recover_without_note(void) {
+        g_assert_cmpint(seed_pool_fill(pool), ==, 0);
+        seed_pool_free(pool);
+        open_pool();
+        fake_inject(FAKE_ERROR, 1, ENOSPC);
+        g_assert_cmpint(seed_pool_recover(pool), ==, -ENOSPC);
+        g_assert_cmpuint(fake_count_devices(), ==, 3);
+        g_assert_true(note_has("dax0.1"));
+        g_assert_true(note_has("dax0.2"));
+}
+
 /* A record is about the device as well: it ends with what the record is about. */
 static void test_recover_excepted(void) {
         char name[DAX_NAME_MAX];
@@ -398,6 +579,7 @@ static void test_recover_lies(void) {
         succeed();
         g_assert_true(fake_exists("dax0.0"));
         g_assert_false(fake_exists("dax0.4"));
+        g_assert_false(note_exists());
 
         fake_device(region, 0, 4);
         fake_write("daxbroker-seeds=1\nseed=dax0.4\ncreating=no\ncomplete=y", "notes/" NOTE);
@@ -535,16 +717,23 @@ static const struct Test {
         void (*function)(void);
 } tests[] = {
         { "/seeds/note-file", test_note_file },
+        { "/seeds/note-sizes", test_note_sizes },
         { "/seeds/fill", test_fill },
         { "/seeds/take", test_take },
         { "/seeds/return-many", test_return_many },
         { "/seeds/used-by-others", test_used_by_others },
+        { "/seeds/not-as-it-was", test_not_as_it_was },
         { "/seeds/drain-used", test_drain_used },
         { "/seeds/full", test_full },
         { "/seeds/decoy", test_decoy },
+        { "/seeds/decoys-taken", test_decoys_taken },
+        { "/seeds/rights", test_rights },
+        { "/seeds/fill-twice", test_fill_twice },
+        { "/seeds/gone", test_gone },
         { "/seeds/failures", test_failures },
         { "/seeds/strays", test_strays },
         { "/seeds/recover", test_recover },
+        { "/seeds/recover-without-note", test_recover_without_note },
         { "/seeds/recover-excepted", test_recover_excepted },
         { "/seeds/recover-lies", test_recover_lies },
         { "/seeds/death", test_death },

@@ -5,8 +5,11 @@
 
 #include <bpf/btf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "judge.h"
@@ -36,7 +39,7 @@ static void assert_accepted(const WitnessRequest *request) {
         g_assert_cmpmem(&read, sizeof(read), request, sizeof(*request));
 }
 
-static void assert_refused(const WitnessRequest *request, int error) {
+static void assert_refused(const WitnessRequest *request, int error, const char *part) {
         WitnessRequest untouched, read;
         const char *why = NULL;
 
@@ -44,6 +47,8 @@ static void assert_refused(const WitnessRequest *request, int error) {
         memset(&untouched, 0xa5, sizeof(untouched));
         g_assert_cmpint(request_check(request, sizeof(*request), &read, &why), ==, error);
         g_assert_nonnull(why);
+        if (!strstr(why, part))
+                g_error("'%s' does not say '%s'", why, part);
         g_assert_cmpmem(&read, sizeof(read), &untouched, sizeof(untouched));
 }
 
@@ -72,6 +77,7 @@ static void test_sizes(void) {
         for (size_t size = 0; size <= sizeof(bytes); size++) {
                 why = NULL;
                 g_assert_cmpint(request_check(bytes, size, &read, &why), ==, size == sizeof(request) ? 0 : -EPROTO);
+                g_assert_cmpstr(why, ==, size == sizeof(request) ? NULL : "the request has the wrong size");
         }
 }
 
@@ -79,37 +85,37 @@ static void test_fields(void) {
         const WitnessRequest good = make(WITNESS_KIND_ASK, BIG, START, BIG);
         WitnessRequest request;
 
-#define refuse(error, field, value)                                                                            \
+#define refuse(error, part, field, value)                                                                      \
         do {                                                                                                   \
                 request = good;                                                                                \
                 request.field = (value);                                                                       \
-                assert_refused(&request, error);                                                               \
+                assert_refused(&request, error, part);                                                         \
         } while (0)
 
-        refuse(-EPROTO, version, 0);
-        refuse(-EPROTO, version, WITNESS_WIRE_VERSION + 1);
-        refuse(-EINVAL, kind, 0);
-        refuse(-EINVAL, kind, 3);
-        refuse(-EINVAL, zero, 1);
-        refuse(-EINVAL, n_ranges, 0);
-        refuse(-EINVAL, n_ranges, 2);
-        refuse(-EINVAL, n_ranges, WITNESS_WIRE_RANGES_MAX + 1);
-        refuse(-EINVAL, n_ranges, UINT32_MAX);
-        refuse(-EINVAL, ranges[1].start, 1);
-        refuse(-EINVAL, ranges[WITNESS_WIRE_RANGES_MAX - 1].length, 1);
-        refuse(-EINVAL, page_size, 0);
-        refuse(-EINVAL, page_size, 1);
-        refuse(-EINVAL, page_size, 8192);
-        refuse(-EINVAL, page_size, UINT64_MAX);
-        refuse(-EINVAL, ranges[0].length, 0);
-        refuse(-EINVAL, ranges[0].length, BIG + 4096);
-        refuse(-EINVAL, ranges[0].length, UINT64_MAX);
-        refuse(-EINVAL, ranges[0].length, -BIG);
-        refuse(-EINVAL, ranges[0].length, (WITNESS_WIRE_PAGES_MAX + 1) * BIG);
-        refuse(-EINVAL, ranges[0].start, START + 4096);
-        refuse(-EINVAL, ranges[0].start, UINT64_MAX);
-        refuse(-EINVAL, ranges[0].start, -BIG);
-        refuse(-EINVAL, ranges[0].start, WITNESS_WIRE_ADDRESS_MAX);
+        refuse(-EPROTO, "different versions", version, 0);
+        refuse(-EPROTO, "different versions", version, WITNESS_WIRE_VERSION + 1);
+        refuse(-EINVAL, "no known kind", kind, 0);
+        refuse(-EINVAL, "no known kind", kind, 3);
+        refuse(-EINVAL, "where nothing belongs", zero, 1);
+        refuse(-EINVAL, "no range", n_ranges, 0);
+        refuse(-EINVAL, "a range is empty", n_ranges, 2);
+        refuse(-EINVAL, "too many ranges", n_ranges, WITNESS_WIRE_RANGES_MAX + 1);
+        refuse(-EINVAL, "too many ranges", n_ranges, UINT32_MAX);
+        refuse(-EINVAL, "beyond their number", ranges[1].start, 1);
+        refuse(-EINVAL, "beyond their number", ranges[WITNESS_WIRE_RANGES_MAX - 1].length, 1);
+        refuse(-EINVAL, "page size is none", page_size, 0);
+        refuse(-EINVAL, "page size is none", page_size, 1);
+        refuse(-EINVAL, "page size is none", page_size, 8192);
+        refuse(-EINVAL, "page size is none", page_size, UINT64_MAX);
+        refuse(-EINVAL, "a range is empty", ranges[0].length, 0);
+        refuse(-EINVAL, "a range is empty", ranges[0].length, BIG + 4096);
+        refuse(-EINVAL, "a range is empty", ranges[0].length, UINT64_MAX);
+        refuse(-EINVAL, "a range is empty", ranges[0].length, -BIG);
+        refuse(-EINVAL, "too many pages", ranges[0].length, (WITNESS_WIRE_PAGES_MAX + 1) * BIG);
+        refuse(-EINVAL, "a range is empty", ranges[0].start, START + 4096);
+        refuse(-EINVAL, "a range is empty", ranges[0].start, UINT64_MAX);
+        refuse(-EINVAL, "a range is empty", ranges[0].start, -BIG);
+        refuse(-EINVAL, "a range is empty", ranges[0].start, WITNESS_WIRE_ADDRESS_MAX);
 }
 
 /* ---- The judge ------------------------------------------------------------------------------------------------------- */
@@ -118,7 +124,7 @@ typedef struct Device {
         int references[N_PAGES];
         bool pinned[N_PAGES];
         bool gone, broken;
-        unsigned n_looks;
+        unsigned n_looks, change_at; /* it is changed during that one of the looks */
 } Device;
 
 /* As the program in the kernel does. */
@@ -129,8 +135,12 @@ static int look(void *context, Look *look_) {
         device->n_looks++;
         g_assert_cmpuint(look_->count, >, 0);
         g_assert_cmpuint(look_->count, <=, LOOK_PAGES_MAX);
+        look_->outcome = LOOK_DONE;
         if (device->broken)
                 return -EPERM;
+        look_->outcome = LOOK_CHANGED;
+        if (device->n_looks == device->change_at)
+                return 0;
         look_->outcome = LOOK_UNREADABLE;
         if (device->gone)
                 return 0;
@@ -191,11 +201,43 @@ static void test_learn(Fixture *f, gconstpointer data) {
         assert_says(f, WITNESS_KIND_ASK, 4096, 0, 10, WITNESS_WIRE_UNKNOWN, 0);
         assert_says(f, WITNESS_KIND_ASK, UINT64_C(1) << 30, 0, 1, WITNESS_WIRE_UNKNOWN, 0);
         g_assert_cmpint(f->judge.idle[PAGE_SIZE_2M], ==, 1);
+        assert_says(f, WITNESS_KIND_TEACH, 4096, 0, 10, WITNESS_WIRE_IDLE, 0);
+        assert_says(f, WITNESS_KIND_TEACH, UINT64_C(1) << 30, 1, 10, WITNESS_WIRE_IDLE, 0);
+        g_assert_cmpint(f->judge.idle[PAGE_SIZE_4K], ==, 1);
+        g_assert_cmpint(f->judge.idle[PAGE_SIZE_1G], ==, 1);
+}
+
+/* The last page that there is; and pages that have no reference at all when nobody has them. */
+static void test_learn_little(Fixture *f, gconstpointer data) {
+        (void) data;
+        f->device.references[N_PAGES - 1] = 0;
+        assert_teach(f, N_PAGES - 1, 1, WITNESS_WIRE_IDLE, 0);
+        g_assert_cmpint(f->judge.idle[PAGE_SIZE_2M], ==, 0);
+        assert_ask(f, 0, 10, WITNESS_WIRE_REFERENCED, 10);
+}
+
+/* What could not be looked at to its end is no lesson. */
+static void test_learn_disturbed(Fixture *f, gconstpointer data) {
+        (void) data;
+        for (size_t i = 0; i < N_PAGES; i++)
+                f->device.references[i] = 0;
+        for (unsigned i = 1; i <= 4; i++) { /* one page, and then all in three parts */
+                f->device.n_looks = 0;
+                f->device.change_at = i;
+                assert_teach(f, 0, N_PAGES, WITNESS_WIRE_UNKNOWN, 0);
+                g_assert_cmpstr(say(f, WITNESS_KIND_ASK, BIG, 0, 1).reason, ==,
+                                "nobody has shown yet what idle pages of this size look like");
+        }
+        assert_teach(f, 0, N_PAGES, WITNESS_WIRE_IDLE, 0);
 }
 
 static void test_unlike(Fixture *f, gconstpointer data) {
         (void) data;
         f->device.references[2500] = 2;
+        assert_teach(f, 0, N_PAGES, WITNESS_WIRE_UNKNOWN, 0);
+        g_assert_cmpstr(say(f, WITNESS_KIND_TEACH, BIG, 0, N_PAGES).reason, ==,
+                        "the pages are not alike, and nothing is learnt from them");
+        f->device.references[2500] = 0;
         assert_teach(f, 0, N_PAGES, WITNESS_WIRE_UNKNOWN, 0);
         f->device.references[2500] = 1;
         f->device.pinned[2500] = true;
@@ -242,6 +284,10 @@ static void test_below(Fixture *f, gconstpointer data) {
 
 static void test_cannot_look(Fixture *f, gconstpointer data) {
         (void) data;
+        f->judge.blind = "it is dark";
+        g_assert_cmpstr(say(f, WITNESS_KIND_ASK, BIG, 0, 1).reason, ==, "it is dark");
+        f->judge.blind = NULL;
+
         assert_teach(f, 0, 1, WITNESS_WIRE_IDLE, 0);
         assert_ask(f, 0, N_PAGES + 1, WITNESS_WIRE_UNKNOWN, 0);
         f->device.gone = true;
@@ -290,6 +336,72 @@ static void test_lessons(Fixture *f, gconstpointer data) {
         g_assert_cmpint(other.idle[PAGE_SIZE_2M], ==, IDLE_UNKNOWN);
 
         g_assert_cmpint(close(fd), ==, 0);
+        g_assert_cmpint(unlink(path), ==, 0);
+        g_assert_cmpint(rmdir(folder), ==, 0);
+}
+
+/* Of a file that may hold anything, what makes sense is believed. */
+static void test_lessons_in_part(Fixture *f, gconstpointer data) {
+        const int64_t good[] = { 1, 0, INT32_MAX, 17 }, later[] = { 2, 1, 1, 1 };
+        const int64_t strange[] = { 1, -2, INT64_C(1) + INT32_MAX, INT64_MIN };
+        FILE *file = tmpfile();
+        int fd = fileno(file);
+
+        (void) data;
+        g_assert_cmpint(pwrite(fd, later, sizeof(later), 0), ==, sizeof(later));
+        lessons_read(fd, &f->judge);
+        g_assert_cmpint(pwrite(fd, strange, sizeof(strange), 0), ==, sizeof(strange));
+        lessons_read(fd, &f->judge);
+        for (size_t i = 0; i < N_PAGE_SIZES; i++)
+                g_assert_cmpint(f->judge.idle[i], ==, IDLE_UNKNOWN);
+        g_assert_cmpint(pwrite(fd, good, sizeof(good), 0), ==, sizeof(good));
+        lessons_read(fd, &f->judge);
+        g_assert_cmpmem(f->judge.idle, sizeof(f->judge.idle), good + 1, sizeof(good) - sizeof(good[0]));
+        g_assert_cmpint(fclose(file), ==, 0);
+}
+
+static void test_lessons_file(Fixture *f, gconstpointer data) {
+        g_autofree char *folder = g_dir_make_tmp("daxbroker-lessons-XXXXXX", NULL);
+        g_autofree char *path = g_build_filename(folder, "idle", NULL);
+        struct rlimit before, little;
+        char slashes[252];
+        struct stat st;
+        mode_t mask;
+        int fd = -1, r;
+
+        (void) data;
+        mask = umask(0);
+        g_assert_cmpint(lessons_open(folder, &fd), ==, 0);
+        umask(mask);
+        g_assert_cmpint(fstat(fd, &st), ==, 0);
+        g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+        g_assert_cmpint(fcntl(fd, F_GETFD) & FD_CLOEXEC, ==, FD_CLOEXEC);
+
+        /* a full disk looks like this */
+        g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &before), ==, 0);
+        little = (struct rlimit){ 10, before.rlim_max };
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &little), ==, 0);
+        r = lessons_write(fd, &f->judge);
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &before), ==, 0);
+        g_assert_cmpint(r, ==, -ENOSPC);
+        g_assert_cmpint(close(fd), ==, 0);
+        g_assert_cmpint(lessons_write(-EBADF, &f->judge), ==, -EBADF);
+
+        /* with "/idle" and the zero at the end these are 256 bytes, and then one more */
+        memset(slashes, '/', sizeof(slashes));
+        memcpy(slashes, folder, strlen(folder));
+        slashes[250] = '\0';
+        g_assert_cmpint(lessons_open(slashes, &fd), ==, 0);
+        g_assert_cmpint(close(fd), ==, 0);
+        fd = -1;
+        slashes[250] = '/';
+        slashes[251] = '\0';
+        g_assert_cmpint(lessons_open(slashes, &fd), ==, -ENAMETOOLONG);
+
+        g_assert_cmpint(unlink(path), ==, 0);
+        g_assert_cmpint(symlink("elsewhere", path), ==, 0);
+        g_assert_cmpint(lessons_open(folder, &fd), ==, -ELOOP);
+        g_assert_cmpint(fd, ==, -1);
         g_assert_cmpint(unlink(path), ==, 0);
         g_assert_cmpint(rmdir(folder), ==, 0);
 }
@@ -400,12 +512,16 @@ int main(int argc, char **argv) {
         g_test_add_func("/witness/request/sizes", test_sizes);
         g_test_add_func("/witness/request/fields", test_fields);
         g_test_add("/witness/judge/learn", Fixture, NULL, set_up, test_learn, NULL);
+        g_test_add("/witness/judge/learn-little", Fixture, NULL, set_up, test_learn_little, NULL);
+        g_test_add("/witness/judge/learn-disturbed", Fixture, NULL, set_up, test_learn_disturbed, NULL);
         g_test_add("/witness/judge/unlike", Fixture, NULL, set_up, test_unlike, NULL);
         g_test_add("/witness/judge/two-lessons", Fixture, NULL, set_up, test_two_lessons, NULL);
         g_test_add("/witness/judge/referenced", Fixture, NULL, set_up, test_referenced, NULL);
         g_test_add("/witness/judge/below", Fixture, NULL, set_up, test_below, NULL);
         g_test_add("/witness/judge/cannot-look", Fixture, NULL, set_up, test_cannot_look, NULL);
         g_test_add("/witness/lessons", Fixture, NULL, set_up, test_lessons, NULL);
+        g_test_add("/witness/lessons/in-part", Fixture, NULL, set_up, test_lessons_in_part, NULL);
+        g_test_add("/witness/lessons/file", Fixture, NULL, set_up, test_lessons_file, NULL);
         g_test_add_func("/witness/layout/kernel", test_layout);
         g_test_add_func("/witness/layout/made-up", test_layout_made_up);
         g_test_add_func("/witness/symbol", test_symbol);

@@ -68,14 +68,17 @@ failed_before = tap.failed
 
 
 def check(what, passed, detail=""):
-    """passed may be a function, which passes by returning something true."""
-    if callable(passed):
+    """passed may be a function, which passes by returning something true; detail one that is called when it has not."""
+    waited, problem = callable(passed), ""
+    if waited:
         try:
             passed = passed()
         except (Refused, Wrong, TimeoutError, OSError, subprocess.SubprocessError, dbus.DBusException) as error:
-            passed, detail = False, f"{type(error).__name__}: {error}\n{detail}"
-        if not passed:
-            detail = f"{detail}\n{regions()}{allocations()}devices: {sized_devices()}\n{broker_log(15)}"
+            passed, problem = False, f"{type(error).__name__}: {error}\n"
+    if not passed:
+        detail = problem + str(detail() if callable(detail) else detail)
+        if waited:
+            detail += f"\n{regions()}{allocations()}devices: {sized_devices()}\n{broker_log(15)}"
     tap.result(bool(passed), what, detail)
     return bool(passed)
 
@@ -298,12 +301,17 @@ def kernel_complaints():
     return "\n".join(line for line in found.splitlines() if "unaligned vma" not in line)
 
 
-def configure(more="", **keys):
-    """The region, and more, in place of what was there, in a broker that has been started anew."""
+def write_configuration(more="", **keys):
+    """The region, and more, in place of what was there."""
     os.makedirs("/etc/daxbroker.conf.d", exist_ok=True)
     write("/etc/daxbroker.conf.d/50-test.conf", "\n".join(
         ["[Broker]", f"PolkitTimeoutSec={PATIENCE}", f"[Region {REGION}]", "Provider=devdax",
          *(f"{key}={value}" for key, value in keys.items()), more]))
+
+
+def configure(more="", **keys):
+    """The same, in a broker that has been started anew."""
+    write_configuration(more, **keys)
     systemctl("restart", "daxbroker")
     broker_ready()
 

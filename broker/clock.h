@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdint.h>
+
+/* Microseconds that only ever grow, CLOCK_MONOTONIC: for deadlines, and for what came before what. */
+uint64_t now_usec(void);
