@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libpmemobj.h>
+#include <libpmempool.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,11 +102,33 @@ static int use(PMEMobjpool *pool, unsigned long n) {
         }
 }
 
+/* It makes a pool only where all is zero, so it destroys nothing; but if it is killed meanwhile, there is neither a pool
+ * nor zeros.
+ *
+ * On NVDIMMs it would like to count the failures of power, and to look for broken memory whenever the pool is opened.
+ * Both takes what only root may read, so a pool that is to be opened by anybody else must not want it. (The service
+ * looks for broken memory itself.) Where the memory is a device it insists on looking once, so there it takes root to
+ * make a pool, with "daxbrokerctl open". */
+static PMEMobjpool *make(void) {
+        PMEMobjpool *pool;
+        int off = 0;
+
+        (void) pmemobj_ctl_set(NULL, "sds.at_create", &off);
+        pool = pmemobj_create(memory_path, LAYOUT, 0, 0600);
+        if (!pool)
+                return NULL;
+
+        pmemobj_close(pool);
+        if (pmempool_feature_disable(memory_path, PMEMPOOL_FEAT_CHECK_BAD_BLOCKS, 0) < 0)
+                fprintf(stderr, "object-pool: %s\n", pmempool_errormsg());
+        return pmemobj_open(memory_path, LAYOUT);
+}
+
 int main(int argc, char **argv) {
         unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
         daxbroker_allocation *allocation;
         PMEMobjpool *pool;
-        int status, off = 0;
+        int status;
 
         if (daxbroker_adopt_environment(&allocation) < 0) {
                 fprintf(stderr, "object-pool: %s\n", daxbroker_last_error());
@@ -115,15 +138,9 @@ int main(int argc, char **argv) {
         memory_fd = daxbroker_allocation_get_fd(allocation);
         snprintf(memory_path, sizeof(memory_path), "/proc/self/fd/%d", memory_fd);
 
-        /* It would like to count how often the power failed without the caches being written back. That only root may
-         * know. */
-        (void) pmemobj_ctl_set(NULL, "sds.at_create", &off);
-
-        /* It makes a pool only where all is zero, so it destroys nothing; but if it is killed meanwhile, there is neither
-         * a pool nor zeros. */
         pool = pmemobj_open(memory_path, LAYOUT);
         if (!pool)
-                pool = pmemobj_create(memory_path, LAYOUT, 0, 0600);
+                pool = make();
         if (!pool) {
                 fprintf(stderr, "object-pool: no pool: %s\n", pmemobj_errormsg());
                 return EXIT_FAILURE;

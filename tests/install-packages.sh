@@ -22,7 +22,7 @@ run=(
 more=(
     g++ clang valgrind libglib2.0-dev
     dbus-broker libxml2-utils strace
-    fio pmdk-tools libpmemobj-dev
+    fio pmdk-tools libpmemobj-dev libpmempool-dev
     qemu-system-x86 mmdebstrap cpio kmod
 )
 

@@ -209,7 +209,7 @@ test_append_log_lasts() {
 test_object_pool() {
     local pool=$DAXBROKER_EXAMPLES/object-pool round count=3 last
 
-    [ -x "$pool" ] || skip "the example is not built (Debian: libpmemobj-dev)"
+    [ -x "$pool" ] || skip "the example is not built (Debian: libpmemobj-dev, libpmempool-dev)"
     run 1 become alice "$pool"
     matches "$err" '^object-pool: there is no DAXBROKER_FD'
     run 1 become alice daxbrokerctl run --size 4M -- "$pool"
@@ -242,7 +242,7 @@ test_object_pool() {
 test_object_pool_lasts() {
     local pool=$DAXBROKER_EXAMPLES/object-pool
 
-    [ -x "$pool" ] || skip "the example is not built (Debian: libpmemobj-dev)"
+    [ -x "$pool" ] || skip "the example is not built (Debian: libpmemobj-dev, libpmempool-dev)"
     lasting_region
     run 0 become alice daxbrokerctl run --name pool --persistent --region files --size 16M -- "$pool" 3
     run 2 become alice daxbrokerctl open pool -- sh -c 'exec 9<"/proc/self/fd/$DAXBROKER_FD"'
