@@ -96,7 +96,7 @@ bool fsdax_directory_is_read_only(int dir_fd) {
 }
 
 void fsdax_measure(Fsdax *fsdax, int dir_fd) {
-        FsdaxFacts facts;
+        FsdaxFacts facts = { 0 };
 
         if (fsdax_directory_measure(dir_fd, &facts) < 0)
                 return;
