@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lesson.h"
 #include "log.h"
@@ -146,6 +147,8 @@ static void allocation_gone(Allocation *allocation) {
         Region *region = allocation->reservation.region;
 
         lease_end(&allocation->lease);
+        if (allocation->owner == (uid_t) -1)
+                (void) unlinkat(manager->leases_dir, allocation->id, 0); /* of an orphan, from when it was none */
         if (allocation->end_late) /* it may have been written when revoke_work() had removed it */
                 (void) allocation_remove_record(allocation);
         allocation_log_end(allocation);
@@ -493,12 +496,29 @@ static void allocation_let_go(Allocation *allocation) {
 
 /* ---- From outside ---- */
 
+/* Somebody may have had it before it was forgotten whose it is, so it is let go of like any other; as what it was. */
+static void allocation_end_orphan(Allocation *allocation) {
+        Failure failure = { 0 };
+        int r;
+
+        r = recovery_revive(allocation, &failure);
+        if (r >= 0) {
+                allocation_let_go(allocation);
+                return;
+        }
+
+        allocation->end_cause = NULL;
+        completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
+}
+
 void allocation_end_now(Allocation *allocation) {
         if (!allocation->provider->drains)
                 allocation_revoke(allocation);
         else if (allocation->state == ALLOCATION_LIVE || allocation->state == ALLOCATION_DETACHED ||
                  allocation_is_taken_down(allocation))
                 allocation_let_go(allocation);
+        else if (allocation->state == ALLOCATION_ORPHAN)
+                allocation_end_orphan(allocation);
         else if (allocation->state == ALLOCATION_QUARANTINED && allocation->drained)
                 allocation_judge(allocation);
 }

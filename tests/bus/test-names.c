@@ -846,6 +846,26 @@ static void test_adopt(Scene *scene, gconstpointer unused) {
         assert_owner(scene, data.object, "bob");
 }
 
+/* Or it is freed, and what it held with it; its holders, if there are any, are nobody's either. */
+static void test_free_orphan(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1");
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(data.object, '/') + 1, NULL), *list = NULL;
+
+        (void) unused;
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        broker_stop(scene->broker);
+        g_assert_cmpint(removexattr(path, "user.daxbroker.record"), ==, 0);
+        broker_start(scene->broker);
+        g_assert_cmpuint(region_wait("files", "Available", 63 * MIB), ==, 63 * MIB);
+        list = user_list(scene->alice);
+        g_assert_cmpstr(list, ==, "");
+        g_assert_cmpint(user_peek(scene->alice, data.slot, 0), ==, 0);
+        reply_assert(user_release(scene->root, data.object), "");
+        g_assert_cmpint(user_peek(scene->alice, data.slot, 0), ==, -EFAULT);
+        g_assert_cmpuint(region_wait("files", "Available", 64 * MIB), ==, 64 * MIB);
+        g_assert_cmpint(access(path, F_OK), <, 0);
+}
+
 /* All of it outlives the broker, and the machine: there the directory is all that is left. */
 static void test_lasting(Scene *scene, gconstpointer unused) {
         g_autofree char *users = save_users();
@@ -901,6 +921,7 @@ int main(int argc, char **argv) {
                 files_add("/names/at-once", CONFIGURATION, test_at_once);
                 files_add("/names/once-anywhere", CONFIGURATION, test_once_anywhere);
                 files_add("/names/adopt", CONFIGURATION, test_adopt);
+                files_add("/names/free-orphan", CONFIGURATION, test_free_orphan);
                 files_add("/names/lasting", CONFIGURATION, test_lasting);
         }
         return g_test_run();

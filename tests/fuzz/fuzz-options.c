@@ -66,13 +66,13 @@ static int append_variant(sd_bus_message *m, Input *input) {
 static int append_options(sd_bus_message *m, Input *input) {
         static const char *const names[] = { "region", "name", "mode", "group", "numa-node", "page-size", "prefault",
                                              "persistent", "read-only", "", NULL, NULL, "prefer", "contiguous",
-                                             "despite-references" };
+                                             "despite-references", "reserve" };
         unsigned n = input_byte(input) % 16;
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         for (unsigned i = 0; r >= 0 && i < n; i++) {
-                unsigned which = input_byte(input) % 15;
+                unsigned which = input_byte(input) % 16;
                 char *other = names[which] ? NULL : input_text(input);
 
                 r = sd_bus_message_open_container(m, 'e', "sv");

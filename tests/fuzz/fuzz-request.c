@@ -57,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 .persistent = flags & 16,
                 .prefault = flags & 32,
                 .contiguous = more & 2,
+                .reserve = more & 16,
                 .prefer = (Preference) (more >> 2 & 3),
         };
         char *name = input_text(&input), *region = input_text(&input);
@@ -75,7 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 check(request.size > 0 && request.size <= INT64_MAX);
                 check(is_power_of_two(request.alignment) && request.alignment <= GIB);
                 check(!request.name || name_is_valid(request.name));
-                check(request.name || !(request.mode_set || request.group_set || request.persistent));
+                check(request.name ||
+                      !(request.mode_set || request.group_set || request.persistent || request.reserve));
+                check(!request.reserve || !request.persistent);
                 check(request.prefer == PREFER_NOTHING || !request.region);
                 check(!request.mode_set || (request.mode & ~UINT32_C(0666)) == 0);
                 check_plan(&request);

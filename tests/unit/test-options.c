@@ -72,7 +72,7 @@ static void test_none(void) {
         g_assert_null(request.region);
         g_assert_null(request.name);
         g_assert_false(request.mode_set || request.group_set || request.numa_node_set || request.page_size_set);
-        g_assert_false(request.persistent || request.prefault || request.contiguous);
+        g_assert_false(request.persistent || request.prefault || request.contiguous || request.reserve);
         g_assert_cmpint(request.prefer, ==, PREFER_NOTHING);
         sd_bus_message_unref(m);
 }
@@ -141,7 +141,7 @@ static void test_unknown(void) {
 
 static void test_twice(void) {
         static const char *const strings[] = { "region", "name", "prefer" }, *const numbers[] = { "mode", "group", "numa-node" };
-        static const char *const truths[] = { "prefault", "persistent", "contiguous" };
+        static const char *const truths[] = { "prefault", "persistent", "contiguous", "reserve" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
                 assert_refused(allocate(2, strings[i], "s", "x", strings[i], "s", "x"), "is given twice");

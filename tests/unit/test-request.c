@@ -136,9 +136,16 @@ static void test_only_with_a_name(void) {
         request = plain();
         request.persistent = true;
         assert_refused(request, REFUSAL_BadOption, "persistent");
+        request = plain();
+        request.reserve = true;
+        assert_refused(request, REFUSAL_BadOption, "reserve");
 
         request = named("x");
         request.persistent = true;
+        assert_valid(request);
+        request.reserve = true;
+        assert_refused(request, REFUSAL_BadOption, "persistent and reserve");
+        request.persistent = false;
         assert_valid(request);
 }
 
