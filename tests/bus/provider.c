@@ -23,6 +23,10 @@ uint64_t provider_page_size(void) {
         return provider_is_device() ? UINT64_C(2) << 20 : 4096;
 }
 
+unsigned provider_regions(unsigned regions) {
+        return provider_is_device() ? regions + 1 : regions;
+}
+
 unsigned provider_stored_fds(void) {
         return provider_is_device() ? 2 : 1;
 }
@@ -59,7 +63,7 @@ char *provider_text(const char *text) {
 }
 
 /* Users trust each other, as far as recycling goes: a test that gives memory from one to another is not about that. The
- * region has the size it has. */
+ * region has the size it has, and stands where dram does, which is there without configuration and would be another one. */
 char *provider_configuration(const char *text) {
         g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
         GString *translated = g_string_new(NULL);
@@ -69,6 +73,7 @@ char *provider_configuration(const char *text) {
                 return g_string_free(g_string_append(translated, text ? text : ""), FALSE);
 
         g_string_append_printf(translated, "[Broker]\nDefaultRegion=%s\nPolkitTimeoutSec=60\n", device_region());
+        g_string_append(translated, "[Region dram]\nEnabled=no\n");
         g_string_append_printf(translated, "[Region %s]\nProvider=devdax\nRecycle=any\n", device_region());
         for (char **line = lines; *line; line++) {
                 if (**line == '[') {

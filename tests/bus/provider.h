@@ -18,6 +18,9 @@ char *provider_text(const char *text);
 /* The configuration that a test means; g_free() it. text may be NULL. */
 char *provider_configuration(const char *text);
 
+/* How many regions there are, if a test means so many: dram stays one when it is not the one that is meant. */
+unsigned provider_regions(unsigned regions);
+
 /* The least there is to be had; all sizes are rounded up to it. */
 uint64_t provider_page_size(void);
 

@@ -10,6 +10,7 @@
 #include "calls.h"
 #include "memory.h"
 #include "polkit.h"
+#include "provider.h"
 #include "world.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -82,12 +83,22 @@ static void test_refuse(void) {
 static void test_restart(void) {
         Broker *broker = broker_new(CONFIGURATION);
         User *alice = user_new("alice");
+        uint64_t available;
+        unsigned stored;
         Reply reply, again;
 
         broker_start(broker);
+        available = region_get("dram", "Available");
+
+        /* what a broker has stored besides once it has worked stays */
+        reply = user_allocate(alice, MIB, 1, NULL);
+        reply_assert(reply, "");
+        user_drop(alice, reply.slot);
+        g_assert_cmpuint(region_wait("dram", "Available", available), ==, available);
+        stored = service_manager_count_fds(broker->manager, NULL);
         reply = user_allocate(alice, MIB, 1, "name=smoke");
         reply_assert(reply, "");
-        g_assert_cmpuint(service_manager_count_fds(broker->manager, NULL), ==, 1);
+        g_assert_cmpuint(service_manager_count_fds(broker->manager, NULL), ==, stored + provider_stored_fds());
         g_assert_cmpint(user_map(alice, reply.slot), ==, 0);
         g_assert_cmpint(user_poke(alice, reply.slot, 4711, 42), ==, 0);
 
@@ -102,8 +113,10 @@ static void test_restart(void) {
 
         again = user_release(alice, reply.object);
         reply_assert(again, "");
+        user_let_go(alice, -1);
         g_assert_cmpint(user_peek(alice, reply.slot, 4711), ==, -EFAULT);
-        g_assert_cmpuint(service_manager_count_fds(broker->manager, NULL), ==, 0);
+        g_assert_cmpuint(region_wait("dram", "Available", available), ==, available);
+        g_assert_cmpuint(service_manager_count_fds(broker->manager, NULL), ==, stored);
 
         user_free(alice);
         broker_free(broker);
@@ -112,9 +125,11 @@ static void test_restart(void) {
 static void test_rules(void) {
         Broker *broker = broker_new(CONFIGURATION);
         User *alice = user_new("alice"), *bob = user_new("bob");
+        uint64_t available;
         Reply reply;
 
         broker_start(broker);
+        available = region_get("dram", "Available");
         polkit_set_rules("polkit.addRule(function(action, subject) {\n"
                          "    return subject.user == 'bob' ? polkit.Result.YES : polkit.Result.NO;\n"
                          "});\n");
@@ -129,6 +144,7 @@ static void test_rules(void) {
 
         user_free(alice);
         user_free(bob);
+        g_assert_cmpuint(region_wait("dram", "Available", available), ==, available);
         broker_free(broker);
 }
 

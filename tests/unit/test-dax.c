@@ -608,6 +608,7 @@ static void test_inspect(void) {
         forbid("dax0.0/mapping0/start");
         g_assert_cmpint(dax_inspect(region, "dax0.0", &device), ==, 0);
         g_assert_true(device.ranges_known);
+        g_assert_cmpuint(device.n_ranges, ==, 1);
         g_assert_cmpuint(device.ranges[0].start, ==, START + 2 * MIB);
         g_assert_cmpuint(device.ranges[0].length, ==, 2 * MIB);
         forbid("dax0.0/resource");
@@ -850,6 +851,47 @@ static void test_lies(void) {
         g_assert_cmpint(dax_delete(region, name), ==, 0);
 }
 
+/* Errors of the kernel that are not those one knows what to make of are passed on, and what makes no sense is not written. */
+static void test_errors(void) {
+        static const Range half = { START + MIB, 2 * MIB }, small = { START, 2 * MIB };
+        char name[DAX_NAME_MAX];
+
+        g_assert_cmpint(dax_create(region, name), ==, 0);
+        fake_inject(FAKE_ERROR, 1, EIO);
+        g_assert_cmpint(dax_align(region, name, 4 * KIB), ==, -EIO);
+        g_assert_cmpint(dax_align(region, name, 4 * KIB), ==, 0);
+        fake_inject(FAKE_NONE, 0, 0);
+        g_assert_cmpint(dax_add_ranges(region, name, &half, 1), ==, -EINVAL); /* whatever it is aligned to */
+        set_own("dax0.1/align", "1073741824\n");
+        g_assert_cmpint(dax_add_ranges(region, name, &small, 1), ==, -EINVAL);
+        set_own("dax0.1/align", "4096\n");
+        g_assert_cmpuint(fake_count_writes(), ==, 0);
+        fake_inject(FAKE_ERROR, 1, EIO);
+        g_assert_cmpint(dax_add_ranges(region, name, &small, 1), ==, -EIO);
+
+        /* what has a size is not deleted: one need not ask */
+        fake_add_range(region, name, START, 2 * MIB);
+        fake_inject(FAKE_NONE, 0, 0);
+        g_assert_cmpint(dax_delete(region, name), ==, -EBUSY);
+        g_assert_cmpuint(fake_count_writes(), ==, 0);
+        g_assert_cmpint(dax_unbind(region, name), ==, 0);
+
+        /* somebody was faster, says the kernel, but it is there */
+        fake_inject(FAKE_ERROR, 1, ENXIO);
+        g_assert_cmpint(dax_delete(region, name), ==, -EUCLEAN);
+        g_assert_cmpint(dax_delete(region, name), ==, 0);
+}
+
+/* A link in place of a device is none. */
+static void test_link(void) {
+        g_autofree char *link = g_build_filename(region, "dax0.1", NULL);
+        DaxDevice device;
+
+        g_assert_no_errno(symlink("dax0.0", link));
+        g_assert_cmpint(dax_inspect(region, "dax0.1", &device), ==, -EUCLEAN);
+        g_assert_no_errno(g_remove(link));
+}
+
 static void test_create_says_nonsense(void) {
         static const char *const answers[] = { "", "\n", "dax0.0\n", "dax0.77\n", "../../etc\n", "dax0.1\nx\n" };
         char name[DAX_NAME_MAX];
@@ -911,6 +953,7 @@ static void *remove_soon(void *userdata) {
 
 static void test_await_rights(void) {
         gint64 begin = g_get_monotonic_time();
+        g_autofree char *node = NULL;
         GThread *thread;
 
         g_assert_cmpint(dax_await_rights(region, "dax0.1", SECOND), ==, -ENODEV);
@@ -934,6 +977,22 @@ static void test_await_rights(void) {
         forbid("dax0.3/size");
         fake_hand_over(region, "dax0.3");
         g_assert_cmpint(dax_await_rights(region, "dax0.3", SECOND / 20), ==, -EACCES);
+
+        /* all of the attributes, but not the node */
+        fake_device(region, 0, 4);
+        fake_hand_over(region, "dax0.4");
+        g_assert_cmpint(dax_await_rights(region, "dax0.4", 0), ==, 0);
+        node = fake_path("dev/dax0.4");
+        g_assert_no_errno(chmod(node, 0400));
+        g_assert_cmpint(dax_await_rights(region, "dax0.4", SECOND / 20), ==, -EACCES);
+        g_assert_no_errno(g_remove(node));
+        g_assert_cmpint(dax_await_rights(region, "dax0.4", 60 * SECOND), ==, -ENODEV);
+
+        /* what will never be there is not waited for */
+        fake_device(region, 0, 5);
+        drop("dax0.5/align");
+        fake_hand_over(region, "dax0.5");
+        g_assert_cmpint(dax_await_rights(region, "dax0.5", 60 * SECOND), ==, -EUCLEAN);
 
         g_assert_cmpint(g_get_monotonic_time() - begin, <, 30 * (gint64) SECOND);
 }
@@ -972,6 +1031,8 @@ static const struct Test {
         { "/dax/claim-needless", test_claim_needless },
         { "/dax/attached-again", test_attached_again },
         { "/dax/lies", test_lies },
+        { "/dax/errors", test_errors },
+        { "/dax/link", test_link },
         { "/dax/create-says-nonsense", test_create_says_nonsense },
         { "/dax/open-refused", test_open_refused },
         { "/dax/await-rights", test_await_rights },
