@@ -522,10 +522,12 @@ int recovery_revive(Allocation *allocation, Failure *failure) {
         r = allocation->provider->recover ? allocation->provider->recover(&allocation->piece, none, failure) : 0;
         if (r >= 0) {
                 store_reopened(allocation);
-                r = allocation_watch(allocation);
-        }
-        if (r >= 0)
+                /* as long as it was detached, it was watched by its path */
+                node_watch_remove(allocation->manager->nodes, &allocation->node);
                 r = allocation_watch_node(allocation, NULL);
+        }
+        if (r >= 0) /* last, for it may have lapsed: what fails is not to be tried again at once */
+                r = allocation_watch(allocation);
         if (r < 0)
                 return failure->refusal == REFUSAL_NONE ? failure_set_errno(failure, r, "cannot watch it") : r;
 
