@@ -36,6 +36,7 @@
 #include "record.h"
 #include "recovery.h"
 #include "regions.h"
+#include "reserve.h"
 #include "size.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
@@ -265,6 +266,7 @@ int allocation_remove_record(const Allocation *allocation) {
         if (allocation->provider->write_record)
                 return 0;
 
+        reserve_remove(allocation);
         return record_remove(allocation_records_dir(allocation->manager, allocation->provider), allocation->id);
 }
 
@@ -308,12 +310,14 @@ int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage s
                 .reserve = allocation->reserve,
                 .stage = stage,
         };
+        int r;
 
         change_apply(allocation, &record);
         if (allocation->provider->write_record)
                 return record_write_to_medium(allocation, &record);
 
-        return record_write(allocation_records_dir(allocation->manager, allocation->provider), allocation->id, &record);
+        r = record_write(allocation_records_dir(allocation->manager, allocation->provider), allocation->id, &record);
+        return r < 0 ? r : reserve_note(allocation, &record);
 }
 
 int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure) {
@@ -470,7 +474,7 @@ static bool create_elsewhere(Allocation *allocation) {
         Operation *operation = &allocation->operation;
         Piece *piece = &allocation->piece;
 
-        if (!piece->foreign || piece->stuck || operation->reuse || allocation->end_cause ||
+        if (!piece->foreign || piece->stuck || operation->reuse || allocation->restored || allocation->end_cause ||
             ++allocation->n_tries >= CARVE_TRIES)
                 return false;
 
@@ -661,6 +665,43 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         }
         allocation_link(allocation);
         allocation->decision = origin->decision;
+        operation_start(allocation, create_work, create_done);
+        return 0;
+}
+
+int allocation_restore(Manager *manager, Region *region, const char *id, const Record *record, Failure *failure) {
+        Allocation *allocation;
+        User *user;
+        int r;
+
+        r = recovery_make(manager, id, record, &allocation);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot keep one more allocation");
+        allocation->provider = region->provider;
+        allocation->restored = true;
+        allocation->shared = allocation->read_only = allocation->marked = false; /* nobody has it */
+        allocation->decision = "its place was kept";
+
+        r = user_get(&manager->users, allocation->owner, &user);
+        if (r < 0) {
+                allocation_free(allocation);
+                return failure_set_errno(failure, r, "cannot keep one more user");
+        }
+        r = region_admit(region, allocation->piece.length, failure);
+        if (r >= 0)
+                r = region->provider->claim_anew(region, &allocation->piece, failure);
+        if (r < 0) {
+                user_unref(user);
+                allocation_free(allocation);
+                return r;
+        }
+
+        free(allocation->piece.handle);
+        allocation->piece.handle = NULL;
+        reservation_take(&allocation->reservation, region, allocation->piece.length);
+        charge_take(&allocation->charge, user, allocation->piece.length);
+        user_unref(user);
+        allocation_link(allocation);
         operation_start(allocation, create_work, create_done);
         return 0;
 }

@@ -45,6 +45,7 @@ struct Allocation {
         uint32_t group, mode;
         bool persistent;
         bool reserve; /* its place is kept over a reboot, without its contents */
+        bool restored; /* and it was; nobody has asked */
         bool in_use; /* a copy of its lease is open somewhere */
         bool away;   /* what it lies on is not there just now; detached for as long */
         bool missed; /* not found yet by the look at its region's medium that is going on */
@@ -93,6 +94,9 @@ typedef struct Origin {
  * here. Otherwise the handler is called exactly once, later. */
 int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, Allocation *retained,
                       const Origin *origin, AllocationHandler handler, void *userdata, Failure *failure);
+
+/* Carves anew, at its old place, what was there before the machine was started anew; reserve.h. */
+int allocation_restore(Manager *manager, Region *region, const char *id, const Record *record, Failure *failure);
 
 /* Whether it is retained: drained and kept for its owner. */
 bool allocation_is_retained(const Allocation *allocation);

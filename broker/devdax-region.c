@@ -396,9 +396,9 @@ int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
         return 0;
 }
 
-int devdax_claim(Region *region, Piece *piece, Failure *failure) {
+/* Takes the ranges that the handle names; device is what was made of them. */
+static int claim_ranges(Region *region, Piece *piece, char device[static DAX_NAME_MAX], Failure *failure) {
         Devdax *devdax = region->state;
-        char device[DAX_NAME_MAX];
         Range ranges[PIECE_RANGES_MAX];
         uint64_t length = 0;
         unsigned n, i;
@@ -424,17 +424,35 @@ int devdax_claim(Region *region, Piece *piece, Failure *failure) {
                 return failure_set(failure, REFUSAL_Failed, "its record says that it lies where something else is");
         }
 
-        if (seed_pool_except(devdax->seeds, device) < 0) {
-                for (i = 0; i < n; i++)
-                        range_map_give(devdax->map, ranges[i], false);
-                return failure_set_errno(failure, -ENOMEM, "cannot keep an account of it");
-        }
-        (void) snprintf(piece->device, sizeof(piece->device), "%s", device);
         piece->n_ranges = n;
         piece->clean = false;
         piece->state = devdax;
         devdax_count(region);
         return 0;
+}
+
+int devdax_claim(Region *region, Piece *piece, Failure *failure) {
+        char device[DAX_NAME_MAX];
+        Devdax *devdax;
+        int r;
+
+        r = claim_ranges(region, piece, device, failure);
+        if (r < 0)
+                return r;
+
+        devdax = piece->state;
+        if (seed_pool_except(devdax->seeds, device) < 0) {
+                devdax_release(piece);
+                return failure_set_errno(failure, -ENOMEM, "cannot keep an account of it");
+        }
+        (void) snprintf(piece->device, sizeof(piece->device), "%s", device);
+        return 0;
+}
+
+int devdax_claim_anew(Region *region, Piece *piece, Failure *failure) {
+        char device[DAX_NAME_MAX]; /* gone with its boot */
+
+        return claim_ranges(region, piece, device, failure);
 }
 
 void devdax_release(Piece *piece) {

@@ -63,6 +63,7 @@ int devdax_plan(const Region *region, const Request *request, Piece *piece, Fail
 int devdax_fits(const Region *region, const Piece *plan, Failure *failure);
 int devdax_reserve(Region *region, Piece *piece, Failure *failure);
 int devdax_claim(Region *region, Piece *piece, Failure *failure);
+int devdax_claim_anew(Region *region, Piece *piece, Failure *failure);
 void devdax_release(Piece *piece);
 bool devdax_wants_lesson(const Region *region, const Piece *piece);
 bool devdax_misses(const Region *region, const Piece *piece);

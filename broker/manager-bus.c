@@ -107,7 +107,7 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         r = wish.region->provider->plan(wish.region, &wish.request, &wish.plan, failure);
         if (r < 0)
                 return r;
-        if (wish.request.reserve && !wish.region->provider->claim)
+        if (wish.request.reserve && !wish.region->provider->claim_anew && !wish.region->provider->list)
                 return failure_set(failure, REFUSAL_BadOption,
                                    "option reserve: region '%s' (%s) does not place memory itself, so there is no place to keep",
                                    wish.region->name, wish.region->provider->name);

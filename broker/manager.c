@@ -21,6 +21,7 @@
 #include "fd-store.h"
 #include "log.h"
 #include "regions.h"
+#include "reserve.h"
 #include "size.h"
 
 /* How long a stopping broker waits for what its worker threads are doing. */
@@ -472,6 +473,7 @@ Manager *manager_free(Manager *manager) {
         assert(!manager->users.users);
         discovery_free(manager->discovery);
         dax_regions_free(manager->dax);
+        reserves_free(manager);
         node_watch_free(manager->nodes);
         end_marks_free(manager->marks);
 

@@ -38,6 +38,7 @@ struct Manager {
         UserTable users;
         Allocation *by_id, *by_name; /* uthash */
         Allocation *by_claim;        /* by the name they are about to get */
+        struct Reserved *reserves; /* places of an earlier boot that are still to be taken */
         uint64_t n_allocations;
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */

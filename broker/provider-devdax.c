@@ -391,6 +391,7 @@ const Provider provider_devdax = {
         .fits = devdax_fits,
         .reserve = devdax_reserve,
         .claim = devdax_claim,
+        .claim_anew = devdax_claim_anew,
         .release = devdax_release,
         .misses = devdax_misses,
         .wants_lesson = devdax_wants_lesson,

@@ -93,6 +93,8 @@ typedef struct Provider {
         /* Takes its ranges; or those that a record says it has. -EADDRINUSE: they are not free. */
         int (*reserve)(Region *region, Piece *piece, Failure *failure);
         int (*claim)(Region *region, Piece *piece, Failure *failure);
+        /* Takes the ranges that a record of an earlier boot says, for carve() to make something new there. */
+        int (*claim_anew)(Region *region, Piece *piece, Failure *failure);
 
         /* Gives its ranges back: nothing is there any more, and clean says whether they hold nothing but zeros. */
         void (*release)(Piece *piece);

@@ -41,6 +41,7 @@
 #include "name.h"
 #include "record.h"
 #include "regions.h"
+#include "reserve.h"
 #include "size.h"
 
 typedef struct Recovery {
@@ -216,6 +217,21 @@ static int allocation_from_record(Manager *manager, const char *id, Record *reco
         allocation->piece.handle = TAKE_PTR(record->handle);
         *ret = allocation;
         return 0;
+}
+
+int recovery_make(Manager *manager, const char *id, const Record *record, Allocation **ret) {
+        _cleanup_free_ char *text = NULL;
+        const char *problem = "";
+        Record copy = { 0 };
+        int r;
+
+        r = record_format(record, &text);
+        if (r >= 0)
+                r = record_parse(text, &copy, &problem);
+        if (r >= 0)
+                r = allocation_from_record(manager, id, &copy, ret);
+        record_done(&copy);
+        return r;
 }
 
 /* Opens the lease again, or makes a new one for a named allocation whose lease is gone. */
@@ -837,6 +853,8 @@ int recovery_run(Manager *manager) {
         if (r >= 0)
                 r = each_entry(manager->leases_dir, handle_lease_entry, &recovery);
         recovery.store = fd_store_free(recovery.store);
+        if (r >= 0)
+                r = reserves_read(manager);
         if (r < 0) {
                 log_error("cannot find again what was handed out earlier: %s", strerror(-r));
                 return r;

@@ -7,6 +7,9 @@
  * the leases, and finishes or undoes each. To be called once, before anybody can ask for anything. */
 int recovery_run(Manager *manager);
 
+/* An allocation as the record says, not linked and without anything of its own yet. */
+int recovery_make(Manager *manager, const char *id, const Record *record, Allocation **ret);
+
 /* Before a region's medium is looked at: notes what is known to be there. */
 void recovery_look_for(Manager *manager, Region *region);
 

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "loss.h"
 #include "recovery.h"
+#include "reserve.h"
 
 /* How long after a try to prepare a region has failed there is another one. */
 #define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
@@ -219,6 +220,8 @@ void regions_apply_found(Manager *manager) {
                         list_unlisted(manager, region, region_config);
         }
         (void) configure_discovered(manager, manager->config);
+        if (manager->started) /* before anybody else can have them */
+                reserves_restore(manager);
         HASH_ITER(by_id, manager->by_id, allocation, next)
                 allocation_examine(allocation);
         DL_FOREACH(manager->regions, region) {

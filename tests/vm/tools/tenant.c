@@ -96,7 +96,7 @@ static void drop(Slot *slot) {
 static char option_type(const char *name) {
         static const struct { const char *name; char type; } types[] = {
                 { "mode", 'u' }, { "group", 'u' }, { "numa-node", 'u' }, { "page-size", 't' },
-                { "prefault", 'b' }, { "persistent", 'b' }, { "contiguous", 'b' }, { "read-only", 'b' },
+                { "prefault", 'b' }, { "persistent", 'b' }, { "contiguous", 'b' }, { "read-only", 'b' }, { "reserve", 'b' },
         };
 
         for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The record in STATE_DIRECTORY is there as long as the allocation is alive. When its own record, which is gone with the
+ * boot that it was from, is not there, the place is taken again: the allocation is what it was, with name, owner and mode,
+ * but for its device, which is a new one, and its contents. Who restores it is in nobody's hurry: a region may come late.
+ *
+ * A place that somebody else has now is left to him. The record stays, and the next broker tries again. */
+
+#include "reserve.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "name.h"
+#include "recovery.h"
+
+typedef struct Reserved {
+        char id[17];
+        Record record;
+        bool refused; /* it was said that it cannot be restored */
+        struct Reserved *next;
+} Reserved;
+
+int reserve_note(const Allocation *allocation, const Record *record) {
+        if (!allocation->reserve)
+                return 0;
+        if (record->stage == RECORD_LIVE)
+                return record_write(allocation->manager->lasting_dir, allocation->id, record);
+        /* while it is carved anew, whoever fails at that leaves the place to the next broker */
+        if (record->stage != RECORD_CARVING)
+                reserve_remove(allocation);
+        return 0;
+}
+
+void reserve_remove(const Allocation *allocation) {
+        if (allocation->reserve && !allocation->untouched && allocation->state != ALLOCATION_CARVING)
+                (void) record_remove(allocation->manager->lasting_dir, allocation->id);
+}
+
+static Reserved *reserved_free(Reserved *reserved) {
+        record_done(&reserved->record);
+        free(reserved);
+        return NULL;
+}
+
+static int read_one(Manager *manager, const char *id) {
+        const char *problem = "";
+        Reserved *reserved;
+        int r;
+
+        if (manager_find_allocation(manager, id))
+                return 0; /* of this boot */
+
+        reserved = calloc(1, sizeof(*reserved));
+        if (!reserved)
+                return -ENOMEM;
+        (void) snprintf(reserved->id, sizeof(reserved->id), "%.16s", id);
+        r = record_read(manager->lasting_dir, id, &reserved->record, &problem);
+        if (r < 0 || !reserved->record.reserve || !reserved->record.name) {
+                reserved_free(reserved);
+                return r == -ENOMEM ? r : 0; /* what cannot be read may be about a medium: inventory.c speaks of it */
+        }
+
+        LL_PREPEND(manager->reserves, reserved);
+        return 0;
+}
+
+int reserves_read(Manager *manager) {
+        _cleanup_closedir_ DIR *dir = NULL;
+        struct dirent *entry;
+        int fd, r = 0;
+
+        if (manager->lasting_dir < 0)
+                return 0;
+        fd = openat(manager->lasting_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                safe_close(fd);
+                return -ENOMEM;
+        }
+
+        while (r >= 0 && (errno = 0, entry = readdir(dir)))
+                if (is_id(entry->d_name))
+                        r = read_one(manager, entry->d_name);
+        return r >= 0 && errno > 0 ? -errno : r;
+}
+
+/* 1 if it was begun, or there is nothing to be begun; 0 for later. */
+static int restore(Manager *manager, Reserved *reserved) {
+        Region *region = manager_find_region(manager, reserved->record.region);
+        const Provider *provider = provider_find(reserved->record.provider);
+        Failure failure = { 0 };
+        int r;
+
+        if (!region || region->reason || region->provider != provider || !provider->claim_anew)
+                return 0;
+
+        if (manager_find_allocation_by_name(manager, reserved->record.name))
+                r = failure_set(&failure, REFUSAL_NameExists, "its name is another allocation's now");
+        else
+                r = allocation_restore(manager, region, reserved->id, &reserved->record, &failure);
+        if (r >= 0)
+                return 1;
+
+        if (!reserved->refused)
+                log_warning("the place of allocation '%s' (%s) in region '%s' cannot be had again: %s", reserved->record.name,
+                            reserved->id, region->name, failure.text);
+        reserved->refused = true;
+        return 0;
+}
+
+void reserves_restore(Manager *manager) {
+        Reserved *reserved, *next;
+
+        LL_FOREACH_SAFE(manager->reserves, reserved, next)
+                if (restore(manager, reserved) > 0) {
+                        LL_DELETE(manager->reserves, reserved);
+                        reserved_free(reserved);
+                }
+}
+
+void reserves_free(Manager *manager) {
+        Reserved *reserved, *next;
+
+        LL_FOREACH_SAFE(manager->reserves, reserved, next)
+                reserved_free(reserved);
+        manager->reserves = NULL;
+}
