@@ -92,7 +92,8 @@ char *provider_text(const char *text) {
 }
 
 /* Users trust each other, as far as recycling goes: a test that gives memory from one to another is not about that. A dax
- * region has the size it has. Either stands where dram does, which is there without configuration and would be another one. */
+ * region has the size it has. Either stands where dram does, which is there without configuration and would be another
+ * one. */
 char *provider_configuration(const char *text, const char *folder) {
         g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
         const char *sync = g_getenv("DAXBROKER_TEST_SYNC");

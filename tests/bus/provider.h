@@ -13,7 +13,7 @@
 bool provider_is_device(void);
 bool provider_is_files(void);
 
-/* A folder for the files of one broker, which belongs to this user; NULL if there are none. g_free() it when it is removed. */
+/* A folder for the files of one broker, which belongs to this user; NULL if there are none. g_free() it when it is gone. */
 char *provider_make_folder(uid_t uid);
 
 /* The region that a test means. Borrowed. */
