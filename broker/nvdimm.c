@@ -10,6 +10,8 @@
  *   the two is found as a raw block device at the next boot; our udev rule then frees it, for nobody has had it.
  * - The info block has a uuid of its own, and that is the one that ndctl shows. We give it that of the namespace.
  * - A uuid that was given to a seed stays there, and may be in the way of the next one, until 0 is written to its size.
+ * - A region that is disabled, or just being enabled, has its folder, and no namespaces or only some of them. What is not found
+ *   then is still there. So it is only believed that something is gone if the region was whole before and after the look.
  * - Nothing is zeroed but the info block, neither when a namespace is made nor when it is destroyed.
  * - Names and device numbers are those of the next one as soon as they are free, and are given anew at each boot.
  *
@@ -267,8 +269,63 @@ static int spaces_read(const char *path, bool sized, NvdimmNamespace **ret, size
         return 0;
 }
 
+/* -ENODEV: there may be namespaces that are not shown just now. */
+static int region_check_whole(const char *path) {
+        _cleanup_close_ int folder = -EBADF;
+        char text[32];
+        int r;
+
+        r = dax_open_folder(path, NULL, &folder);
+        if (r >= 0 && faccessat(folder, "driver", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+                r = -errno;
+        if (r >= 0) /* answered once all namespaces are there, and until the first of them goes */
+                r = dax_read_text(folder, "init_namespaces", text, sizeof(text));
+        return r == -ENOENT ? -ENODEV : r;
+}
+
+/* The bus answers when it has nothing left to do. */
+static int region_settle(const char *path) {
+        _cleanup_close_ int bus = -EBADF;
+        _cleanup_free_ char *above = NULL;
+        char text[32];
+        int r;
+
+        if (asprintf(&above, "%s/..", path) < 0) {
+                above = NULL;
+                return -ENOMEM;
+        }
+        r = dax_open_folder(above, NULL, &bus);
+        if (r >= 0)
+                r = dax_read_text(bus, "wait_probe", text, sizeof(text));
+        return r == -ENOENT ? -ENODEV : r;
+}
+
+static int spaces_read_whole(const char *path, bool sized, NvdimmNamespace **ret, size_t *ret_n) {
+        NvdimmNamespace *spaces;
+        size_t n;
+        int r;
+
+        r = region_check_whole(path);
+        if (r >= 0)
+                r = spaces_read(path, sized, &spaces, &n);
+        if (r < 0)
+                return r == -ENOENT ? -ENODEV : r;
+        r = region_check_whole(path);
+        if (r < 0) {
+                free(spaces);
+                return r;
+        }
+
+        *ret = spaces;
+        *ret_n = n;
+        return 0;
+}
+
 int nvdimm_list(const char *path, NvdimmNamespace **ret, size_t *ret_n) {
-        return spaces_read(path, true, ret, ret_n);
+        int r;
+
+        r = region_settle(path);
+        return r < 0 ? r : spaces_read_whole(path, true, ret, ret_n);
 }
 
 static int space_find(const char *path, const char *uuid, bool sized, NvdimmNamespace *ret) {
@@ -278,7 +335,7 @@ static int space_find(const char *path, const char *uuid, bool sized, NvdimmName
 
         if (!uuid_is_valid(uuid))
                 return -EINVAL;
-        r = spaces_read(path, sized, &spaces, &n);
+        r = spaces_read_whole(path, sized, &spaces, &n);
         if (r < 0)
                 return r;
 

@@ -46,10 +46,11 @@ typedef struct NvdimmNamespace {
 int nvdimm_size_for(uint64_t usable, uint64_t alignment, uint64_t page_size, uint64_t *ret);
 uint64_t nvdimm_usable_of(uint64_t size, uint64_t page_size);
 
-/* All that have a size. Those that vanish meanwhile are left out. Freed by the caller. */
+/* All that have a size. Those that vanish meanwhile are left out. -ENODEV: the region is disabled, or goes or comes, so there
+ * may be others. Freed by the caller. */
 int nvdimm_list(const char *path, NvdimmNamespace **ret, size_t *ret_n);
 
-/* One of them. -ENOENT: there is none. */
+/* One of them. -ENOENT: there is none; -ENODEV: as above. */
 int nvdimm_find(const char *path, const char *uuid, NvdimmNamespace *ret);
 
 /* Makes one with a device, whose pages have this size, and waits until udev has handed its node over. On failure nothing is
@@ -62,7 +63,7 @@ int nvdimm_make(const char *path, const char *uuid, const char *label, uint64_t 
 int nvdimm_await_node(const char *path, const NvdimmNamespace *space, uint64_t usec);
 
 /* The end: the device and its node go, all that is mapped of it gets SIGBUS, and the label is removed. Also for what is half
- * made; succeeds if there is nothing. -EBUSY: a block device has it. */
+ * made; succeeds if there is nothing. -EBUSY: a block device has it; -ENODEV: as above. */
 int nvdimm_destroy(const char *path, const char *uuid);
 
 /* The folder of its device's parent, as dax.h calls a region's: for dax_inspect() and dax_open(). */

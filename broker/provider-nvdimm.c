@@ -407,6 +407,8 @@ static int nvdimm_list_ready(const Region *region, NvdimmNamespace **ret, size_t
 
         for (uint64_t waited = 0;; waited += READY_STEP_USEC) {
                 r = nvdimm_list(nvdimm->path, &spaces, &n);
+                if (r == -ENODEV)
+                        return failure_set(failure, REFUSAL_RegionUnusable, "it is disabled, or not ready yet");
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot look at its namespaces");
                 unready = NULL;

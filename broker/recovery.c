@@ -18,7 +18,8 @@
  * medium comes, and again when it comes back. After a boot nobody can have any of it:
  *
  *      record, found       persistent: it is there again, without holders; not persistent: it ends
- *      record alone        its medium is there and does not hold it: the record is removed
+ *      record alone        its medium is there and does not hold it: the record is removed, unless it is persistent, for it may
+ *                          have been taken out with a part of the medium, and come back
  *      found alone         an orphan: it stays as it is, and an admin may say whose it is
  *
  * Nobody else's memory is touched meanwhile: requests are only accepted when this is done. */
@@ -150,16 +151,21 @@ static int recover_region(Manager *manager, const char *name, const Provider *pr
         return 0;
 }
 
-static void remove_traces(Manager *manager, const Provider *provider, const char *id) {
-        int records_dir = provider ? allocation_records_dir(manager, provider) : manager->records_dir;
+static void remove_traces_but_record(Manager *manager, const char *id) {
         char name[32];
 
         (void) snprintf(name, sizeof(name), "%.16s" FD_STORE_READ_ONLY, id);
         (void) fd_store_remove(name);
         (void) fd_store_remove(id);
+        (void) unlinkat(manager->leases_dir, id, 0);
+}
+
+static void remove_traces(Manager *manager, const Provider *provider, const char *id) {
+        int records_dir = provider ? allocation_records_dir(manager, provider) : manager->records_dir;
+
+        remove_traces_but_record(manager, id);
         if (records_dir >= 0)
                 (void) record_remove(records_dir, id);
-        (void) unlinkat(manager->leases_dir, id, 0);
 }
 
 static bool lease_has_holders(const Lease *lease) {
@@ -629,12 +635,15 @@ static int take_in_record(Recovery *recovery, Region *region, const Find *find) 
         }
 
         if (find->absent) {
-                if (record.stage == RECORD_LIVE)
-                        log_warning("allocation %s%s%s of user %u is no longer where region '%s' had it: its record is removed",
-                                    record.name ? record.name : "", record.name ? " " : "", find->id,
-                                    (unsigned) record.owner, region->name);
-                remove_traces(recovery->manager, region->provider, find->id);
-                recovery->n_gone++;
+                /* What it is of may have been taken out, and come back. */
+                if (record.stage == RECORD_LIVE && record.persistent)
+                        log_notice("allocation %s%s%s of user %u is not there: its record is kept, in case that region '%s' has it "
+                                   "again", record.name ? record.name : "", record.name ? " " : "", find->id,
+                                   (unsigned) record.owner, region->name);
+                else {
+                        remove_traces(recovery->manager, region->provider, find->id);
+                        recovery->n_gone++;
+                }
                 record_done(&record);
                 return 0;
         }
@@ -694,8 +703,10 @@ static void take_out(Manager *manager, Region *region, const char *unreachable) 
                              unreachable ? unreachable : "it is not on its medium any more") < 0)
                         allocation->reason = NULL;
                 if (!allocation->in_use) {
-                        if (!unreachable)
+                        if (!unreachable && !allocation->persistent)
                                 remove_traces(manager, allocation->provider, allocation->id);
+                        else if (!unreachable)
+                                remove_traces_but_record(manager, allocation->id);
                         allocation_forget(allocation);
                         continue;
                 }

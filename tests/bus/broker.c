@@ -47,6 +47,7 @@ Broker *broker_new(const char *configuration) {
         broker->runtime = make_directory(broker, "runtime");
         broker->state = make_directory(broker, "state");
         broker->log = g_build_filename(broker->directory, "log", NULL);
+        broker->files = provider_make_folder(world_get_uid("daxbroker"));
         broker->manager = service_manager_new();
         broker->has_manager = true;
 
@@ -80,6 +81,9 @@ Broker *broker_free(Broker *broker) {
         service_manager_free(broker->manager);
         (void) umount2(broker->runtime, MNT_DETACH);
         remove_tree(broker->directory);
+        if (broker->files)
+                remove_tree(broker->files);
+        g_free(broker->files);
         g_free(broker->directory);
         g_free(broker->configuration);
         g_free(broker->runtime);
@@ -91,7 +95,7 @@ Broker *broker_free(Broker *broker) {
 
 void broker_configure(Broker *broker, const char *configuration) {
         g_autofree char *path = g_build_filename(broker->configuration, "daxbroker.conf.d", "test.conf", NULL);
-        g_autofree char *text = provider_configuration(configuration);
+        g_autofree char *text = provider_configuration(configuration, broker->files);
 
         g_assert_true(g_file_set_contents(path, text, -1, NULL));
         g_assert_cmpint(chmod(path, 0644), ==, 0);

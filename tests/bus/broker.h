@@ -18,6 +18,7 @@ typedef struct Broker {
         char *runtime;
         char *state;
         char *log;
+        char *files; /* where the memory is, if it is files; else NULL */
 
         /* May be changed before broker_start(): */
         bool has_manager;       /* true: notifications and fd store; false: nobody is there */

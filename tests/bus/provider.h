@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* The suite speaks of region dram. Where DAXBROKER_TEST_REGION names a dax region, it is run on that one instead: names and
- * configuration are translated on their way to the broker. What is different on devices by its nature is skipped there. */
+/* The suite speaks of region dram. Where DAXBROKER_TEST_REGION names a dax region, it is run on that one instead, and where
+ * it is "fsdax:" and a directory, on files in that (with Sync= as DAXBROKER_TEST_SYNC says, else none): names and
+ * configuration are translated on their way to the broker. What is different on devices or files by its nature is skipped
+ * there. */
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 bool provider_is_device(void);
+bool provider_is_files(void);
+
+/* A folder for the files of one broker, which belongs to this user; NULL if there are none. g_free() it when it is gone. */
+char *provider_make_folder(uid_t uid);
 
 /* The region that a test means. Borrowed. */
 const char *provider_region(const char *region);
@@ -15,8 +22,8 @@ const char *provider_region(const char *region);
 /* A text in which a test speaks of it, in quotes, by its object's path or in a field of the log; g_free() it. */
 char *provider_text(const char *text);
 
-/* The configuration that a test means; g_free() it. text may be NULL. */
-char *provider_configuration(const char *text);
+/* The configuration that a test means; g_free() it. text may be NULL, and so may folder, where the files are. */
+char *provider_configuration(const char *text, const char *folder);
 
 /* How many regions there are, if a test means so many: dram stays one when it is not the one that is meant. */
 unsigned provider_regions(unsigned regions);
@@ -27,6 +34,9 @@ uint64_t provider_page_size(void);
 /* How many descriptors the service manager keeps of an allocation. */
 unsigned provider_stored_fds(void);
 
+/* What a holder gets who opens his descriptor again: 0, or a negative errno. */
+int provider_reopened(void);
+
 /* So often, or where it takes much longer a tenth of it. */
 unsigned provider_rounds(unsigned rounds);
 
@@ -34,6 +44,13 @@ unsigned provider_rounds(unsigned rounds);
 int64_t provider_patience(unsigned seconds);
 
 /* In a test, first thing. */
+#define skip_on_files(why)                         \
+        do {                                       \
+                if (provider_is_files()) {         \
+                        g_test_skip(why);          \
+                        return;                    \
+                }                                  \
+        } while (false)
 #define skip_on_devices(why)                       \
         do {                                       \
                 if (provider_is_device()) {        \

@@ -165,6 +165,8 @@ char *fake_nd_region(unsigned id, uint64_t start, uint64_t size) {
         fake_set(path, "mappings", "1\n");
         fake_set(path, "mapping0", "nmem%u,0,%" PRIu64 ",0\n", id, size);
         fake_set(path, "read_only", "0\n");
+        fake_set(path, "init_namespaces", "1/1\n");
+        fake_write("1\n", "sys/devices/nd/wait_probe");
         fake_set(path, "set_cookie", "0x2468ac%u\n", id);
         fake_set(path, "numa_node", "0\n");
         fake_set(path, "target_node", "1\n");

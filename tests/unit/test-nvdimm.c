@@ -338,6 +338,26 @@ static void test_labels(void) {
         g_assert_cmpint(nvdimm_find(path, OURS, &space), ==, -EUCLEAN);
 }
 
+/* What is not shown because its region is disabled, or just being enabled, is not gone. */
+static void test_not_whole(void) {
+        g_autofree char *driver = g_build_filename(path, "driver", NULL), *target = g_file_read_link(driver, NULL);
+        g_autofree char *ready = g_build_filename(path, "init_namespaces", NULL);
+        NvdimmNamespace space, *spaces;
+        size_t n;
+
+        g_assert_no_errno(unlink(driver));
+        g_assert_cmpint(nvdimm_find(path, OURS, &space), ==, -ENODEV);
+        g_assert_cmpint(nvdimm_list(path, &spaces, &n), ==, -ENODEV);
+        g_assert_cmpint(nvdimm_destroy(path, OURS), ==, -ENODEV);
+        g_assert_no_errno(symlink(target, driver));
+        g_assert_cmpint(nvdimm_find(path, OURS, &space), ==, -ENOENT);
+        g_assert_no_errno(unlink(ready));
+        g_assert_cmpint(nvdimm_find(path, OURS, &space), ==, -ENODEV);
+        fake_remove_tree(path);
+        g_assert_cmpint(nvdimm_find(path, OURS, &space), ==, -ENODEV);
+        g_assert_cmpint(nvdimm_destroy(path, OURS), ==, -ENODEV);
+}
+
 /* ---- udev ---- */
 
 static gpointer hand_over(gpointer data) {
@@ -375,6 +395,7 @@ static const struct Test {
         { "/nvdimm/seed-in-use", test_seed_in_use },
         { "/nvdimm/disk", test_disk },
         { "/nvdimm/labels", test_labels },
+        { "/nvdimm/not-whole", test_not_whole },
         { "/nvdimm/handing-over", test_handing_over },
 };
 

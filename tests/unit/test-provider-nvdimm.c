@@ -432,7 +432,7 @@ static void test_recover(void) {
         Piece piece, gone;
         int fds[2] = { -EBADF, -EBADF };
         char node[64];
-        g_autofree char *name = fake_nd_namespace(path, OURS, "daxbroker-" ID, 32 * MIB, "dax"), *disabled = NULL;
+        g_autofree char *ready = NULL, *name = fake_nd_namespace(path, OURS, "daxbroker-" ID, 32 * MIB, "dax"), *disabled = NULL;
 
         rescan();
         piece = claimed(OURS, 30 * MIB);
@@ -475,6 +475,9 @@ static void test_recover(void) {
         gone = claimed("cccccccc-bbbb-4ccc-8ddd-eeeeeeeeeeee", 30 * MIB);
         gone.unheld = true;
         g_assert_cmpint(nvdimm->recover(&gone, fds, &failure), ==, -ESTALE);
+        ready = g_build_filename(path, "init_namespaces", NULL);
+        g_assert_no_errno(unlink(ready)); /* just now nobody can tell */
+        g_assert_cmpint(nvdimm->recover(&gone, fds, &failure), ==, -ENODEV);
         forget(&gone);
 }
 
