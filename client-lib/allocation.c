@@ -22,6 +22,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* A device may have to be zeroed first, after a boot all of it, and within the bandwidth that an admin allows. */
+#define SLOW_SIZE (UINT64_C(1) << 30)
+
 int allocation_new_consume_fds(int memory_fd, int lease_fd, uint64_t offset, uint64_t length,
                                uint64_t alignment, const char *object, daxbroker_allocation **ret) {
         uint64_t page_size = map_page_size(memory_fd);
@@ -160,7 +163,7 @@ int allocation_call_allocate(const daxbroker_request *request, Call *ret) {
                 .arguments = request,
                 .parse = allocation_parse_allocate,
                 .interactive = request->interactive,
-                .slow = request->prefault,
+                .slow = request->prefault || request->size >= SLOW_SIZE,
                 /* A nameless one that nobody received ends by itself, and a persistent one is got again; any
                  * other named one would be in its own way. */
                 .once = request->name && !request->persistent,

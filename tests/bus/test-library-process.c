@@ -302,7 +302,7 @@ static void learn_granularity(int memory) {
         daxbroker_allocation *allocation;
         uint64_t granularity;
 
-        assert_works(daxbroker_adopt_fds(fcntl(memory, F_DUPFD_CLOEXEC, 3), -1, 0, 0, &allocation));
+        assert_works(daxbroker_adopt_fds(fcntl(memory, F_DUPFD_CLOEXEC, 3), -1, 0, MIB, &allocation));
         (void) allocation_address(allocation);
         assert_works(daxbroker_get_store_granularity(allocation, &granularity));
         daxbroker_allocation_close(allocation);
