@@ -288,7 +288,6 @@ static void test_deaths(void) {
 /* Who has died while he made one has left his uuid on the seed; who is making one is not disturbed. */
 static void test_seed_in_use(void) {
         g_autofree char *seed = g_build_filename(path, "namespace0.0", NULL);
-        g_autofree char *dax = g_build_filename(path, "dax0.0", NULL);
         NvdimmNamespace space;
 
         fake_set(seed, "uuid", THEIRS "\n");
@@ -307,8 +306,7 @@ static void test_seed_in_use(void) {
 /* ---- What is somebody else's ---- */
 
 static void test_disk(void) {
-        g_autofree char *disk = fake_nd_namespace(path, THEIRS, "disk", 16 * MIB, "raw");
-
+        g_free(fake_nd_namespace(path, THEIRS, "disk", 16 * MIB, "raw"));
         fake_inject(FAKE_NONE, 0, 0);
         g_assert_cmpint(nvdimm_destroy(path, THEIRS), ==, -EBUSY);
         g_assert_cmpuint(fake_count_writes(), ==, 0);

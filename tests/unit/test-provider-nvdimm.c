@@ -432,8 +432,9 @@ static void test_recover(void) {
         Piece piece, gone;
         int fds[2] = { -EBADF, -EBADF };
         char node[64];
-        g_autofree char *ready = NULL, *name = fake_nd_namespace(path, OURS, "daxbroker-" ID, 32 * MIB, "dax"), *disabled = NULL;
+        g_autofree char *ready = NULL, *disabled = NULL;
 
+        g_free(fake_nd_namespace(path, OURS, "daxbroker-" ID, 32 * MIB, "dax"));
         rescan();
         piece = claimed(OURS, 30 * MIB);
         g_assert_cmpint(nvdimm->node(&piece, node, sizeof(node)), ==, -ENOENT); /* nobody can have it */
