@@ -455,6 +455,7 @@ static void play_end(Play *play, Scene *scene) {
         reply_assert(user_release(scene->alice, play->named.object), "");
         user_drop_all(scene->alice);
         user_drop_all(scene->bob);
+        user_drop_all(scene->carol);
         g_rand_free(play->random);
         footprint_assert_back(scene->broker, &scene->before);
         g_assert_cmpuint(service_manager_count_fds(scene->broker->manager, NULL), ==, scene->before.stored);
