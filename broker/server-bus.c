@@ -288,6 +288,9 @@ Server *server_free(Server *server) {
 
         server->manager->observer = NULL;
         server->stopping = true;
+        /* who is told that nothing was done asks again at once, and that must not come to us any more */
+        if (server->bus)
+                (void) sd_bus_release_name_async(server->bus, NULL, DAXBROKER_BUS_NAME, NULL, NULL);
         callers_free(server);
         authority_done(&server->authority);
         sd_event_source_disable_unref(server->doubt);
