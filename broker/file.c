@@ -13,6 +13,22 @@
 
 #include "cleanup.h"
 
+int directory_read(int dir_fd, DIR **ret) {
+        _cleanup_close_ int fd = -EBADF;
+        DIR *dir;
+
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir)
+                return -ENOMEM;
+
+        TAKE_FD(fd); /* the stream closes it */
+        *ret = dir;
+        return 0;
+}
+
 int file_read(int dir_fd, const char *path, size_t max, char **ret) {
         _cleanup_close_ int fd = -EBADF;
         _cleanup_free_ char *text = NULL;

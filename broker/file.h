@@ -3,6 +3,7 @@
 
 /* Small files of the kernel's and of our own. */
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,9 @@
 /* Reads at most max bytes of a file below dir_fd (AT_FDCWD for none) into a new string. -EFBIG if there is more, -EINVAL
  * if it holds NUL bytes. */
 int file_read(int dir_fd, const char *path, size_t max, char **ret);
+
+/* Opens the directory once more, to read its entries from the first one on; the caller closes it. */
+int directory_read(int dir_fd, DIR **ret);
 
 /* Writes all of data. A short write on a full disk is -ENOSPC or whatever the kernel says, never a success. */
 int fd_write_all(int fd, const char *data, size_t size);

@@ -126,16 +126,11 @@ static int look_at_owner(const Fsdax *fsdax, const struct stat *st, Failure *fai
 static int open_any_file(int dir_fd, int *ret_fd) {
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        int fd;
+        int r;
 
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        dir = fd >= 0 ? fdopendir(fd) : NULL;
-        if (!dir) {
-                int r = -errno;
-
-                safe_close(fd);
+        r = directory_read(dir_fd, &dir);
+        if (r < 0)
                 return r;
-        }
 
         while ((entry = readdir(dir)))
                 if (is_id(entry->d_name) && fsdax_file_open(dir_fd, entry->d_name, true, ret_fd) >= 0)

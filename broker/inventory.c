@@ -2,15 +2,13 @@
 
 #include "inventory.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "log.h"
 #include "name.h"
 #include "record.h"
@@ -81,16 +79,11 @@ static int attach_record(const Region *region, int records_dir, const char *id, 
 static int attach_records(const Region *region, int records_dir, Inventory *inventory) {
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        int fd, r = 0;
+        int r;
 
-        fd = openat(records_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                safe_close(fd);
-                return -ENOMEM;
-        }
+        r = directory_read(records_dir, &dir);
+        if (r < 0)
+                return r;
 
         while (r >= 0 && (errno = 0, entry = readdir(dir)))
                 if (is_id(entry->d_name))

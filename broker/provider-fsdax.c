@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "fsdax.h"
 #include "log.h"
 #include "name.h"
@@ -447,16 +448,11 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
 static int sweep_leftovers(int dir_fd) {
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        int fd;
+        int r;
 
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                safe_close(fd);
-                return -ENOMEM;
-        }
+        r = directory_read(dir_fd, &dir);
+        if (r < 0)
+                return r;
 
         while ((entry = readdir(dir)))
                 if (fsdax_is_leftover(entry->d_name))
@@ -495,16 +491,11 @@ static int list_entries(Fsdax *fsdax, int dir_fd, Inventory *inventory) {
         char stranger[NAME_MAX + 1] = "";
         struct dirent *entry;
         unsigned n = 0;
-        int fd, r;
+        int r;
 
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                safe_close(fd);
-                return -ENOMEM;
-        }
+        r = directory_read(dir_fd, &dir);
+        if (r < 0)
+                return r;
 
         while ((errno = 0, entry = readdir(dir))) {
                 r = list_file(dir_fd, entry->d_name, inventory);

@@ -37,6 +37,7 @@
 
 #include "cleanup.h"
 #include "fd-store.h"
+#include "file.h"
 #include "inventory.h"
 #include "log.h"
 #include "name.h"
@@ -795,16 +796,11 @@ static int take_in_all(Recovery *recovery) {
 static int each_entry(int dir_fd, int (*handle)(Recovery *, const char *), Recovery *recovery) {
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        int fd, r = 0;
+        int r;
 
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                safe_close(fd);
-                return -ENOMEM;
-        }
+        r = directory_read(dir_fd, &dir);
+        if (r < 0)
+                return r;
 
         while (r >= 0 && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.')

@@ -8,15 +8,14 @@
 
 #include "reserve.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "log.h"
 #include "name.h"
 #include "recovery.h"
@@ -75,18 +74,13 @@ static int read_one(Manager *manager, const char *id) {
 int reserves_read(Manager *manager) {
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        int fd, r = 0;
+        int r;
 
         if (manager->lasting_dir < 0)
                 return 0;
-        fd = openat(manager->lasting_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                safe_close(fd);
-                return -ENOMEM;
-        }
+        r = directory_read(manager->lasting_dir, &dir);
+        if (r < 0)
+                return r;
 
         while (r >= 0 && (errno = 0, entry = readdir(dir)))
                 if (is_id(entry->d_name))
