@@ -62,6 +62,23 @@ static int service_resolve(daxbroker_client *client, const char *which, char **r
         return 0;
 }
 
+/* Calls a method of the allocation. call says all but where; acted as for call_run(), and untouched if there is no such
+ * allocation. */
+static int service_call(daxbroker_client *client, const char *which, Call *call, bool *acted) {
+        _cleanup_(freep) char *object = NULL;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        if (r < 0)
+                return r;
+
+        call->path = object;
+        call->interface = DAXBROKER_ALLOCATION_INTERFACE;
+        r = call_run(client, call, acted);
+        call->path = NULL;
+        return r;
+}
+
 /* For Call.parse; arguments is the interface, result the daxbroker_info that is filled in. */
 static int service_parse_properties(sd_bus_message *reply, const void *arguments, void *result) {
         int r;
@@ -111,17 +128,11 @@ _public_ int daxbroker_get_allocation(daxbroker_client *client, const char *whic
 }
 
 _public_ int daxbroker_end_allocation(daxbroker_client *client, const char *which) {
-        _cleanup_(freep) char *object = NULL;
-        bool acted;
-        Call call;
+        bool acted = false;
+        Call call = { .member = "Free" };
         int r;
 
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
-
-        call = (Call) { .path = object, .interface = DAXBROKER_ALLOCATION_INTERFACE, .member = "Free" };
-        r = call_run(client, &call, &acted);
+        r = service_call(client, which, &call, &acted);
         if (r == -ENOENT && acted)
                 return 0; /* an attempt whose answer was lost has done it */
 
@@ -136,26 +147,18 @@ static int service_append_revoke(sd_bus_message *message, const void *arguments)
 }
 
 _public_ int daxbroker_revoke_allocation(daxbroker_client *client, const char *which, uint64_t flags) {
-        _cleanup_(freep) char *object = NULL;
-        bool acted;
-        Call call;
+        bool acted = false;
+        Call call = {
+                .member = "Revoke",
+                .append = service_append_revoke,
+                .arguments = &flags,
+        };
         int r;
 
         if (flags & ~DAXBROKER_DESPITE_REFERENCES)
                 return error_set(-EINVAL, "a flag is unknown");
 
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
-
-        call = (Call) {
-                .path = object,
-                .interface = DAXBROKER_ALLOCATION_INTERFACE,
-                .member = "Revoke",
-                .append = service_append_revoke,
-                .arguments = &flags,
-        };
-        r = call_run(client, &call, &acted);
+        r = service_call(client, which, &call, &acted);
         if (r == -ENOENT && acted)
                 return 0; /* as above */
 
@@ -167,22 +170,13 @@ static int service_append_mode(sd_bus_message *message, const void *arguments) {
 }
 
 _public_ int daxbroker_set_mode(daxbroker_client *client, const char *which, mode_t mode) {
-        _cleanup_(freep) char *object = NULL;
-        Call call;
-        int r;
-
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
-
-        call = (Call) {
-                .path = object,
-                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+        Call call = {
                 .member = "SetMode",
                 .append = service_append_mode,
                 .arguments = &mode,
         };
-        return call_run(client, &call, NULL);
+
+        return service_call(client, which, &call, NULL);
 }
 
 static int service_append_owner(sd_bus_message *message, const void *arguments) {
@@ -196,22 +190,13 @@ static int service_append_owner(sd_bus_message *message, const void *arguments) 
 
 _public_ int daxbroker_set_owner(daxbroker_client *client, const char *which, uid_t owner, const char *name) {
         OwnerArguments arguments = { .uid = owner, .name = name };
-        _cleanup_(freep) char *object = NULL;
-        Call call;
-        int r;
-
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
-
-        call = (Call) {
-                .path = object,
-                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+        Call call = {
                 .member = "SetOwner",
                 .append = service_append_owner,
                 .arguments = &arguments,
         };
-        return call_run(client, &call, NULL);
+
+        return service_call(client, which, &call, NULL);
 }
 
 static int service_append_name(sd_bus_message *message, const void *arguments) {
@@ -219,25 +204,16 @@ static int service_append_name(sd_bus_message *message, const void *arguments) {
 }
 
 _public_ int daxbroker_rename(daxbroker_client *client, const char *which, const char *name) {
-        _cleanup_(freep) char *object = NULL;
-        Call call;
-        int r;
-
-        if (!name)
-                return error_set(-EINVAL, "there is no new name");
-
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
-
-        call = (Call) {
-                .path = object,
-                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+        Call call = {
                 .member = "Rename",
                 .append = service_append_name,
                 .arguments = name,
         };
-        return call_run(client, &call, NULL);
+
+        if (!name)
+                return error_set(-EINVAL, "there is no new name");
+
+        return service_call(client, which, &call, NULL);
 }
 
 static int service_append_size(sd_bus_message *message, const void *arguments) {
@@ -254,18 +230,8 @@ static int service_parse_length(sd_bus_message *reply, const void *arguments, vo
 }
 
 _public_ int daxbroker_resize(daxbroker_client *client, const char *which, uint64_t size, uint64_t *ret_length) {
-        _cleanup_(freep) char *object = NULL;
         uint64_t length = 0;
-        Call call;
-        int r;
-
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
-
-        call = (Call) {
-                .path = object,
-                .interface = DAXBROKER_ALLOCATION_INTERFACE,
+        Call call = {
                 .member = "Resize",
                 .append = service_append_size,
                 .arguments = &size,
@@ -273,7 +239,9 @@ _public_ int daxbroker_resize(daxbroker_client *client, const char *which, uint6
                 .result = &length,
                 .slow = true,
         };
-        r = call_run(client, &call, NULL);
+        int r;
+
+        r = service_call(client, which, &call, NULL);
         if (r < 0)
                 return r;
 
