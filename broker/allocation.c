@@ -284,7 +284,7 @@ static int record_write_to_medium(Allocation *allocation, const Record *record) 
         return r;
 }
 
-int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage stage) {
+int allocation_write_record(Allocation *allocation, RecordStage stage) {
         Record record = {
                 .name = allocation->name,
                 .region = allocation->reservation.region->name,
@@ -293,7 +293,7 @@ int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage s
                 .handle = allocation->piece.handle,
                 .owner = allocation->owner,
                 .group = allocation->group,
-                .mode = mode,
+                .mode = allocation->mode,
                 .pid = (uint32_t) allocation->pid,
                 .offset = allocation->piece.offset,
                 .length = allocation->piece.length,
@@ -374,7 +374,7 @@ static int create_piece_once(Allocation *allocation, Failure *failure) {
                 r = provider->prepare(&allocation->piece, failure);
                 if (r < 0)
                         return r;
-                r = allocation_write_record(allocation, allocation->mode, RECORD_CARVING);
+                r = allocation_write_record(allocation, RECORD_CARVING);
                 provider->prepared(&allocation->piece, r >= 0);
                 if (r < 0)
                         return allocation_refuse_record(allocation, r, failure);
@@ -417,7 +417,7 @@ static int create_stored(Allocation *allocation, Failure *failure) {
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot give the descriptor to the service manager");
 
-        r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
+        r = allocation_write_record(allocation, RECORD_LIVE);
         if (r < 0) {
                 allocation_unstore_fds(allocation);
                 return allocation_refuse_record(allocation, r, failure);
@@ -715,7 +715,7 @@ static int open_work(Job *job) {
         int r;
 
         if (operation->first) {
-                r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
+                r = allocation_write_record(allocation, RECORD_LIVE);
                 if (r < 0)
                         return allocation_refuse_record(allocation, r, &operation->failure);
         }

@@ -180,7 +180,7 @@ int allocation_store_fds(const Allocation *allocation);
 void allocation_unstore_fds(const Allocation *allocation);
 
 /* For all who change it: the record as of now, at this stage; into the log; to whoever watches. */
-int allocation_write_record(Allocation *allocation, uint32_t mode, RecordStage stage);
+int allocation_write_record(Allocation *allocation, RecordStage stage);
 /* Says why it could not be written. Returns r, or what the refusal is as an errno. */
 int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure);
 int allocation_remove_record(const Allocation *allocation);

@@ -162,7 +162,7 @@ static void change_failed(Allocation *allocation) {
 static int write_record(Allocation *allocation) {
         int r;
 
-        r = allocation_write_record(allocation, allocation->mode, RECORD_LIVE);
+        r = allocation_write_record(allocation, RECORD_LIVE);
         return r < 0 ? allocation_refuse_record(allocation, r, &allocation->operation.failure) : 0;
 }
 
@@ -196,7 +196,7 @@ static int shrink_work(Allocation *allocation) {
                 return 0;
 
         operation->change.length = 0;
-        if (allocation_write_record(allocation, allocation->mode, RECORD_LIVE) < 0)
+        if (allocation_write_record(allocation, RECORD_LIVE) < 0)
                 log_warning("allocation %s could not be made shorter; on record it is", allocation->id);
         operation->change.length = length;
         return r;

@@ -106,11 +106,11 @@ static int revoke_work(Job *job) {
         int r = 0;
 
         /* What is no longer bound cannot be judged any more; so the next broker must not, but finish this. */
-        if (noted && allocation_write_record(allocation, allocation->mode, RECORD_CARVING) < 0)
+        if (noted && allocation_write_record(allocation, RECORD_CARVING) < 0)
                 log_warning("cannot note that allocation %s is taken down", allocation->id);
         /* Nor may it come back after a power cut in the middle of its end. */
         if (provider->write_record && !allocation->untouched) {
-                r = allocation_write_record(allocation, allocation->mode, RECORD_ENDING);
+                r = allocation_write_record(allocation, RECORD_ENDING);
                 /* Somebody has removed it; or there is no room at all, and nothing but this can make some. */
                 if (r < 0 && r != -ENOENT && r != -ENOSPC && r != -EDQUOT)
                         return failure_set_errno(&allocation->operation.failure, r, "cannot note on the medium that it ends");
@@ -121,8 +121,7 @@ static int revoke_work(Job *job) {
                 r = allocation->provider->revoke(&allocation->piece, &allocation->operation.failure);
         if (r < 0) {
                 if (noted)
-                        (void) allocation_write_record(allocation, allocation->mode,
-                                                       allocation->drained ? RECORD_DRAINED : RECORD_ENDING);
+                        (void) allocation_write_record(allocation, allocation->drained ? RECORD_DRAINED : RECORD_ENDING);
                 return r;
         }
 
@@ -195,7 +194,7 @@ static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata
         /* nobody should wait for these bytes any more, and no later broker take it for alive */
         allocation->end_late = true;
         if (!allocation->provider->write_record &&
-            allocation_write_record(allocation, allocation->mode, RECORD_ENDING) < 0)
+            allocation_write_record(allocation, RECORD_ENDING) < 0)
                 log_warning("cannot note that allocation %s is ending", allocation->id);
         allocation_set_ending(allocation, false);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
@@ -295,7 +294,7 @@ static int judge_work(Job *job) {
                 return 0;
 
         if (allocation->n_judged == 0) {
-                r = allocation_write_record(allocation, allocation->mode, RECORD_DRAINED);
+                r = allocation_write_record(allocation, RECORD_DRAINED);
                 if (r < 0)
                         log_warning("cannot note that nobody has allocation %s any more: %s", allocation->id, strerror(-r));
         }
@@ -460,7 +459,7 @@ static int let_go_work(Job *job) {
         Allocation *allocation = operation_allocation(job);
         int r;
 
-        r = allocation_write_record(allocation, allocation->mode, RECORD_ENDING);
+        r = allocation_write_record(allocation, RECORD_ENDING);
         if (r < 0)
                 log_warning("cannot note that allocation %s is ending: %s", allocation->id, strerror(-r));
         piece_close(&allocation->piece);
