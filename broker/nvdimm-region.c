@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
 #include "dax-region.h"
 #include "file.h"
@@ -346,9 +346,8 @@ static int scan_one(const char *root, const char *name, uint64_t now, DaxRegion 
 int nvdimm_scan(DaxRegion **list) {
         _cleanup_closedir_ DIR *devices = NULL;
         _cleanup_free_ char *root = NULL, *path = NULL;
-        struct timespec now;
+        uint64_t now = now_usec();
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
         root = realpath(dax_sys_root(), NULL);
         if (!root)
                 return -errno;
@@ -368,7 +367,7 @@ int nvdimm_scan(DaxRegion **list) {
                 entry = readdir(devices);
                 if (!entry)
                         return -errno;
-                r = scan_one(root, entry->d_name, (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000, list);
+                r = scan_one(root, entry->d_name, now, list);
                 if (r < 0)
                         return r;
         }
