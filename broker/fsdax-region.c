@@ -195,13 +195,7 @@ int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failu
         if (r < 0)
                 return r;
 
-        r = size_round_up(request->size, piece->page_size, &piece->length);
-        if (r < 0 || piece->length > INT64_MAX)
-                return failure_set(failure, REFUSAL_BadSize,
-                                   "the size %" PRIu64
-                                   ", rounded up to pages of %s, is beyond what any descriptor can hold (2^63 - 1 bytes)",
-                                   request->size, SIZE_TEXT(piece->page_size));
-        return 0;
+        return piece_round_up(piece, request->size, failure);
 }
 
 int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {

@@ -136,13 +136,7 @@ static int memfd_plan(const Region *region, const Request *request, Piece *piece
         if (r < 0)
                 return r;
 
-        r = size_round_up(request->size, piece->page_size, &piece->length);
-        if (r < 0 || piece->length > INT64_MAX)
-                return failure_set(failure, REFUSAL_BadSize,
-                                   "the size %" PRIu64
-                                   ", rounded up to pages of %s, is beyond what any descriptor can hold (2^63 - 1 bytes)",
-                                   request->size, SIZE_TEXT(piece->page_size));
-        return 0;
+        return piece_round_up(piece, request->size, failure);
 }
 
 /* A new memfd, empty and unsealed. MFD_NOEXEC_SEAL is newer than the oldest kernel we run on. */

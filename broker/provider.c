@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
+#include "size.h"
 
 static const Provider *const providers[] = {
         &provider_memfd,
@@ -33,6 +35,18 @@ int piece_copy_fd(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {
                 return failure_set_errno(failure, -errno, "cannot copy the descriptor");
 
         *ret_fd = fd;
+        return 0;
+}
+
+int piece_round_up(Piece *piece, uint64_t size, Failure *failure) {
+        int r;
+
+        r = size_round_up(size, piece->page_size, &piece->length);
+        if (r < 0 || piece->length > INT64_MAX)
+                return failure_set(failure, REFUSAL_BadSize,
+                                   "the size %" PRIu64
+                                   ", rounded up to pages of %s, is beyond what any descriptor can hold (2^63 - 1 bytes)",
+                                   size, SIZE_TEXT(piece->page_size));
         return 0;
 }
 

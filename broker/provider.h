@@ -205,6 +205,9 @@ int piece_copy_fd(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
 /* NULL if there is none of this name. */
 const Provider *provider_find(const char *name);
 
+/* Makes it as long as so many bytes are in whole pages of its size. Refuses with BadSize what no file can be. */
+int piece_round_up(Piece *piece, uint64_t size, Failure *failure);
+
 /* Closes its descriptors; frees what it has. */
 void piece_close(Piece *piece);
 void piece_done(Piece *piece);
