@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "authorize.h"
+#include "clock.h"
 #include "server-bus.h"
 
 /* Calls of one connection that may wait for the bus to say whose they are: more than anybody sends at once who means well,
@@ -47,7 +48,7 @@ static int call_new(Server *server, sd_bus_message *message, Call **ret) {
         call->server = server;
         call->message = sd_bus_message_ref(message);
         call->caller = caller;
-        call->began = identity_now();
+        call->began = now_usec();
         call->waiter.wake = on_wake;
         DL_APPEND(caller->calls, call);
         caller->n_calls++;

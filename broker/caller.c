@@ -16,6 +16,7 @@
 
 #include "call-bus.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "server-bus.h"
 
 static Caller *caller_free(Caller *caller) {
@@ -152,7 +153,7 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
         if (!caller)
                 return -ENOMEM;
         caller->server = server;
-        caller->since = identity_now();
+        caller->since = now_usec();
         caller->name = strdup(name);
         if (!caller->name) {
                 caller_free(caller);

@@ -17,10 +17,10 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "fsdax.h"
 #include "name.h"
@@ -75,14 +75,12 @@ int fsdax_directory_open(Fsdax *fsdax, int *ret_fd, Failure *failure) {
 }
 
 int fsdax_directory_measure(int dir_fd, FsdaxFacts *facts) {
-        struct timespec now;
         struct statvfs vfs;
 
         if (fstatvfs(dir_fd, &vfs) < 0)
                 return -errno;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        facts->measured = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+        facts->measured = now_usec();
         /* what is reserved for root is not for us */
         facts->total = (uint64_t) vfs.f_frsize * (vfs.f_blocks - (vfs.f_bfree - vfs.f_bavail));
         facts->available = (uint64_t) vfs.f_frsize * vfs.f_bavail;

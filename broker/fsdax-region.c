@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "fsdax.h"
 #include "name.h"
 #include "size.h"
@@ -131,12 +131,7 @@ int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
 
 /* Others use the file system, too, and say nothing of it. */
 bool fsdax_is_stale(const Region *region) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return region->state && region->listed &&
-               fsdax_facts(region->state).measured + STALE_USEC <
-                       (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+        return region->state && region->listed && fsdax_facts(region->state).measured + STALE_USEC < now_usec();
 }
 
 bool fsdax_is_low(const Region *region) {

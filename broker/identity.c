@@ -15,10 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "log.h"
 #include "user.h"
 
@@ -39,13 +39,6 @@ typedef struct Lookup {
         gid_t *groups;
         size_t n_groups;
 } Lookup;
-
-uint64_t identity_now(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
-}
 
 /* Records and the bus take printable ASCII; two names that differ still do so afterwards. */
 static int name_escape(const char *name, char **ret) {
@@ -183,7 +176,7 @@ static int identity_expect(User *user) {
         if (identity->patience)
                 return 0;
 
-        identity->patient_since = identity_now();
+        identity->patient_since = now_usec();
         return sd_event_add_time_relative(user->table->event, &identity->patience, CLOCK_MONOTONIC, PATIENCE_USEC, 0,
                                           on_patience, user);
 }
@@ -204,7 +197,7 @@ int identity_look_up(User *user, bool with_groups) {
 
         lookup->user = user_ref(user);
         lookup->with_groups = with_groups;
-        lookup->began = identity_now();
+        lookup->began = now_usec();
         lookup->job = (Job){ .work = lookup_work, .done = lookup_done };
         user->identity.running = lookup;
         worker_pool_submit(user->table->pool, &lookup->job, WORKER_NAMES | user->uid);

@@ -46,5 +46,3 @@ bool identity_is(const User *user, const char *name);
 
 void identity_done(Identity *identity);
 
-/* Microseconds of CLOCK_MONOTONIC. */
-uint64_t identity_now(void);

@@ -3,6 +3,7 @@
 /* Who has a uid: what the user database says becomes known, when it has said it, and errors and silence are told apart from
  * an answer. The database is the one below. */
 
+#include "clock.h"
 #include "user.h"
 
 #include <errno.h>
@@ -127,7 +128,7 @@ static void look_up(World *world, bool with_groups) {
 }
 
 static void test_known(World *world, const void *unused) {
-        uint64_t before = identity_now();
+        uint64_t before = now_usec();
 
         (void) unused;
         g_assert_false(identity_is_known(world->user, 0, false));
@@ -143,7 +144,7 @@ static void test_known(World *world, const void *unused) {
         /* as of then, and not as of now; and nobody has asked for groups */
         g_assert_true(identity_is_known(world->user, before - 1, false));
         g_assert_false(identity_is_known(world->user, before - 1, true));
-        g_assert_false(identity_is_known(world->user, identity_now(), false));
+        g_assert_false(identity_is_known(world->user, now_usec(), false));
         g_assert_cmpuint(database.n_groups_asked, ==, 0);
         g_assert_cmpuint(world->n_renamed, ==, 0);
 }
@@ -268,17 +269,17 @@ static void test_asked_once(World *world, const void *unused) {
 
 /* Who waits is told after some seconds that there is no answer; who comes later waits for as long. */
 static void test_silence(World *world, const void *unused) {
-        uint64_t before = identity_now();
+        uint64_t before = now_usec();
 
         (void) unused;
         database.hangs = true;
         look_up(world, false);
-        g_assert_cmpuint(identity_now() - before, >=, 4 * G_USEC_PER_SEC);
+        g_assert_cmpuint(now_usec() - before, >=, 4 * G_USEC_PER_SEC);
         g_assert_cmpint(world->user->identity.error, ==, -ETIMEDOUT);
         g_assert_true(identity_is_known(world->user, before - 1, true));
-        g_assert_false(identity_is_known(world->user, identity_now(), false));
+        g_assert_false(identity_is_known(world->user, now_usec(), false));
 
-        before = identity_now();
+        before = now_usec();
         g_assert_cmpint(identity_look_up(world->user, true), ==, 0);
         waiter_add(&world->user->identity.waiters, &world->waiter);
         pthread_mutex_lock(&database.mutex);
