@@ -23,8 +23,12 @@
 
 /* Between the first change and the scan: changes come in swarms. */
 #define GATHER_USEC (50 * UINT64_C(1000))
-/* Scans take at most this part of the time. */
+/* Scans take at most this part of the time, */
 #define SCAN_PART 20
+/* unless the pause became so long: a scan can have been slow since others were busy. */
+#define PAUSE_MAX_USEC (2 * UINT64_C(1000000))
+/* Before a scan for what makes no uevents. */
+#define LATER_USEC (10 * UINT64_C(1000000))
 /* After a scan that failed for want of memory or descriptors. */
 #define RETRY_USEC (2 * UINT64_C(1000000))
 
@@ -38,7 +42,7 @@ struct Discovery {
         int uevents;
         sd_event_source *source;
         sd_event_source *timer;
-        bool scheduled, scanning, again;
+        bool scheduled, later, scanning, again;
         uint64_t pause;
         /* the worker's, while scanning */
         Job job;
@@ -55,13 +59,21 @@ static void schedule(Discovery *discovery, uint64_t usec) {
         if (r < 0)
                 log_error("cannot look for dax regions: %s", strerror(-r));
         discovery->scheduled = r >= 0;
+        discovery->later = false;
 }
 
 void discovery_scan(Discovery *discovery) {
         if (discovery->scanning)
                 discovery->again = true;
-        else if (!discovery->scheduled)
+        else if (!discovery->scheduled || discovery->later)
                 schedule(discovery, discovery->pause);
+}
+
+void discovery_scan_later(Discovery *discovery) {
+        if (discovery->scanning || discovery->scheduled)
+                return;
+        schedule(discovery, LATER_USEC);
+        discovery->later = true;
 }
 
 static int scan_work(Job *job) {
@@ -81,6 +93,8 @@ static void scan_done(Job *job, int r) {
         discovery->pause = discovery->duration * SCAN_PART;
         if (discovery->pause < GATHER_USEC)
                 discovery->pause = GATHER_USEC;
+        if (discovery->pause > PAUSE_MAX_USEC)
+                discovery->pause = PAUSE_MAX_USEC;
 
         if (r < 0) {
                 log_warning("cannot look for dax regions, trying again: %s", strerror(-r));
@@ -97,7 +111,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
         (void) source;
         (void) usec;
-        discovery->scheduled = discovery->again = false;
+        discovery->scheduled = discovery->later = discovery->again = false;
         discovery->scanning = true;
         discovery->job = (Job){ .work = scan_work, .done = scan_done };
         worker_pool_submit(discovery->pool, &discovery->job, LANE_DISCOVERY);

@@ -27,3 +27,6 @@ Discovery *discovery_free(Discovery *discovery);
 
 /* Scans soon; at once if there was no scan yet. */
 void discovery_scan(Discovery *discovery);
+
+/* Scans within 10 seconds, for what makes no uevents, such as that somebody gives up the size of a device. */
+void discovery_scan_later(Discovery *discovery);

@@ -50,7 +50,8 @@ struct Manager {
         Waiter *waiting_for_space;
         sd_event_source *settle;   /* deferred: wakes who waits for space */
         sd_event_source *patience;      /* a while after something has appeared: what still cannot be used, should be */
-        sd_event_source *prepare_again; /* a minute later: regions that could not be */
+        sd_event_source *prepare_again; /* later: regions that could not be */
+        uint64_t prepare_pause;         /* how much later it was last, in microseconds; 0 if that has succeeded since */
         sd_event_source *announce; /* a little later: tells of changed regions, so that a burst is told once */
         const Observer *observer;
         Job reload_job;

@@ -18,10 +18,10 @@
 #include "recovery.h"
 #include "reserve.h"
 
-/* How long after a try to prepare a region has failed there is another one. */
-#define PREPARE_AGAIN_USEC (60 * UINT64_C(1000000))
-/* The same where what was to be prepared has vanished meanwhile: it may just be coming back. */
+/* How long after a try to prepare a region has failed there is another one: at first it may be just a matter of time, such
+ * as that udev takes; later tries come less and less often. */
 #define PREPARE_SOON_USEC (2 * UINT64_C(1000000))
+#define PREPARE_RARELY_USEC (60 * UINT64_C(1000000))
 
 /* No user has these uids, so nobody's jobs are in their way. */
 #define LANE_REPLENISH ((uid_t) -2)
@@ -231,8 +231,11 @@ void regions_apply_found(Manager *manager) {
                         list_unlisted(manager, region, &by_default);
         }
 
-        DL_FOREACH(manager->regions, region)
+        DL_FOREACH(manager->regions, region) {
                 regions_replenish(manager, region);
+                if (region->dax && region->reason && manager->discovery)
+                        discovery_scan_later(manager->discovery);
+        }
         manager_settle(manager);
 }
 
@@ -280,6 +283,18 @@ static void configure_region_again(Manager *manager, Region *region) {
         manager_settle(manager);
 }
 
+static void prepare_again(Manager *manager) {
+        uint64_t pause = manager->prepare_pause * 2;
+
+        if (pause < PREPARE_SOON_USEC)
+                pause = PREPARE_SOON_USEC;
+        if (pause > PREPARE_RARELY_USEC)
+                pause = PREPARE_RARELY_USEC;
+        manager->prepare_pause = pause;
+        (void) sd_event_source_set_time_relative(manager->prepare_again, pause);
+        (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
+}
+
 static void replenish_done(Job *job, int r) {
         Region *region = (Region *) (void *) ((char *) job - offsetof(Region, replenish));
         Manager *manager = region->replenisher;
@@ -296,10 +311,9 @@ static void replenish_done(Job *job, int r) {
                 (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
                 region_disable(region, region->unprepared);
                 /* not by the uevents that it has made itself */
-                (void) sd_event_source_set_time_relative(
-                        manager->prepare_again, r == -ENODEV || r == -ENOENT ? PREPARE_SOON_USEC : PREPARE_AGAIN_USEC);
-                (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
-        }
+                prepare_again(manager);
+        } else
+                manager->prepare_pause = 0;
         if (again)
                 configure_region_again(manager, region);
 }

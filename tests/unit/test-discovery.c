@@ -244,6 +244,44 @@ static void test_slow(void) {
         g_assert_cmpint(began - before, >=, 20 * 40 * MSEC);
 }
 
+/* But not longer than two seconds: perhaps it was others that made the scan slow. */
+static void test_very_slow(void) {
+        gint64 before;
+
+        scan_msec = 400;
+        discovery_scan(discovery);
+        run_until(1);
+        before = ended;
+        discovery_scan(discovery);
+        run_until(2);
+        g_assert_cmpint(began - before, >=, 2000 * MSEC);
+        g_assert_cmpint(began - before, <, 400 * 20 * MSEC);
+}
+
+/* For what nobody says there is time, but what somebody says is looked at soon, and only once. */
+static void test_later(void) {
+        gint64 before;
+
+        discovery_scan(discovery);
+        run_until(1);
+        before = ended;
+        discovery_scan_later(discovery);
+        discovery_scan_later(discovery);
+        run_for(QUIET_MSEC);
+        g_assert_cmpint(n_scans, ==, 1);
+        discovery_scan(discovery);
+        discovery_scan_later(discovery);
+        run_until(2);
+        g_assert_cmpint(began - before, <, 9900 * MSEC);
+        run_for(QUIET_MSEC);
+        g_assert_cmpint(n_scans, ==, 2);
+
+        before = ended;
+        discovery_scan_later(discovery);
+        run_until(3);
+        g_assert_cmpint(began - before, >=, 9900 * MSEC);
+}
+
 /* What changes during a scan is seen by the next one; nobody has to say it again. */
 static void test_again(void) {
         gint64 before;
@@ -339,6 +377,8 @@ static const struct Test {
         { "/discovery/lost-messages", test_lost_messages, false },
         { "/discovery/gather", test_gather, false },
         { "/discovery/slow", test_slow, false },
+                { "/discovery/very-slow", test_very_slow, false },
+                { "/discovery/later", test_later, false },
         { "/discovery/again", test_again, false },
         { "/discovery/failure", test_failure, false },
         { "/discovery/end", test_end, false },
