@@ -28,6 +28,15 @@ export UBSAN_OPTIONS=print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
 logs=()
 trouble=()
 
+# How many tests may run at once: one for each processor, as long as there is memory for as many virtual machines.
+at_once() {
+    local processors gigabytes
+    processors=$(nproc)
+    gigabytes=$(awk '/^MemTotal:/ { print int($2 / 1024 / 1024) }' /proc/meminfo)
+    [ "$((gigabytes / 6))" -ge "$processors" ] || processors=$((gigabytes / 6))
+    echo $((processors > 0 ? processors : 1))
+}
+
 as_root=()
 if [ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null && sudo true; then
     as_root=(sudo -E --)
@@ -54,7 +63,8 @@ run() {
 
     echo "== Testing build-$name"
     rm -f "build-$name/meson-logs/$log.json"
-    "${as_root[@]}" meson test -C "build-$name" --no-rebuild --print-errorlogs --logbase "$log" "$@"
+    "${as_root[@]}" meson test -C "build-$name" --no-rebuild --print-errorlogs --num-processes "$(at_once)" \
+        --logbase "$log" "$@"
     # Nothing in the tree may become root's.
     [ ${#as_root[@]} -eq 0 ] || "${as_root[@]}" chown -R "$(id -u):$(id -g)" "build-$name/meson-logs"
     logs+=("build-$name/meson-logs/$log.json")
