@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Installs what is missing: install-packages.sh demo|test
+# Installs what is missing: install-packages.sh demo|test|bench
 #
 # Says what it installs, and uses sudo where it is not root. Does nothing, and needs nobody, when all is there. Where there
 # is no apt it says what to look for and leaves the rest to the build, which names what it misses.
@@ -26,11 +26,17 @@ more=(
     qemu-system-x86 mmdebstrap cpio kmod
 )
 
+# The buses that are compared, the fixture's library again, and what draws.
+bench=(
+    libglib2.0-dev dbus-broker gnuplot-nox
+)
+
 case ${1:-} in
 demo) wanted=("${build[@]}" "${run[@]}") ;;
 test) wanted=("${build[@]}" "${run[@]}" "${more[@]}") ;;
+bench) wanted=("${build[@]}" "${run[@]}" "${bench[@]}") ;;
 *)
-    echo "usage: install-packages.sh demo|test" >&2
+    echo "usage: install-packages.sh demo|test|bench" >&2
     exit 2
     ;;
 esac

@@ -2,11 +2,13 @@
 
 /* How fast memory is cleaned, compared with memset(), and what it does to others on the same processor.
  *
- *     bench-clean [--size=MIB] [--rounds=N] [--file=PATH] [--tap]
+ *     bench-clean [--size=MIB] [--rounds=N] [--file=PATH] [--tap | --values]
  *
  * The memory is a memfd of huge pages if there are enough, or of ordinary ones; or what PATH opens, for instance a device
  * with at least so much memory. Its contents are lost. The rows take turns in one process. After each the time is taken that
- * it takes to read a working set of 1 MiB which had been in the caches before: that is what everybody else pays. */
+ * it takes to read a working set of 1 MiB which had been in the caches before: that is what everybody else pays.
+ *
+ * With --values it prints what memory it is, and a line for each row: its name, and the microseconds for each MiB. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,9 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #include "clean.h"
 #include "size.h"
@@ -32,6 +37,7 @@ typedef enum Row {
         ROW_WINDOWS,
         ROW_CLEAN,
         ROW_CLEAN_TWO,
+        ROW_STREAM,
         _ROW_MAX,
 } Row;
 
@@ -43,6 +49,7 @@ static const struct {
         [ROW_WINDOWS] = { "windows", "the same, mapped and unmapped in parts as clean_fd() does" },
         [ROW_CLEAN] = { "clean", "clean_fd()" },
         [ROW_CLEAN_TWO] = { "clean-two", "two threads with clean_fd() on the same memory, both counted" },
+        [ROW_STREAM] = { "stream", "the widest stores past the caches that the processor has, a thread for each CPU" },
 };
 
 static int fd = -EBADF;
@@ -102,6 +109,61 @@ static void clean_two(void) {
         g_assert_cmpint(pthread_join(other, NULL), ==, 0);
 }
 
+/* ---- The most that this machine can do -------------------------------------------------------------------------------- */
+
+#define THREADS_MAX 64
+
+#ifdef __x86_64__
+__attribute__((target("avx512f"))) static void stream_avx512(char *to, size_t length) {
+        for (size_t i = 0; i < length; i += 64)
+                _mm512_stream_si512((void *) (to + i), _mm512_setzero_si512());
+}
+
+__attribute__((target("avx"))) static void stream_avx(char *to, size_t length) {
+        for (size_t i = 0; i < length; i += 32)
+                _mm256_stream_si256((void *) (to + i), _mm256_setzero_si256());
+}
+
+static void stream(char *to, size_t length) {
+        if (__builtin_cpu_supports("avx512f"))
+                stream_avx512(to, length);
+        else if (__builtin_cpu_supports("avx"))
+                stream_avx(to, length);
+        else
+                memset(to, 0, length);
+        _mm_sfence();
+}
+#else
+static void stream(char *to, size_t length) {
+        memset(to, 0, length);
+}
+#endif
+
+typedef struct Part {
+        pthread_t thread;
+        char *start;
+        size_t length;
+} Part;
+
+static void *stream_part(void *userdata) {
+        Part *part = userdata;
+
+        stream(part->start, part->length);
+        return NULL;
+}
+
+static void stream_all(void) {
+        size_t n = CLAMP(g_get_num_processors(), 1, THREADS_MAX), length = size / n / 4096 * 4096;
+        Part parts[THREADS_MAX];
+
+        for (size_t i = 0; i < n; i++) {
+                parts[i] = (Part) { .start = mapped + i * length, .length = i == n - 1 ? size - i * length : length };
+                g_assert_cmpint(pthread_create(&parts[i].thread, NULL, stream_part, &parts[i]), ==, 0);
+        }
+        for (size_t i = 0; i < n; i++)
+                g_assert_cmpint(pthread_join(parts[i].thread, NULL), ==, 0);
+}
+
 static void measure(Row row) {
         double start, time;
 
@@ -121,6 +183,9 @@ static void measure(Row row) {
                 break;
         case ROW_CLEAN_TWO:
                 clean_two();
+                break;
+        case ROW_STREAM:
+                stream_all();
                 break;
         case ROW_WARM:
         case _ROW_MAX:
@@ -157,7 +222,8 @@ static const char *memory_open(const char *path) {
                 return "huge pages";
 
         if (fd >= 0)
-                (void) close(fd);
+                (void) munmap(mapped, size);
+        (void) close(fd);
         fd = memfd_create("bench", MFD_CLOEXEC);
         if (fd < 0 || fallocate(fd, 0, 0, (off_t) size) < 0)
                 g_error("cannot make memory: %s", strerror(errno));
@@ -189,14 +255,23 @@ static void print_table(const char *memory, unsigned rounds) {
                median(seconds[ROW_WINDOWS]) / median(seconds[ROW_CLEAN]));
 }
 
+static void print_values(const char *memory) {
+        printf("%s\n", memory);
+        for (Row row = ROW_MEMSET; row < _ROW_MAX; row++)
+                printf("%s %.4f\n", rows[row].name,
+                       median(seconds[row]) * 1e6 / ((double) size / (double) MIB * (row == ROW_CLEAN_TWO ? 2 : 1)));
+}
+
 int main(int argc, char **argv) {
         const char *path = NULL, *memory;
         unsigned rounds = 15;
-        bool tap = false;
+        bool tap = false, values = false;
 
         for (int i = 1; i < argc; i++)
                 if (strcmp(argv[i], "--tap") == 0)
                         tap = true;
+                else if (strcmp(argv[i], "--values") == 0)
+                        values = true;
                 else if (g_str_has_prefix(argv[i], "--file="))
                         path = argv[i] + strlen("--file=");
                 else if (g_str_has_prefix(argv[i], "--size="))
@@ -204,7 +279,7 @@ int main(int argc, char **argv) {
                 else if (g_str_has_prefix(argv[i], "--rounds="))
                         rounds = (unsigned) strtoul(argv[i] + strlen("--rounds="), NULL, 10);
                 else {
-                        fprintf(stderr, "usage: %s [--size=MIB] [--rounds=N] [--file=PATH] [--tap]\n", argv[0]);
+                        fprintf(stderr, "usage: %s [--size=MIB] [--rounds=N] [--file=PATH] [--tap | --values]\n", argv[0]);
                         return EXIT_FAILURE;
                 }
         if (size == 0 || size % HUGE_PAGE != 0 || rounds == 0) {
@@ -225,11 +300,12 @@ int main(int argc, char **argv) {
         for (unsigned i = 0; i < rounds; i++)
                 for (unsigned j = 0; j < _ROW_MAX; j++)
                         measure((i + j) % _ROW_MAX);
-        (void) munmap(mapped, size);
         (void) close(fd);
 
         if (tap)
                 print_tap(rounds);
+        else if (values)
+                print_values(memory);
         else
                 print_table(memory, rounds);
 
