@@ -41,6 +41,8 @@ Reply user_get_allocation(User *user, const char *name);
 Reply user_reload(User *user);
 /* What ListAllocations returns: "NAME OBJECT" lines, sorted; g_free() it. */
 char *user_list(User *user);
+/* The length of all of them together, and how many there are; ret_n may be NULL. */
+uint64_t user_sum(User *user, unsigned *ret_n);
 
 /* Sent, and the reply comes later: user_end_reply(). Interactive authorization is allowed if asked for. */
 void user_begin_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
@@ -55,8 +57,6 @@ Reply user_end_reply(User *user);
 uint64_t region_get(const char *region, const char *property);
 char *region_get_string(const char *region, const char *property);
 uint64_t allocation_get(User *user, const char *object, const char *property);
-/* The same of one that may end at any moment: 0 if it has. */
-uint64_t allocation_look(User *user, const char *object, const char *property);
 char *allocation_get_string(User *user, const char *object, const char *property);
 /* Waits, for at most 20 seconds, until region property has this value; the last one seen is returned. */
 uint64_t region_wait(const char *region, const char *property, uint64_t value);

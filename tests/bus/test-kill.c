@@ -370,45 +370,12 @@ static void kill_and_start(Play *play, Broker *broker) {
         broker_start(broker);
 }
 
-/* Lengths of all allocations that root sees, in one reply. */
-static uint64_t sum_allocations(sd_bus *bus, unsigned *ret_n) {
-        sd_bus_message *reply = NULL;
-        uint64_t sum = 0, length;
-        unsigned n = 0;
-
-        g_assert_cmpint(sd_bus_call_method(bus, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
-                                           DAXBROKER_MANAGER_INTERFACE, "ListAllocations", NULL, &reply,
-                                           NULL), >=, 0);
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(soa{sv})"), >, 0);
-        while (sd_bus_message_enter_container(reply, 'r', "soa{sv}") > 0) {
-                const char *key;
-
-                n++;
-                g_assert_cmpint(sd_bus_message_skip(reply, "so"), >, 0);
-                g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "{sv}"), >, 0);
-                while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
-                        g_assert_cmpint(sd_bus_message_read(reply, "s", &key), >, 0);
-                        if (g_str_equal(key, "Length")) {
-                                g_assert_cmpint(sd_bus_message_read(reply, "v", "t", &length), >, 0);
-                                sum += length;
-                        } else
-                                g_assert_cmpint(sd_bus_message_skip(reply, "v"), >, 0);
-                        g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
-                }
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
-        }
-        sd_bus_message_unref(reply);
-        *ret_n = n;
-        return sum;
-}
-
 /* Free and handed out bytes are all there are, and nothing is handed out but what the actors and the bystanders have. */
-static bool is_balanced(sd_bus *bus, uint64_t size, unsigned n_expected, bool *ret_sums_hold) {
+static bool is_balanced(User *root, uint64_t size, unsigned n_expected, bool *ret_sums_hold) {
         uint64_t before = region_get("dram", "Available"), sum;
         unsigned n;
 
-        sum = sum_allocations(bus, &n);
+        sum = user_sum(root, &n);
         /* something ended in between: look again */
         if (region_get("dram", "Available") != before)
                 return false;
@@ -416,7 +383,7 @@ static bool is_balanced(sd_bus *bus, uint64_t size, unsigned n_expected, bool *r
         return before + sum == size && n == n_expected;
 }
 
-static void look(Play *play, Scene *scene, sd_bus *bus, Tally *total) {
+static void look(Play *play, Scene *scene, Tally *total) {
         uint64_t size = region_get("dram", "Size");
         bool sums_hold = true;
         unsigned n = 2, n_ignored;
@@ -437,8 +404,8 @@ static void look(Play *play, Scene *scene, sd_bus *bus, Tally *total) {
         g_assert_cmpint(user_is_filled(scene->alice, play->named.slot, 0x22), ==, 1);
         g_assert_cmpint(user_is_filled(scene->carol, play->reader, 0x22), ==, 1);
 
-        if (!wait_until(20, is_balanced(bus, size, n, &sums_hold)) || !sums_hold) {
-                uint64_t sum = sum_allocations(bus, &n_ignored);
+        if (!wait_until(20, is_balanced(scene->root, size, n, &sums_hold)) || !sums_hold) {
+                uint64_t sum = user_sum(scene->root, &n_ignored);
 
                 broker_print_log(scene->broker);
                 g_error("%" G_GUINT64_FORMAT " bytes free + %" G_GUINT64_FORMAT " in %u allocations of "
@@ -470,13 +437,11 @@ static uint32_t number_from(const char *variable, uint32_t otherwise) {
 static void test_kill(Scene *scene, const void *unused) {
         uint32_t seed = number_from("DAXBROKER_TEST_SEED", (uint32_t) g_get_real_time());
         uint32_t rounds = number_from("DAXBROKER_TEST_ROUNDS", provider_rounds(ROUNDS));
-        sd_bus *bus = NULL;
         Play play = {};
         Tally total = {};
 
         (void) unused;
         g_test_message("DAXBROKER_TEST_SEED=%u", seed);
-        g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
         play_begin(&play, scene, seed);
 
         for (uint32_t round = 0; round < rounds; round++) {
@@ -489,14 +454,13 @@ static void test_kill(Scene *scene, const void *unused) {
                 stage->over = true;
                 for (size_t i = 0; i < G_N_ELEMENTS(play.actors); i++)
                         user_end(play.actors[i], NULL, 0, NULL, NULL);
-                look(&play, scene, bus, &total);
+                look(&play, scene, &total);
         }
 
         g_test_message("%u rounds, %u acts, %u of them met no broker, %u allocations at the end", rounds,
                        total.acts, total.outages, total.pieces);
         g_assert_cmpuint(total.acts, >=, rounds);
         play_end(&play, scene);
-        sd_bus_flush_close_unref(bus);
 }
 
 static void set_up(Scene *scene, const void *configuration) {
