@@ -48,10 +48,11 @@ static void assert_refused(Scene *scene) {
         footprint_assert_sums(scene->root);
 }
 
-static void free_now(User *user, const Reply *reply) {
+static void free_now(Scene *scene, User *user, const Reply *reply) {
         reply_assert(user_release(user, reply->object), "");
         user_let_go(user, reply->slot);
         g_assert_cmpint(user_peek(user, reply->slot, 0), ==, -EFAULT);
+        scene_assert_gone(scene, reply);
 }
 
 /* ---- Descriptors -------------------------------------------------------------------------------------------------- */
@@ -108,10 +109,10 @@ static void test_known_fds(Scene *scene, const void *unused) {
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
         user_drop(scene->alice, reply.slot);
 
-        free_now(scene->alice, &replies[7]);
+        free_now(scene, scene->alice, &replies[7]);
         reply = take(scene->bob, NULL, 1);
         assert_refused(scene);
-        free_now(scene->bob, &reply);
+        free_now(scene, scene->bob, &reply);
 
         /* a successor with less keeps what there is */
         broker_kill(scene->broker);
@@ -121,12 +122,12 @@ static void test_known_fds(Scene *scene, const void *unused) {
                 if (i != 7) {
                         g_assert_cmpint(user_is_filled(scene->alice, replies[i].slot, (int) (i + 1)), ==, 1);
                         assert_refused(scene);
-                        free_now(scene->alice, &replies[i]);
+                        free_now(scene, scene->alice, &replies[i]);
                         if (i == 16)
                                 break;
                 }
         for (size_t i = 17; i < G_N_ELEMENTS(replies); i++)
-                free_now(scene->alice, &replies[i]);
+                free_now(scene, scene->alice, &replies[i]);
 
         scene->broker->max_fds = 0;
         broker_restart(scene->broker);
@@ -158,7 +159,7 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
                                 g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
                                 g_assert_cmpint(user_is_filled(scene->alice, reply.slot, i == 0), ==, 1);
                                 if (i != 0)
-                                        free_now(scene->alice, &reply);
+                                        free_now(scene, scene->alice, &reply);
                                 user_drop(scene->alice, reply.slot);
                         } else {
                                 n_refused++;
@@ -179,13 +180,13 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
         /* giving back takes none */
         limit_fds(scene, n);
         g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
-        free_now(scene->alice, &named);
+        free_now(scene, scene->alice, &named);
         user_drop(scene->alice, unnamed.slot);
         g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
 
         limit_fds(scene, 4096);
         reply = take(scene->bob, NULL, 1);
-        free_now(scene->bob, &reply);
+        free_now(scene, scene->bob, &reply);
         g_assert_true(wait_until(20, broker_count_fds(scene->broker) <= scene->before.fds));
         broker_restart(scene->broker);
 }
@@ -248,12 +249,12 @@ static void test_runtime_full(Scene *scene, const char *limits) {
         assert_refused(scene);
 
         /* room for one makes room for one; her end of the lease is an inode, too */
-        free_now(scene->alice, &replies[--n]);
+        free_now(scene, scene->alice, &replies[--n]);
         user_drop(scene->alice, replies[n].slot);
         reply = take(scene->bob, NULL, 1);
-        free_now(scene->bob, &reply);
+        free_now(scene, scene->bob, &reply);
         while (n > 0)
-                free_now(scene->alice, &replies[--n]);
+                free_now(scene, scene->alice, &replies[--n]);
         broker_stop(scene->broker);
         broker_limit_runtime(scene->broker, NULL);
         broker_start(scene->broker);
@@ -294,13 +295,13 @@ static void test_filled(Scene *scene, const void *unused) {
         assert_says(reply.message, "No space left on device");
         g_assert_cmpuint(allocation_get(scene->alice, named.object, "Mode"), ==, 0600);
         g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
-        free_now(scene->alice, &named);
+        free_now(scene, scene->alice, &named);
         user_drop(scene->alice, unnamed.slot);
         g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
 
         g_assert_cmpint(g_unlink(path), ==, 0);
         reply = take(scene->bob, NULL, 1);
-        free_now(scene->bob, &reply);
+        free_now(scene, scene->bob, &reply);
         broker_stop(scene->broker);
         broker_limit_runtime(scene->broker, NULL);
         broker_start(scene->broker);
@@ -338,8 +339,8 @@ static void test_read_only(Scene *scene, const void *unused) {
 
         remount(scene, 0);
         reply = take(scene->bob, NULL, 1);
-        free_now(scene->bob, &reply);
-        free_now(scene->alice, &named);
+        free_now(scene, scene->bob, &reply);
+        free_now(scene, scene->alice, &named);
         broker_stop(scene->broker);
         broker_limit_runtime(scene->broker, NULL);
         broker_start(scene->broker);
@@ -385,7 +386,7 @@ static void test_no_threads(Scene *scene, const void *unused) {
                         reply_assert(reply, "");
                         g_assert_cmpint(user_map(users[i], reply.slot), ==, 0);
                         g_assert_cmpint(user_is_filled(users[i], reply.slot, 0), ==, 1);
-                        free_now(users[i], &reply);
+                        free_now(scene, users[i], &reply);
                         user_drop_all(users[i]);
                 }
         }
@@ -411,7 +412,7 @@ static void test_two_brokers(Scene *scene, const void *unused) {
         g_assert_true(broker_is_running(scene->broker));
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
         reply_assert(user_open(scene->alice, "limits", NULL), "");
-        free_now(scene->alice, &reply);
+        free_now(scene, scene->alice, &reply);
 }
 
 static void set_up(Scene *scene, const void *configuration) {
