@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -254,6 +255,10 @@ static void test_killed_while_it_is_made(Scene *scene, const void *unused) {
         }
 }
 
+/* How often each of those who work meanwhile has got through, shared with them. */
+#define WORKERS 3U
+static volatile unsigned *progress;
+
 static bool is_over(void) {
         return access("over", F_OK) == 0;
 }
@@ -288,9 +293,9 @@ static void use_name(unsigned number) {
 }
 
 static int64_t do_load(UserCall *call) {
+        const size_t *worker = call->data;
         unsigned n = 0;
 
-        (void) call;
         g_assert_cmpint(chdir(world_get_path()), ==, 0);
         while (!is_over()) {
                 uint8_t *p = daxbroker_alloc(MIB, 1);
@@ -302,33 +307,50 @@ static int64_t do_load(UserCall *call) {
                 use_name(n++);
                 g_assert_true(is_filled(p, 0xa5, MIB));
                 daxbroker_free(p);
+                progress[*worker]++;
         }
         g_assert_cmpuint(n, >, 1);
         return 0;
 }
 
-/* At random moments. Nobody who uses the library sees an error, but for the doubt. */
+static bool are_ahead(const unsigned *before) {
+        for (size_t i = 0; i < WORKERS; i++)
+                if (progress[i] == before[i])
+                        return false;
+        return true;
+}
+
+/* At random moments. Nobody who uses the library sees an error, but for the doubt. Calls wait for five seconds, though; where
+ * a start may take a good part of that, each has to be worth it. */
 static void test_killed_under_load(Scene *scene, const void *unused) {
         g_autofree char *over = g_build_filename(world_get_path(), "over", NULL);
-        User *users[3];
+        User *users[WORKERS];
 
         (void) unused;
-        for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+        progress = mmap(NULL, WORKERS * sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        g_assert_true(progress != MAP_FAILED);
+        for (size_t i = 0; i < WORKERS; i++) {
                 users[i] = user_new("alice");
                 as(users[i], do_allocate);
-                as_begin(users[i], do_load);
+                user_begin(users[i], do_load, &i, sizeof(i), NULL, 0);
         }
         for (unsigned i = 0; i < 12; i++) {
                 g_usleep((gulong) g_test_rand_int_range(0, 300000));
                 broker_kill(scene->broker);
                 broker_start(scene->broker);
+                if (provider_is_device()) {
+                        unsigned before[WORKERS] = { progress[0], progress[1], progress[2] };
+
+                        g_assert_true(wait_until(20, are_ahead(before)));
+                }
         }
         g_assert_true(g_file_set_contents(over, "", 0, NULL));
-        for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+        for (size_t i = 0; i < WORKERS; i++) {
                 as_end(users[i]);
                 user_free(users[i]);
         }
         g_assert_cmpint(unlink(over), ==, 0);
+        g_assert_cmpint(munmap((void *) (uintptr_t) progress, WORKERS * sizeof(*progress)), ==, 0);
 }
 
 static int64_t do_lose_patience(UserCall *call) {
