@@ -52,6 +52,6 @@ void bus_start(void);
                 bool _holds;                                                                            \
                                                                                                         \
                 while (!(_holds = (condition)) && g_get_monotonic_time() < _end)                        \
-                        g_usleep(5000);                                                                 \
+                        g_usleep(provider_is_device() ? 50000 : 5000);                                  \
                 _holds;                                                                                 \
         })
