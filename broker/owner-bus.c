@@ -7,6 +7,7 @@
  * Who only looks at what others have gets answers that may be some seconds old, and gets them also if the database does not
  * answer. Who wants to have something does not get it then. */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -18,15 +19,23 @@
 static int look_up_since(Call *call, User *user, uint64_t since, bool with_groups, Failure *failure) {
         int r;
 
+        /* what could not be found out for others may be found out by now; if the database hangs, one wait is enough */
+        if (user->identity.error < 0 && !user->identity.running && since < call->began)
+                since = call->began;
+
         if (!identity_is_known(user, since, with_groups)) {
                 r = identity_look_up(user, with_groups);
                 return r < 0 ? r : call_wait(call, &user->identity.waiters, failure);
         }
 
-        if (user->identity.error < 0)
+        r = user->identity.error;
+        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+                return failure_set_errno(failure, r, "cannot ask the user database who user %" PRIu32 " is",
+                                         (uint32_t) user->uid);
+        if (r < 0)
                 return failure_set(failure, REFUSAL_AuthorityUnavailable,
                                    "the user database does not tell who user %" PRIu32 " is: %s", (uint32_t) user->uid,
-                                   strerror(-user->identity.error));
+                                   strerror(-r));
         return CALL_DONE;
 }
 
