@@ -191,6 +191,28 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
         broker_restart(scene->broker);
 }
 
+/* For a moment, nobody can be asked who an owner is. */
+static void test_unknown_owner(Scene *scene, const void *unused) {
+        Reply named = take(scene->alice, "name=limits", 1), reply;
+        User *guest = user_new("alice");
+
+        (void) unused;
+        (void) user_get_allocation(guest, "nothing"); /* so that the broker knows the connection */
+        limit_fds(scene, 3);
+        reply = user_open(guest, "limits", NULL);
+        reply_assert(reply, "NoResources");
+        assert_says(reply.message, "user database");
+
+        limit_fds(scene, 4096);
+        reply = user_open(guest, "limits", NULL);
+        reply_assert(reply, "");
+        g_assert_cmpint(user_map(guest, reply.slot), ==, 0);
+        g_assert_cmpint(user_is_filled(guest, reply.slot, 1), ==, 1);
+        user_free(guest);
+        free_now(scene, scene->alice, &named);
+        broker_restart(scene->broker);
+}
+
 /* ---- RUNTIME_DIRECTORY -------------------------------------------------------------------------------------------- */
 
 static void restart_with(Scene *scene, const char *options) {
@@ -396,7 +418,7 @@ static void test_no_threads(Scene *scene, const void *unused) {
 
 /* Only one can work on a directory. */
 static void test_two_brokers(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=limits", 1);
+        Reply reply = take(scene->alice, "name=limits", 1), again;
         pid_t first = scene->broker->pid;
         size_t mark = broker_mark_log(scene->broker);
 
@@ -411,7 +433,9 @@ static void test_two_brokers(Scene *scene, const void *unused) {
 
         g_assert_true(broker_is_running(scene->broker));
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        reply_assert(user_open(scene->alice, "limits", NULL), "");
+        again = user_open(scene->alice, "limits", NULL);
+        reply_assert(again, "");
+        user_drop(scene->alice, again.slot);
         free_now(scene, scene->alice, &reply);
 }
 
@@ -427,6 +451,7 @@ int main(int argc, char **argv) {
         } tests[] = {
                 { "/limits/known-fds", test_known_fds },
                 { "/limits/sudden-fds", test_sudden_fds },
+                { "/limits/unknown-owner", test_unknown_owner },
                 { "/limits/no-inodes", test_no_inodes },
                 { "/limits/no-blocks", test_no_blocks },
                 { "/limits/filled", test_filled },
