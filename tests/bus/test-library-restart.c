@@ -483,7 +483,7 @@ int main(int argc, char **argv) {
         add("service/comes-back", test_comes_back);
         add("service/stays-away", test_stays_away);
         add("service/during-call", test_during_call);
-        if (files_are_possible())
+        if (!provider_is_device() && files_are_possible())
                 files_add("/library-restart/service/killed-while-it-is-made", CONFIGURATION, test_killed_while_it_is_made);
         add("service/killed-under-load", test_killed_under_load);
         add("service/silent", test_silent);
