@@ -29,8 +29,8 @@ bool fsdax_is_leftover(const char *name) {
 static bool has_writers(int dir_fd, const char *name) {
         _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
-        if (fd < 0)
-                return false;
+        if (fd < 0) /* if it is only we who cannot look, it had better stay in sight */
+                return errno != ENOENT;
         /* if somebody opens it in this moment, we are told by a signal that does nothing */
         if (fcntl(fd, F_SETSIG, SIGURG) < 0 || fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
                 return errno == EAGAIN;

@@ -222,13 +222,14 @@ static int fsdax_write_record(Piece *piece, const char *id, const char *text, Fa
 
 /* ---- Holders ---- */
 
-/* A holder can make a file longer, and with it what he takes of the region; or shorter, which is nobody's loss but his. */
-static int too_long(const Piece *piece, int fd, uint64_t size) {
-        return size > piece->length || (size == piece->length && fsdax_extents_beyond(fd, size) > 0);
+/* A holder can make a file longer, and with it what he takes of the region; or shorter, which is nobody's loss but his. Also
+ * a file that is shorter can have room beyond its end. */
+static bool too_long(const Piece *piece, int fd, uint64_t size) {
+        return size > piece->length || fsdax_extents_beyond(fd, piece->length) > 0;
 }
 
-/* Makes it as long as it has to be. */
-static int settle_length(Piece *piece, int fd, Failure *failure) {
+/* Takes back what a holder has made more of it. */
+static int cut_back(Piece *piece, int fd, uint64_t *ret_size, Failure *failure) {
         struct stat st;
         uint64_t size;
         int r;
@@ -240,16 +241,31 @@ static int settle_length(Piece *piece, int fd, Failure *failure) {
         if (too_long(piece, fd, size)) {
                 log_warning("a holder of allocation %s has made its file longer than %s: it is cut back", piece->handle,
                             SIZE_TEXT(piece->length));
-                r = fsdax_file_truncate(fd, piece->length, FSDAX_PATIENCE_USEC);
-        } else if (size < piece->length) {
-                log_warning("a holder of allocation %s has cut its file from %s to %s: the rest is zeros now", piece->handle,
-                            SIZE_TEXT(piece->length), SIZE_TEXT(size));
-                r = fsdax_extents_allocate(fd, size, piece->length, false, 0);
-                if (r >= 0)
-                        r = write_zeros(piece, fd, size);
-        } else
-                return 0;
+                /* to be made as long as it was would not take what is beyond the end of a shorter one */
+                size = size < piece->length ? size : piece->length;
+                r = fsdax_file_truncate(fd, size, FSDAX_PATIENCE_USEC);
+                if (r < 0)
+                        return refuse_errno(piece, r, "cannot cut its file back", failure);
+        }
 
+        *ret_size = size;
+        return 0;
+}
+
+/* Makes it as long as it has to be. */
+static int settle_length(Piece *piece, int fd, Failure *failure) {
+        uint64_t size;
+        int r;
+
+        r = cut_back(piece, fd, &size, failure);
+        if (r < 0 || size == piece->length)
+                return r;
+
+        log_warning("a holder of allocation %s has cut its file from %s to %s: the rest is zeros now", piece->handle,
+                    SIZE_TEXT(piece->length), SIZE_TEXT(size));
+        r = fsdax_extents_allocate(fd, size, piece->length, false, 0);
+        if (r >= 0)
+                r = write_zeros(piece, fd, size);
         return r < 0 ? refuse_errno(piece, r, "cannot make its file as long as it has to be", failure) : 0;
 }
 
@@ -258,6 +274,7 @@ static int fsdax_inspect(Piece *piece, Failure *failure) {
         _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
         const Fsdax *fsdax = piece->state;
         struct stat st;
+        uint64_t size;
         int r;
 
         r = own_file_open(piece, &file, failure);
@@ -270,12 +287,12 @@ static int fsdax_inspect(Piece *piece, Failure *failure) {
 
         if (fsdax->growth == GROWTH_END)
                 return failure_set(failure, REFUSAL_QuotaExceeded, "a holder has made its file longer (Growth=end)");
-        r = settle_length(piece, file.fd, failure);
+        r = cut_back(piece, file.fd, &size, failure);
         fsdax_measure(piece->state, file.dir_fd);
-        if (r < 0) /* he has it still, so he must not keep it */
+        if (r < 0 && failure->refusal == REFUSAL_Busy) /* he has it still, so he must not keep it */
                 return failure_set(failure, REFUSAL_QuotaExceeded,
                                    "a holder has made its file longer, and keeps the broker from cutting it back");
-        return 0;
+        return r;
 }
 
 static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -106,6 +107,14 @@ static void do_to_file(const Directory *directory, uint64_t length, int fallocat
                 g_assert_cmpint(ftruncate(fd, (off_t) length), ==, 0);
 }
 
+static void assert_beyond(const Directory *directory, uint64_t length, bool expected) {
+        g_autofree char *path = directory_file(directory, ID);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(fsdax_extents_beyond(fd, length) > 0, ==, expected);
+}
+
 static void assert_as_it_was(Piece *piece, uint64_t zeros_from) {
         char text[4] = "";
         struct stat st;
@@ -123,6 +132,7 @@ static void assert_as_it_was(Piece *piece, uint64_t zeros_from) {
 }
 
 static void test_tricks(Directory *directory, const void *data) {
+        struct rlimit before, none;
         Failure failure = { 0 };
         Piece piece;
 
@@ -140,6 +150,27 @@ static void test_tricks(Directory *directory, const void *data) {
         do_to_file(directory, 4096, -1);
         assert_as_it_was(&piece, 4);
         do_to_file(directory, 1, FALLOC_FL_KEEP_SIZE);
+        assert_as_it_was(&piece, 4);
+
+        /* shorter, and yet with more than its share */
+        do_to_file(directory, 4096, -1);
+        do_to_file(directory, 8 * MIB, FALLOC_FL_KEEP_SIZE);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
+        assert_beyond(directory, piece.length, false);
+        assert_as_it_was(&piece, 4);
+        do_to_file(directory, 4096, -1);
+        do_to_file(directory, 8 * MIB, FALLOC_FL_KEEP_SIZE);
+        assert_as_it_was(&piece, 4);
+
+        /* what keeps us for a moment is no reason to end it */
+        do_to_file(directory, 8 * MIB, -1);
+        g_assert_cmpint(getrlimit(RLIMIT_SIGPENDING, &before), ==, 0);
+        none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+        g_assert_cmpint(setrlimit(RLIMIT_SIGPENDING, &none), ==, 0); /* there is no timer to be had */
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), <, 0);
+        g_assert_cmpint(failure.refusal, !=, REFUSAL_QuotaExceeded);
+        g_assert_cmpint(setrlimit(RLIMIT_SIGPENDING, &before), ==, 0);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
         assert_as_it_was(&piece, 4);
 
         /* also before it gets another length */
