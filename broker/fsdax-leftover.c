@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "fsdax.h"
 #include "log.h"
 #include "name.h"
@@ -55,9 +56,13 @@ int fsdax_leftover_drop(int dir_fd, const char *name, int *fd) {
         return fsync(dir_fd) < 0 ? -errno : 0;
 }
 
-static int leftover_empty(int dir_fd, const char *name) {
+/* For one of them. Who keeps one waiting may keep many. */
+#define PATIENCE_USEC (UINT64_C(100) * 1000)
+
+static int leftover_empty(int dir_fd, const char *name, uint64_t deadline) {
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
+        int r;
 
         if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
@@ -65,20 +70,26 @@ static int leftover_empty(int dir_fd, const char *name) {
                 return -EUCLEAN;
         if (st.st_size == 0 && st.st_blocks == 0)
                 return 0;
+        if (now_usec() >= deadline)
+                return -EBUSY;
 
         fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        log_warning("%s: somebody has put something into what is left of an allocation that has ended: it is emptied", name);
-        return fsdax_file_truncate(fd, 0, FSDAX_PATIENCE_USEC);
+        r = fsdax_file_truncate(fd, 0, PATIENCE_USEC);
+        if (r >= 0)
+                log_warning("%s: somebody had put something into what is left of an allocation that has ended: it is emptied",
+                            name);
+        return r;
 }
 
-void fsdax_leftover_sweep(int dir_fd, const char *name) {
+int fsdax_leftover_sweep(int dir_fd, const char *name, uint64_t deadline) {
         int r;
 
-        r = leftover_empty(dir_fd, name);
+        r = leftover_empty(dir_fd, name, deadline);
         if (r >= 0 && !has_writers(dir_fd, name))
                 r = fsdax_file_unlink(dir_fd, name);
-        if (r < 0 && r != -ENOENT)
+        if (r < 0 && r != -ENOENT && r != -EBUSY)
                 log_warning("%s is in the way and cannot be removed: %s", name, strerror(-r));
+        return r;
 }

@@ -137,7 +137,8 @@ bool fsdax_is_stale(const Region *region) {
 bool fsdax_is_low(const Region *region) {
         Fsdax *fsdax = region->state;
 
-        return fsdax && !fsdax->stopping && (fsdax->leftovers_changed || fsdax->read_only);
+        return fsdax && !fsdax->stopping &&
+               ((fsdax->leftovers_changed && now_usec() >= fsdax->sweep_next) || fsdax->read_only);
 }
 
 void fsdax_replenished(Region *region) {

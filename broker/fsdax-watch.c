@@ -21,6 +21,9 @@
 
 #define PAUSE_USEC (UINT64_C(500) * 1000)
 
+/* What is read before it: about as much as the kernel's queue holds, so that nobody who adds to it meanwhile can keep us. */
+#define READS_MAX 64
+
 struct FsdaxWatch {
         int fd;
         atomic_int wd; /* of whoever looks at the directory */
@@ -63,7 +66,7 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *use
         ssize_t n;
 
         (void) revents;
-        for (;;) {
+        for (unsigned i = 0; i < READS_MAX; i++) {
                 n = read(fd, buffer, sizeof(buffer));
                 if (n <= 0)
                         break;

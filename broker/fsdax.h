@@ -42,6 +42,7 @@ typedef struct Fsdax {
         atomic_int sync;      /* SyncPolicy */
         atomic_int growth;    /* GrowthPolicy */
         atomic_bool leftovers_changed;
+        _Atomic uint64_t sweep_next; /* not looked at before, in microseconds of the monotonic clock */
         atomic_bool read_only; /* it has seemed so, which is to be looked at */
         atomic_bool stopping;
         Throttle *throttle;
@@ -150,8 +151,9 @@ bool fsdax_is_leftover(const char *name);
 /* Removes a file that is empty, or leaves it as such if it has to stay; *fd is a descriptor of it, and closed. */
 int fsdax_leftover_drop(int dir_fd, const char *name, int *fd);
 
-/* Empties it again, and removes it if that can be. */
-void fsdax_leftover_sweep(int dir_fd, const char *name);
+/* Empties it again, and removes it if that can be; once the deadline is over, only if that takes no waiting. -EBUSY: somebody
+ * keeps us from emptying it. */
+int fsdax_leftover_sweep(int dir_fd, const char *name, uint64_t deadline);
 
 /* ---- The watch ---- */
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "fsdax.h"
 #include "log.h"
@@ -461,20 +462,29 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
         return r < 0 && !find->problem ? -ENOMEM : 0;
 }
 
-/* What the file system must not keep for those who have had it. */
-static int sweep_leftovers(int dir_fd) {
+/* What the file system must not keep for those who have had it. However many keep us from that, it takes a moment only; what
+ * is left then is looked at again later. */
+#define SWEEP_USEC (UINT64_C(1000) * 1000)
+#define SWEEP_AGAIN_USEC (UINT64_C(10) * 1000 * 1000)
+
+static void sweep_leftovers(Fsdax *fsdax, int dir_fd) {
+        uint64_t deadline = now_usec() + SWEEP_USEC;
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        int r;
+        unsigned n_busy = 0;
 
-        r = directory_read(dir_fd, &dir);
-        if (r < 0)
-                return r;
-
+        if (directory_read(dir_fd, &dir) < 0)
+                return;
         while ((entry = readdir(dir)))
                 if (fsdax_is_leftover(entry->d_name))
-                        fsdax_leftover_sweep(dir_fd, entry->d_name);
-        return 0;
+                        n_busy += fsdax_leftover_sweep(dir_fd, entry->d_name, deadline) == -EBUSY;
+        if (n_busy == 0)
+                return;
+
+        log_warning("%s: %u files of allocations that have ended were written to since, and are kept from being emptied",
+                    fsdax->path, n_busy);
+        fsdax->sweep_next = now_usec() + SWEEP_AGAIN_USEC;
+        fsdax->leftovers_changed = true;
 }
 
 static int fsdax_replenish(Region *region, Failure *failure) {
@@ -484,7 +494,7 @@ static int fsdax_replenish(Region *region, Failure *failure) {
 
         if (!fsdax)
                 return 0;
-        changed = atomic_exchange(&fsdax->leftovers_changed, false);
+        changed = now_usec() >= fsdax->sweep_next && atomic_exchange(&fsdax->leftovers_changed, false);
         fsdax->read_only = false;
         /* that it is not there is for whoever lists it to say */
         if (fsdax_directory_open(fsdax, &dir_fd, failure) < 0)
@@ -493,7 +503,7 @@ static int fsdax_replenish(Region *region, Failure *failure) {
         if (fsdax_directory_is_read_only(dir_fd))
                 return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (changed)
-                (void) sweep_leftovers(dir_fd);
+                sweep_leftovers(fsdax, dir_fd);
         fsdax_measure(fsdax, dir_fd);
         return 0;
 }
@@ -548,7 +558,7 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
         if (r < 0)
                 log_warning("cannot watch %s: %s; what holders do to lengths is seen when it is opened", fsdax->path,
                             strerror(-r));
-        (void) sweep_leftovers(dir_fd);
+        sweep_leftovers(fsdax, dir_fd);
         r = list_entries(fsdax, dir_fd, &inventory);
         if (r < 0) {
                 inventory_done(&inventory);

@@ -317,7 +317,7 @@ static void test_leftover(Directory *directory, const void *data) {
         Fsdax *fsdax;
         Piece piece;
         char *mapping;
-        int fd;
+        int fd, dir_fd;
 
         (void) data;
         if (!directory->region)
@@ -339,9 +339,20 @@ static void test_leftover(Directory *directory, const void *data) {
         g_assert_cmpuint(directory->found.n_finds, ==, 0);
         assert_entries(directory, ".gone-" ID " ");
 
+        /* as where there are many that keep us waiting */
         g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, 1);
+        dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(fsdax_leftover_sweep(dir_fd, ".gone-" ID, 1), ==, -EBUSY);
+        safe_close(dir_fd);
+        g_assert_cmpuint(size_of(fd), ==, 2 * MIB + 1);
         fsdax = directory->region->state;
         fsdax->leftovers_changed = true;
+        fsdax->sweep_next = UINT64_MAX;
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
+        g_assert_cmpuint(size_of(fd), ==, 2 * MIB + 1);
+
+        fsdax->sweep_next = 0;
         g_assert_true(provider_fsdax.is_low(directory->region));
         g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
         g_assert_false(provider_fsdax.is_low(directory->region));
