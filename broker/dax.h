@@ -62,6 +62,7 @@ typedef struct DaxRegion {
         size_t n_devices;
         struct NvdimmNamespace *namespaces; /* see nvdimm.h */
         size_t n_namespaces;
+        bool indivisible; /* persistent, and has no labels: so nothing of it can be ours */
         uint64_t largest; /* the longest namespace that there is room for */
         struct DaxRegion *prev, *next;
 } DaxRegion;

@@ -165,6 +165,23 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
                          &details, interactive, failure);
 }
 
+/* A medium may hold what has this name, and not have been looked at yet: after a boot, or just after it came. CALL_WAITS while
+ * that may take a moment, Busy if it takes longer. */
+static int await_media(Call *call, const char *name, Failure *failure) {
+        const Manager *manager = call->server->manager;
+        const Region *region = regions_find_unlisted(manager, true);
+
+        if (!region || manager_find_allocation_by_name(manager, name))
+                return CALL_DONE;
+
+        return call_wait_for_space(call,
+                                   failure_set(failure, REFUSAL_Busy,
+                                               "it is not known yet whether region '%s' holds something named '%s' (%s); try "
+                                               "again in a moment",
+                                               region->name, name, region->reason ? region->reason : "it is being read"),
+                                   failure);
+}
+
 /* CALL_WAITS as long as it is being carved, or anything else is done to it. */
 static int twin_admit(Call *call, const Wish *wish, Failure *failure) {
         Allocation *twin = wish->twin;
@@ -187,6 +204,9 @@ static int wish_admit(Call *call, Wish *wish, Failure *failure) {
         if (wish->twin)
                 return twin_admit(call, wish, failure);
 
+        r = wish->request.name ? await_media(call, wish->request.name, failure) : CALL_DONE;
+        if (r <= 0)
+                return r;
         r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
                           caller->n_groups, &wish->retained, failure);
         if (r < 0 && failure->refusal == REFUSAL_NoSpace)
@@ -262,39 +282,54 @@ static int do_check(Call *call, Failure *failure) {
         return r < 0 ? r : CALL_DONE;
 }
 
-/* Reads a name and finds the allocation it names; NULL, and the refusal, if there is none. */
-static Allocation *call_named_allocation(Call *call, Failure *failure) {
+/* Reads a name and finds the allocation it names. CALL_WAITS while it may turn up. */
+static int call_named_allocation(Call *call, Allocation **ret, Failure *failure) {
+        const Manager *manager = call->server->manager;
         Allocation *allocation;
+        const Region *region;
         const char *name;
         int r;
 
         r = sd_bus_message_read(call->message, "s", &name);
-        if (r < 0) {
-                (void) failure_set_errno(failure, r, "the call cannot be read");
-                return NULL;
-        }
-        if (name_validate(name, failure) < 0)
-                return NULL;
+        if (r < 0)
+                return r;
+        r = name_validate(name, failure);
+        if (r >= 0)
+                r = await_media(call, name, failure);
+        if (r <= 0)
+                return r;
 
-        allocation = manager_find_allocation_by_name(call->server->manager, name);
-        if (!allocation)
-                (void) failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
-        return allocation;
+        allocation = manager_find_allocation_by_name(manager, name);
+        if (allocation) {
+                *ret = allocation;
+                return CALL_DONE;
+        }
+
+        region = regions_find_unlisted(manager, false);
+        if (region)
+                return failure_set(failure, REFUSAL_NoSuchAllocation,
+                                   "there is no allocation named '%s', as far as is known: what region '%s' holds cannot be "
+                                   "read (%s)",
+                                   name, region->name, region->reason ? region->reason : "");
+        return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no allocation named '%s'", name);
 }
 
 static int do_open(Call *call, Failure *failure) {
-        Allocation *allocation = call_named_allocation(call, failure);
+        Allocation *allocation = NULL;
+        int r;
 
-        return allocation ? allocation_open_for(call, allocation, failure) : -ENOENT;
+        r = call_named_allocation(call, &allocation, failure);
+        return allocation ? allocation_open_for(call, allocation, failure) : r;
 }
 
 static int do_get_allocation(Call *call, Failure *failure) {
-        Allocation *allocation = call_named_allocation(call, failure);
         char path[ALLOCATION_PATH_MAX];
+        Allocation *allocation = NULL;
         int r;
 
+        r = call_named_allocation(call, &allocation, failure);
         if (!allocation)
-                return -ENOENT;
+                return r;
         if (allocation->state == ALLOCATION_CARVING)
                 return call_wait(call, &allocation->waiters, failure);
         call_set_about(call, allocation);

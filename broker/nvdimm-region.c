@@ -161,6 +161,7 @@ static int region_check_labels(DaxRegion *region, int folder) {
         if (type == TYPE_LABELLED)
                 return 0;
 
+        region->indivisible = true;
         r = dimms_read(folder, dimms, sizeof(dimms), &can_label);
         if (r < 0)
                 return dax_region_refuse_error(region, "mappings", r);

@@ -355,6 +355,17 @@ void regions_refresh(Manager *manager, Region *region) {
 
 /* ---- What media hold ---- */
 
+const Region *regions_find_unlisted(const Manager *manager, bool soon) {
+        const Region *region;
+
+        DL_FOREACH(manager->regions, region)
+                if (region->provider && region->provider->list && !region->listed &&
+                    !(region->dax && region->dax->indivisible) && (!soon || region->listing || !region->settled))
+                        return region;
+
+        return NULL;
+}
+
 static int list_work(Job *job) {
         Region *region = (Region *) (void *) ((char *) job - offsetof(Region, list));
         Manager *manager = region->lister;

@@ -24,6 +24,10 @@ int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userd
 /* Looks at media again whenever file systems are mounted or unmounted. */
 int regions_watch_mounts(Manager *manager);
 
+/* A region of which it is not known what its medium holds; with soon, only if it may be known in a moment. NULL if there is
+ * none. */
+const Region *regions_find_unlisted(const Manager *manager, bool soon);
+
 /* Starts to look at what the region's medium holds. */
 void regions_list(Manager *manager, Region *region);
 

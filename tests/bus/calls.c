@@ -307,6 +307,12 @@ Reply user_open(User *user, const char *name, const char *options) {
         return request_send(user, &request);
 }
 
+void user_begin_open(User *user, const char *name, const char *options) {
+        Request request = request_new(METHOD_OPEN, name, options);
+
+        begin(user, &request);
+}
+
 void user_begin_open_object(User *user, const char *object, const char *options) {
         Request request = request_new(METHOD_OPEN_OBJECT, object, options);
 

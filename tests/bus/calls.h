@@ -49,6 +49,7 @@ void user_begin_allocate(User *user, uint64_t size, uint64_t alignment, const ch
 void user_begin_interactive_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
 void user_begin_rename(User *user, const char *object, const char *name);
 void user_begin_release(User *user, const char *object);
+void user_begin_open(User *user, const char *name, const char *options);
 void user_begin_open_object(User *user, const char *object, const char *options);
 Reply user_end_reply(User *user);
 

@@ -679,6 +679,68 @@ static void test_resize_quota(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(region_wait("files", "Available", 61 * MIB), ==, 61 * MIB);
 }
 
+/* What a region holds may not be known yet: then nobody is told that there is nothing of that name, and nobody else gets the
+ * name. */
+static void test_not_known_yet(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1 mode=0666"), opened, reply;
+
+        (void) unused;
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, data.slot, 5, 42), ==, 0);
+        user_drop_all(scene->alice);
+        broker_stop(scene->broker);
+        g_assert_cmpint(chmod(FILES_PATH, 0777), ==, 0); /* it is no region so */
+        broker_start(scene->broker);
+
+        user_begin_open(scene->bob, "data", NULL);
+        user_begin_allocate(scene->root, MIB, 1, "name=data region=dram");
+        user_begin_allocate(scene->alice, MIB, 1, "region=dram"); /* which has nothing to do with it */
+        reply_assert(user_end_reply(scene->alice), "");
+        /* nobody knows how soon, and nobody waits for ever */
+        opened = user_end_reply(scene->bob);
+        reply_assert(opened, "Busy");
+        assert_says(opened.message, "'files'");
+        reply = user_end_reply(scene->root);
+        reply_assert(reply, "Busy");
+        assert_says(reply.message, "'data'");
+
+        user_begin_open(scene->bob, "data", NULL);
+        user_begin_allocate(scene->root, MIB, 1, "name=data region=dram");
+        reply_assert(user_open(scene->alice, "a name", NULL), "BadName");
+        g_assert_cmpint(chmod(FILES_PATH, 0700), ==, 0);
+        broker_reload(scene->broker);
+        opened = user_end_reply(scene->bob);
+        reply_assert(opened, "");
+        g_assert_cmpstr(opened.object, ==, data.object);
+        g_assert_cmpint(user_map(scene->bob, opened.slot), ==, 0);
+        g_assert_cmpint(user_peek(scene->bob, opened.slot, 5), ==, 42);
+        reply_assert(user_end_reply(scene->root), "NameExists");
+        reply_assert(user_open(scene->bob, "nothing", NULL), "NoSuchAllocation");
+}
+
+static bool user_tries(User *user, const char *name, const char *error) {
+        Reply reply = user_open(user, name, NULL);
+
+        return g_str_has_suffix(reply.error, error);
+}
+
+/* What is not there and will not be there soon keeps nobody waiting, and is not forgotten. */
+static void test_not_known(Scene *scene, gconstpointer unused) {
+        Reply reply;
+
+        (void) unused;
+        broker_stop(scene->broker);
+        g_assert_cmpint(chmod(FILES_PATH, 0777), ==, 0); /* it is no region so */
+        broker_start(scene->broker);
+        g_assert_true(wait_until(20, user_tries(scene->bob, "data", "NoSuchAllocation")));
+        reply = user_open(scene->bob, "data", NULL);
+        reply_assert(reply, "NoSuchAllocation");
+        assert_says(reply.message, "'files'");
+        reply_assert(user_allocate(scene->root, MIB, 1, "name=data region=dram"), "");
+        g_assert_cmpint(chmod(FILES_PATH, 0700), ==, 0);
+        broker_reload(scene->broker);
+}
+
 #define SAME "name=data region=files persistent=1 mode=0640"
 
 static void test_exactly_once(Scene *scene, gconstpointer unused) {
@@ -916,6 +978,8 @@ int main(int argc, char **argv) {
                 files_add("/names/resize-refused", CONFIGURATION, test_resize_refused);
                 files_add("/names/resize-quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n",
                           test_resize_quota);
+                files_add("/names/not-known-yet", CONFIGURATION, test_not_known_yet);
+                files_add("/names/not-known", CONFIGURATION, test_not_known);
                 files_add("/names/exactly-once", CONFIGURATION, test_exactly_once);
                 files_add("/names/not-the-same", CONFIGURATION, test_not_the_same);
                 files_add("/names/at-once", CONFIGURATION, test_at_once);

@@ -88,6 +88,7 @@ static void test_region(void) {
         g_assert_cmpstr(list->alias, ==, "0x2468ac0");
         g_assert_cmpstr(list->provider, ==, "nvdimm");
         g_assert_cmpstr(list->reason, ==, NULL);
+        g_assert_false(list->indivisible);
         g_assert_cmpuint(list->range.start, ==, START);
         g_assert_cmpuint(list->range.length, ==, SIZE);
         g_assert_cmpuint(list->available, ==, (256 - 48) * MIB);
@@ -111,6 +112,7 @@ static void test_region(void) {
 }
 
 static void test_reasons(void) {
+        DaxRegion *list;
         static const struct {
                 const char *file, *text, *words, *again;
         } reasons[] = {
@@ -134,6 +136,9 @@ static void test_reasons(void) {
         fake_set(path, "nstype", "4\n");
         fake_set(path, "mappings", "0\n");
         assert_reason("nothing of it can hold labels");
+        list = scan();
+        g_assert_true(list->indivisible);
+        dax_regions_free(list);
         fake_set(path, "nstype", "5\n");
 
         g_assert_no_errno(unlink(driver));
