@@ -8,13 +8,18 @@
  * queue users take turns: one of them with a thousand questions does not delay another's first.
  *
  * Everything but a plain yes is a no: an error, a time-out, a challenge that nobody may answer. There is no exception for
- * uid 0 or our own uid. The subject is the caller's unique name on the bus, never a pid. */
+ * uid 0 or our own uid. The subject is the caller's unique name on the bus, never a pid.
+ *
+ * Every question is first asked without a dialog, also where there may be one; then again, with it, if that is what polkit
+ * wants. So a yes to the first is known to be that of the rules, and is kept for a while (decision.h). A yes that came by a
+ * dialog, or rests on one that polkit remembers, is not: whoever typed the password has said how often it counts. All that
+ * was kept is dropped when polkit says that something has changed, when it comes or goes, and when the configuration is read
+ * again; also what was asked before and is answered afterwards. */
 
 #include "authorize.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +27,7 @@
 #include <utlist.h>
 
 #include "call-bus.h"
+#include "clock.h"
 #include "log.h"
 #include "server-bus.h"
 
@@ -57,59 +63,20 @@ typedef struct Inquiry {
 struct Question {
         Call *call;
         QuestionState state;
-        unsigned interactive; /* which of the two queues */
+        bool may_dialog;      /* if polkit wants one */
+        unsigned interactive; /* it was wanted, and: which of the two queues */
         unsigned rank;        /* how many of its user's questions were there before */
         uint64_t id;
         char *action;
         Details details;
         char cancel_id[32];
         Inquiry *inquiry; /* while it is asked */
+        uint64_t asked, generation; /* when, of the clock and of what is kept */
         sd_event_source *deadline;
         int answer; /* 0 for yes */
         Failure failure;
         Question *prev, *next;
 };
-
-__attribute__((format(printf, 4, 0)))
-static void details_vadd(Details *details, const char *key, bool fleeting, const char *format, va_list ap) {
-        struct Detail *item = &details->items[details->n];
-
-        if (details->n >= DETAILS_MAX)
-                return;
-
-        details->n++;
-        item->key = key;
-        item->fleeting = fleeting;
-        (void) vsnprintf(item->value, sizeof(item->value), format, ap);
-}
-
-void details_add(Details *details, const char *key, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        details_vadd(details, key, false, format, ap);
-        va_end(ap);
-}
-
-void details_add_fleeting(Details *details, const char *key, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        details_vadd(details, key, true, format, ap);
-        va_end(ap);
-}
-
-static bool details_equal(const Details *a, const Details *b) {
-        if (a->n != b->n)
-                return false;
-
-        for (unsigned i = 0; i < a->n; i++)
-                if (strcmp(a->items[i].key, b->items[i].key) != 0 ||
-                    (!a->items[i].fleeting && strcmp(a->items[i].value, b->items[i].value) != 0))
-                        return false;
-
-        return true;
-}
 
 static Inquiry *inquiry_free(Inquiry *inquiry) {
         Authority *authority = &inquiry->server->authority;
@@ -175,7 +142,44 @@ static void question_answer(Question *question, int answer) {
         call_again(question->call);
 }
 
-/* What polkit says, as 0 or a refusal. */
+static bool details_have(const Details *details, const char *key) {
+        for (unsigned i = 0; i < details->n; i++)
+                if (strcmp(details->items[i].key, key) == 0)
+                        return true;
+
+        return false;
+}
+
+/* Beside a yes polkit repeats what it was told, and says if somebody has typed a password for it, now or earlier. */
+static bool is_plain(sd_bus_message *m, const Details *told) {
+        const char *key, *value;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{ss}");
+        while (r >= 0 && (r = sd_bus_message_read(m, "{ss}", &key, &value)) > 0)
+                if (strncmp(key, "polkit.", strlen("polkit.")) == 0 && !details_have(told, key))
+                        return false;
+
+        return r >= 0;
+}
+
+static void question_keep(const Question *question, const char *polkit) {
+        const Call *call = question->call;
+        Authority *authority = &call->server->authority;
+        char key[DETAILS_KEY_MAX];
+        size_t size;
+
+        size = details_key(&question->details, question->action, key);
+        if (size == 0 || !polkit)
+                return;
+
+        (void) snprintf(authority->polkit, sizeof(authority->polkit), "%s", polkit);
+        decisions_keep(&authority->decisions, (DecisionSubject){ call->caller, call->caller->user->uid }, key, size,
+                       question->asked, question->generation, now_boottime(),
+                       call->server->manager->config->decision_lifetime);
+}
+
+/* What polkit says, as 0 or a refusal. 1: it wants a dialog, which there may be. */
 static int read_answer(Question *question, sd_bus_message *m) {
         const sd_bus_error *error = sd_bus_message_get_error(m);
         int authorized, challenge, r;
@@ -191,8 +195,13 @@ static int read_answer(Question *question, sd_bus_message *m) {
                 return failure_set(&question->failure, REFUSAL_AuthorityUnavailable,
                                    "polkit's answer about %s cannot be understood", question->action);
 
-        if (authorized)
+        if (authorized) {
+                if (!challenge && !question->interactive && is_plain(m, &question->details))
+                        question_keep(question, sd_bus_message_get_sender(m));
                 return 0;
+        }
+        if (challenge && question->may_dialog && !question->interactive)
+                return 1;
         if (challenge)
                 return failure_set(&question->failure, REFUSAL_AuthenticationRequired,
                                    question->interactive
@@ -202,6 +211,51 @@ static int read_answer(Question *question, sd_bus_message *m) {
         return failure_set(&question->failure, REFUSAL_NotAuthorized,
                            "polkit does not allow %s to user %" PRIu32 "; an administrator can, with a rule",
                            question->action, (uint32_t) question->call->caller->user->uid);
+}
+
+static int question_compare(const Question *a, const Question *b) {
+        if (a->rank != b->rank)
+                return a->rank < b->rank ? -1 : 1;
+        return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        Question *question = userdata;
+
+        (void) source;
+        (void) usec;
+        question_answer(question, failure_set(&question->failure, REFUSAL_AuthorityUnavailable,
+                                              "polkit has not answered about %s in time", question->action));
+        return 0;
+}
+
+/* Into the queue. */
+static int question_enqueue(Question *question) {
+        Server *server = question->call->server;
+        unsigned interactive = question->interactive;
+        int r;
+
+        r = sd_event_add_time_relative(server->manager->event, &question->deadline, CLOCK_MONOTONIC,
+                                       interactive ? DIALOG_USEC : server->manager->config->polkit_timeout, 0, on_deadline,
+                                       question);
+        if (r < 0)
+                return r;
+
+        question->state = QUESTION_QUEUED;
+        /* a user's second question stands behind everybody's first */
+        question->rank = question->call->caller->user->n_questions[interactive]++;
+        DL_INSERT_INORDER(server->authority.waiting[interactive], question, question_compare);
+        return 0;
+}
+
+static void question_ask_with_dialog(Question *question) {
+        int r;
+
+        question_withdraw(question);
+        question->interactive = true;
+        r = question_enqueue(question);
+        if (r < 0)
+                question_answer(question, failure_set_errno(&question->failure, r, "cannot ask polkit"));
 }
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -217,21 +271,16 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
                 question->inquiry = NULL;
                 answer = read_answer(question, m);
                 log_debug("polkit says about %s for %s: %s", question->action, question->call->caller->name,
-                          answer < 0 ? question->failure.text : "yes");
-                question_answer(question, answer);
+                          answer < 0   ? question->failure.text
+                          : answer > 0 ? "it takes a dialog"
+                                       : "yes");
+                if (answer > 0)
+                        question_ask_with_dialog(question);
+                else
+                        question_answer(question, answer);
         }
 
         authority_ask_next(server);
-        return 0;
-}
-
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
-        Question *question = userdata;
-
-        (void) source;
-        (void) usec;
-        question_answer(question, failure_set(&question->failure, REFUSAL_AuthorityUnavailable,
-                                              "polkit has not answered about %s in time", question->action));
         return 0;
 }
 
@@ -254,6 +303,8 @@ static int question_put(Question *question, Inquiry *inquiry) {
         if (r >= 0)
                 r = sd_bus_message_append(m, "us", question->interactive ? ALLOW_USER_INTERACTION : 0, question->cancel_id);
         log_debug("asking polkit about %s for %s", question->action, question->call->caller->name);
+        question->asked = now_boottime();
+        question->generation = server->authority.decisions.generation;
         if (r >= 0) /* the deadline is ours */
                 r = sd_bus_call_async(server->bus, &inquiry->slot, m, on_answer, inquiry, UINT64_MAX);
         sd_bus_message_unref(m);
@@ -323,12 +374,67 @@ void authority_ask_next(Server *server) {
 void authority_done(Authority *authority) {
         while (authority->inquiries)
                 inquiry_free(authority->inquiries);
+        decisions_drop(&authority->decisions);
 }
 
-static int question_compare(const Question *a, const Question *b) {
-        if (a->rank != b->rank)
-                return a->rank < b->rank ? -1 : 1;
-        return a->id < b->id ? -1 : a->id > b->id;
+/* Anybody may send signals. What is kept was said by this one, so that nobody else's word can change it. */
+static int on_polkit_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        const char *sender = sd_bus_message_get_sender(m);
+        Server *server = userdata;
+
+        (void) ret_error;
+        if (sender && (server->authority.polkit[0] == '\0' || strcmp(sender, server->authority.polkit) == 0))
+                decisions_drop(&server->authority.decisions);
+        return 0;
+}
+
+static int on_polkit_owner(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        const char *sender = sd_bus_message_get_sender(m);
+        Server *server = userdata;
+
+        (void) ret_error;
+        if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0)
+                return 0;
+
+        server->authority.polkit[0] = '\0';
+        decisions_drop(&server->authority.decisions);
+        return 0;
+}
+
+int authority_watch(Server *server) {
+        static const struct {
+                const char *rule;
+                sd_bus_message_handler_t handler;
+        } matches[] = {
+                { "type='signal',sender='" POLKIT_NAME "',path='" POLKIT_PATH "',interface='" POLKIT_INTERFACE
+                  "',member='Changed'", on_polkit_changed },
+                { "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                  "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" POLKIT_NAME "'", on_polkit_owner },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < sizeof(matches) / sizeof(matches[0]); i++) {
+                sd_bus_slot *slot;
+
+                r = sd_bus_add_match(server->bus, &slot, matches[i].rule, matches[i].handler, server);
+                if (r >= 0)
+                        r = server_add_slot(server, slot);
+        }
+        return r;
+}
+
+/* Whether polkit has said yes to the same question a moment ago. */
+static bool is_decided(const Call *call, const char *action, const Details *details) {
+        const Server *server = call->server;
+        char key[DETAILS_KEY_MAX];
+        size_t size;
+
+        if (server->manager->config->decision_lifetime == 0)
+                return false;
+
+        size = details_key(details, action, key);
+        return size > 0 && decisions_have(&server->authority.decisions, call->caller, key, size, now_boottime(),
+                                          server->manager->config->decision_lifetime);
 }
 
 static int question_new(Call *call, const char *action, const Details *details, bool interactive) {
@@ -345,23 +451,16 @@ static int question_new(Call *call, const char *action, const Details *details, 
         question->call = call;
         question->action = strdup(action);
         question->details = *details;
-        question->interactive = interactive;
+        question->may_dialog = interactive;
         question->id = authority->next_id++;
         (void) snprintf(question->cancel_id, sizeof(question->cancel_id), "daxbroker-%" PRIu64, question->id);
-        r = question->action
-                            ? sd_event_add_time_relative(server->manager->event, &question->deadline, CLOCK_MONOTONIC,
-                                                         interactive ? DIALOG_USEC : server->manager->config->polkit_timeout,
-                                                         0, on_deadline, question)
-                            : -ENOMEM;
+        r = question->action ? question_enqueue(question) : -ENOMEM;
         if (r < 0) {
                 free(question->action);
                 free(question);
                 return r;
         }
 
-        /* a user's second question stands behind everybody's first */
-        question->rank = user->n_questions[interactive]++;
-        DL_INSERT_INORDER(authority->waiting[interactive], question, question_compare);
         user->wanted_bytes += details->wanted_bytes;
         user->wanted_count += details->wanted_count;
         call->question = question;
@@ -380,6 +479,8 @@ int authorize(Call *call, const char *action, const Details *details, bool inter
                 question = call->question = question_free(question);
 
         if (!question) {
+                if (is_decided(call, action, details))
+                        return CALL_DONE;
                 r = call_count(call, failure);
                 if (r < 0)
                         return r;

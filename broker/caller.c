@@ -38,6 +38,7 @@ static void caller_gone(Caller *caller) {
 
         while (caller->calls)
                 call_free(caller->calls);
+        decisions_drop_connection(&server->authority.decisions, caller);
         HASH_DEL(server->callers, caller);
         caller_free(caller);
         authority_ask_next(server); /* its questions may have been in the way of others' */

@@ -4,9 +4,17 @@
 
 #include <time.h>
 
-uint64_t now_usec(void) {
+static uint64_t clock_now(clockid_t clock) {
         struct timespec now;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        (void) clock_gettime(clock, &now);
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
+uint64_t now_usec(void) {
+        return clock_now(CLOCK_MONOTONIC);
+}
+
+uint64_t now_boottime(void) {
+        return clock_now(CLOCK_BOOTTIME);
 }

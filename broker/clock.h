@@ -5,3 +5,6 @@
 
 /* Microseconds that only ever grow, CLOCK_MONOTONIC: for deadlines, and for what came before what. */
 uint64_t now_usec(void);
+
+/* The same, CLOCK_BOOTTIME: it goes on while the machine sleeps. */
+uint64_t now_boottime(void);

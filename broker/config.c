@@ -156,11 +156,11 @@ static const char *parse_number(const char *value, uint64_t min, uint64_t max, u
         return NULL;
 }
 
-static const char *parse_seconds(const char *value, uint64_t *ret_usec) {
+static const char *parse_seconds(const char *value, uint64_t min, uint64_t *ret_usec) {
         uint64_t seconds;
         const char *problem;
 
-        problem = parse_number(value, 1, 3600, &seconds);
+        problem = parse_number(value, min, 3600, &seconds);
         if (!problem)
                 *ret_usec = seconds * 1000000;
         return problem;
@@ -249,9 +249,11 @@ static const char *apply_broker(Config *config, const char *key, const char *val
                 return string_replace(&config->default_region, value) < 0 ? "out of memory" : NULL;
         }
         if (strcmp(key, "PolkitTimeoutSec") == 0)
-                return parse_seconds(value, &config->polkit_timeout);
+                return parse_seconds(value, 1, &config->polkit_timeout);
+        if (strcmp(key, "DecisionCacheSec") == 0)
+                return parse_seconds(value, 0, &config->decision_lifetime);
         if (strcmp(key, "RevokeTimeoutSec") == 0)
-                return parse_seconds(value, &config->revoke_timeout);
+                return parse_seconds(value, 1, &config->revoke_timeout);
         if (strcmp(key, "MaxPendingPerUser") == 0)
                 return parse_number(value, 1, 1000000, &config->max_pending_per_user);
         if (strcmp(key, "SystemCallFilter") == 0)
@@ -384,7 +386,7 @@ static const char *apply_region(Config *config, const char *name, const char *ke
         if (strcmp(key, "Recycle") == 0)
                 return parse_recycle(value, &region->recycle);
         if (strcmp(key, "DrainSec") == 0)
-                return parse_seconds(value, &region->drain_timeout);
+                return parse_seconds(value, 1, &region->drain_timeout);
 
         return "no such key in this section";
 }
@@ -416,6 +418,7 @@ int config_new(Config **ret) {
                 return -ENOMEM;
 
         config->polkit_timeout = 10 * UINT64_C(1000000);
+        config->decision_lifetime = 5 * UINT64_C(1000000);
         config->revoke_timeout = 10 * UINT64_C(1000000);
         config->max_pending_per_user = 1024;
         config->filter = FILTER_KILL;

@@ -82,6 +82,7 @@ typedef struct RegionConfig {
 typedef struct Config {
         char *default_region;
         uint64_t polkit_timeout; /* microseconds */
+        uint64_t decision_lifetime; /* microseconds; 0: none is kept */
         uint64_t revoke_timeout; /* microseconds */
         uint64_t max_pending_per_user;
         FilterMode filter;

@@ -161,6 +161,7 @@ static void on_region_changed(Region *region, void *userdata) {
 static void on_config_changed(void *userdata) {
         Server *server = userdata;
 
+        decisions_drop(&server->authority.decisions);
         (void) sd_bus_emit_properties_changed(server->bus, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, "DefaultRegion",
                                               NULL);
 }
@@ -262,6 +263,8 @@ int server_new(Manager *manager, Server **ret) {
         if (r < 0)
                 goto fail;
         r = callers_watch(server);
+        if (r >= 0)
+                r = authority_watch(server);
         if (r >= 0)
                 r = server_add_objects(server);
         if (r < 0) {

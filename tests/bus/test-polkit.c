@@ -21,6 +21,7 @@
         "[Broker]\n"                                                                                                   \
         "PolkitTimeoutSec=" timeout "\n"                                                                               \
         "MaxPendingPerUser=4\n"                                                                                        \
+        "DecisionCacheSec=0\n"                                                                                         \
         "[Region dram]\n"                                                                                              \
         "Size=256M\n"
 #define CONFIGURATION (provider_is_device() ? CONFIGURATION_OF("6") : CONFIGURATION_OF("2"))

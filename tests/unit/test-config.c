@@ -104,6 +104,11 @@ static void test_broker(void) {
         g_assert_cmpuint(c->polkit_timeout, ==, 1000000);
         assert_takes(c, "Broker", "RevokeTimeoutSec", "3600");
         g_assert_cmpuint(c->revoke_timeout, ==, UINT64_C(3600000000));
+        g_assert_cmpuint(c->decision_lifetime, ==, 5000000);
+        assert_takes(c, "Broker", "DecisionCacheSec", "3600");
+        g_assert_cmpuint(c->decision_lifetime, ==, UINT64_C(3600000000));
+        assert_takes(c, "Broker", "DecisionCacheSec", "0");
+        g_assert_cmpuint(c->decision_lifetime, ==, 0);
         assert_takes(c, "Broker", "MaxPendingPerUser", "1000000");
         g_assert_cmpuint(c->max_pending_per_user, ==, 1000000);
 
@@ -133,6 +138,8 @@ static void test_numbers(void) {
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
                 assert_refuses(c, "Broker", "PolkitTimeoutSec", bad[i], "not a number from 1 to 3600");
                 assert_refuses(c, "Broker", "RevokeTimeoutSec", bad[i], "not a number from 1 to 3600");
+                if (strcmp(bad[i], "0") != 0)
+                        assert_refuses(c, "Broker", "DecisionCacheSec", bad[i], "not a number from 0 to 3600");
         }
         g_assert_cmpuint(c->polkit_timeout, ==, 10000000);
         g_assert_cmpuint(c->revoke_timeout, ==, 10000000);
