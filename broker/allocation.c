@@ -29,14 +29,11 @@
 
 #include "change.h"
 #include "cleanup.h"
-#include "fd-store.h"
 #include "log.h"
 #include "loss.h"
 #include "manager.h"
-#include "record.h"
 #include "recovery.h"
 #include "regions.h"
-#include "reserve.h"
 #include "size.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
@@ -252,115 +249,6 @@ void allocation_finish_operation(Allocation *allocation, int r) {
         if (allocation->doubted)
                 allocation_doubt(allocation);
         waiters_wake(&allocation->waiters);
-}
-
-int allocation_records_dir(const Manager *manager, const Provider *provider) {
-        if (provider->write_record)
-                return -EBADF;
-
-        return provider->list ? manager->lasting_dir : manager->records_dir;
-}
-
-int allocation_remove_record(const Allocation *allocation) {
-        /* on the medium it goes with the piece */
-        if (allocation->provider->write_record)
-                return 0;
-
-        reserve_remove(allocation);
-        return record_remove(allocation_records_dir(allocation->manager, allocation->provider), allocation->id);
-}
-
-static int record_write_to_medium(Allocation *allocation, const Record *record) {
-        _cleanup_free_ char *text = NULL;
-        Failure failure = { 0 };
-        int r;
-
-        r = record_format(record, &text);
-        if (r < 0)
-                return r;
-        r = allocation->provider->write_record(&allocation->piece, allocation->id, text, &failure);
-        if (r < 0)
-                log_warning("the record of allocation %s is not on its medium: %s", allocation->id, failure.text);
-        return r;
-}
-
-int allocation_write_record(Allocation *allocation, RecordStage stage) {
-        Record record = {
-                .name = allocation->name,
-                .region = allocation->reservation.region->name,
-                .provider = (char *) (uintptr_t) allocation->provider->name,
-                .unit = allocation->unit,
-                .handle = allocation->piece.handle,
-                .owner = allocation->owner,
-                .group = allocation->group,
-                .mode = allocation->mode,
-                .pid = (uint32_t) allocation->pid,
-                .offset = allocation->piece.offset,
-                .length = allocation->piece.length,
-                .alignment = allocation->piece.alignment,
-                .page_size = allocation->piece.page_size,
-                .created = allocation->created,
-                .persistent = allocation->persistent,
-                .shared = allocation->shared,
-                .read_only = allocation->read_only,
-                .marks = stage == RECORD_ENDING && allocation->marked
-                                 ? (char *) (uintptr_t) end_marks_name(allocation->manager->marks)
-                                 : NULL,
-                .owner_name = allocation->owner_name,
-                .reserve = allocation->reserve,
-                .stage = stage,
-        };
-        int r;
-
-        change_apply(allocation, &record);
-        if (allocation->provider->write_record)
-                return record_write_to_medium(allocation, &record);
-
-        r = record_write(allocation_records_dir(allocation->manager, allocation->provider), allocation->id, &record);
-        return r < 0 ? r : reserve_note(allocation, &record);
-}
-
-int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure) {
-        if (allocation->provider->write_record && (r == -ENOSPC || r == -EDQUOT))
-                return failure_set(failure, REFUSAL_NoSpace, "region '%s' has no room left for the record: %s",
-                                   allocation->reservation.region->name, strerror(-r));
-
-        return failure_set_errno(failure, r, "cannot write the record");
-}
-
-/* ---- The service manager's copies ---- */
-
-int allocation_store_fds(const Allocation *allocation) {
-        const Piece *piece = &allocation->piece;
-        char name[32];
-        int r;
-
-        if (!allocation->provider->stores_fd)
-                return 0;
-
-        r = fd_store_push(allocation->id, piece->fd);
-        if (r < 0 || piece->fd_read_only < 0)
-                return r;
-
-        (void) snprintf(name, sizeof(name), "%s" FD_STORE_READ_ONLY, allocation->id);
-        r = fd_store_push(name, piece->fd_read_only);
-        if (r < 0)
-                (void) fd_store_remove(allocation->id);
-        return r;
-}
-
-void allocation_unstore_fds(const Allocation *allocation) {
-        char name[32];
-
-        if (!allocation->provider->stores_fd)
-                return;
-
-        if (fd_store_remove(allocation->id) < 0)
-                log_warning("cannot tell the service manager to drop the descriptor of %s", allocation->id);
-        if (allocation->provider->drains) {
-                (void) snprintf(name, sizeof(name), "%s" FD_STORE_READ_ONLY, allocation->id);
-                (void) fd_store_remove(name);
-        }
 }
 
 /* ---- Carving ---- */
