@@ -106,7 +106,7 @@ void allocation_link(Allocation *allocation) {
         if (allocation->name)
                 HASH_ADD_KEYPTR(by_name, manager->by_name, allocation->name, strlen(allocation->name), allocation);
         manager->n_allocations++;
-        manager->n_stored += allocation->provider->drains ? 2 : 1;
+        manager->n_stored += allocation->provider->drains ? 2 : 0; /* others are in bundles */
 }
 
 void allocation_unlink(Allocation *allocation) {
@@ -116,7 +116,7 @@ void allocation_unlink(Allocation *allocation) {
         if (allocation->name)
                 HASH_DELETE(by_name, manager->by_name, allocation);
         manager->n_allocations--;
-        manager->n_stored -= allocation->provider->drains ? 2 : 1;
+        manager->n_stored -= allocation->provider->drains ? 2 : 0;
 }
 
 void allocation_release(Allocation *allocation) {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fd-bundle.h"
 #include "log.h"
 
 int fd_store_push(const char *name, int fd) {
@@ -27,9 +28,15 @@ int fd_store_push(const char *name, int fd) {
         return sd_pid_notify_with_fds(0, false, state, &fd, 1);
 }
 
+int fd_store_push_memory(const char *id, int fd) {
+        return fd_bundle_add(id, fd);
+}
+
 int fd_store_remove(const char *name) {
         char state[128];
 
+        if (fd_bundle_remove(name))
+                return 1;
         (void) snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", name);
         return sd_notify(false, state);
 }
@@ -69,6 +76,10 @@ static int store_add_consume_fd(StoredFd **store, const char *name, int fd) {
         return 0;
 }
 
+static int store_add_bundled(const char *id, int fd, void *userdata) {
+        return store_add_consume_fd(userdata, id, fd);
+}
+
 static void store_clear(StoredFd **store) {
         StoredFd *stored, *next;
 
@@ -92,13 +103,17 @@ int fd_store_take(StoredFd **ret) {
                 const char *name = names ? names[i] : "";
 
                 (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
-                if (r >= 0)
+                if (r >= 0 && fd_bundle_is_name(name))
+                        r = fd_bundle_take(name, fd, store_add_bundled, &store);
+                else if (r >= 0)
                         r = store_add_consume_fd(&store, name, fd);
                 else
                         safe_close(fd);
                 free(names ? names[i] : NULL);
         }
         free(names);
+        if (r >= 0)
+                fd_bundle_tidy();
 
         if (r < 0) {
                 store_clear(&store);

@@ -5,11 +5,12 @@
 
 #include <uthash.h>
 
-/* The most descriptors that can be stored: their names come back in LISTEN_FDNAMES, each an id of 16 characters and a
- * colon, and the kernel starts no program with an environment variable of 128 KiB or more: with more of them the broker
- * could never be started again. FileDescriptorStoreMax= in the unit must not be less, for the service manager drops what
- * goes beyond it without a word. */
-#define FD_STORE_MAX 7000
+/* The most descriptors that can be stored one by one: their names come back in LISTEN_FDNAMES, each an id of 16 characters
+ * and a colon, some with a suffix, beside the bundles with short names (fd-bundle.h). The kernel starts no program with an
+ * environment variable of 128 KiB or more: with more of them the broker could never be started again.
+ * FileDescriptorStoreMax= in the unit must not be less than all together, for the service manager drops what goes beyond
+ * it without a word. */
+#define FD_STORE_MAX 5000
 
 /* One descriptor it kept. */
 typedef struct StoredFd {
@@ -27,6 +28,9 @@ typedef struct StoredFd {
 
 /* Gives it a descriptor under a name. 1 if it was told, 0 if there is no service manager. May block. */
 int fd_store_push(const char *name, int fd);
+
+/* The same for memory that has no bytes left when it is removed, under the id of an allocation: it is put into a bundle. */
+int fd_store_push_memory(const char *id, int fd);
 
 /* Tells it to drop the descriptor. Nothing else can be done about an error than to say so. May block. */
 int fd_store_remove(const char *name);

@@ -104,6 +104,9 @@ int allocation_store_fds(const Allocation *allocation) {
         if (!allocation->provider->stores_fd)
                 return 0;
 
+        if (!allocation->provider->drains)
+                return fd_store_push_memory(allocation->id, piece->fd);
+
         r = fd_store_push(allocation->id, piece->fd);
         if (r < 0 || piece->fd_read_only < 0)
                 return r;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fd-bundle.h"
 #include "fd-store.h"
 #include "log.h"
 #include "regions.h"
@@ -366,8 +367,9 @@ static void raise_limits(Manager *manager) {
         manager->max_allocations = limit.rlim_cur > FDS_RESERVED + FDS_PER_ALLOCATION
                                                    ? (limit.rlim_cur - FDS_RESERVED) / FDS_PER_ALLOCATION
                                                    : 1;
-        if (getenv("NOTIFY_SOCKET") && manager->max_allocations > FD_STORE_MAX)
-                manager->max_allocations = FD_STORE_MAX;
+        /* when half of what is in bundles was removed */
+        if (getenv("NOTIFY_SOCKET") && manager->max_allocations > FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2)
+                manager->max_allocations = FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2;
         if (manager->max_allocations < 1000)
                 log_warning("the limit of %" PRIu64 " descriptors is good for %" PRIu64
                             " allocations; LimitNOFILE= raises it",

@@ -11,6 +11,9 @@
 
 #include "names.h"
 
+/* Descriptors of ordinary memory that are stored as one. */
+#define BUNDLE_MAX 128
+
 #define FILES "fsdax:"
 #define FILES_REGION "files"
 
@@ -52,8 +55,10 @@ unsigned provider_regions(unsigned regions) {
         return other_region() ? regions + 1 : regions;
 }
 
-unsigned provider_stored_fds(void) {
-        return provider_is_device() ? 2 : provider_is_files() ? 0 : 1;
+unsigned provider_stored_fds(unsigned allocations) {
+        return provider_is_device() ? 2 * allocations
+               : provider_is_files() ? 0
+                                     : (allocations + BUNDLE_MAX - 1) / BUNDLE_MAX;
 }
 
 int provider_reopened(void) {

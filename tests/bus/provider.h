@@ -31,8 +31,8 @@ unsigned provider_regions(unsigned regions);
 /* The least there is to be had; all sizes are rounded up to it. */
 uint64_t provider_page_size(void);
 
-/* How many descriptors the service manager keeps of an allocation. */
-unsigned provider_stored_fds(void);
+/* How many descriptors the service manager keeps of so many allocations; those of ordinary memory come in bundles. */
+unsigned provider_stored_fds(unsigned allocations);
 
 /* What a holder gets who opens his descriptor again: 0, or a negative errno. */
 int provider_reopened(void);

@@ -222,7 +222,7 @@ ServiceManager *service_manager_new(void) {
         g_mutex_init(&manager->lock);
         g_cond_init(&manager->changed);
         manager->stored = g_ptr_array_new_with_free_func(stored_free);
-        manager->fd_max = 7000; /* as in daxbroker.service */
+        manager->fd_max = 7100; /* as in daxbroker.service */
         manager->path = g_strdup_printf("%s/notify-%d-%u", world_get_path(), getpid(), number++);
         manager->status = g_strdup("");
 

@@ -89,7 +89,7 @@ static void all_at_once(Scene *scene) {
         for (unsigned i = 0; i < CLIENTS; i++)
                 g_assert_cmpint(user_is_filled(clients[i], replies[i].slot, (uint8_t) (i % 251 + 1)), ==, 1);
         g_assert_cmpuint(service_manager_count_fds(scene->broker->manager, NULL), ==,
-                         scene->before.stored + CLIENTS * provider_stored_fds());
+                         scene->before.stored + provider_stored_fds(CLIENTS));
 
         for (unsigned i = 0; i < CLIENTS; i++)
                 g_assert_cmpint(kill(clients[i]->pid, SIGKILL), ==, 0);
