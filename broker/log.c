@@ -228,13 +228,14 @@ static void log_entry_submit(LogEntry *entry) {
                         log_state.last = &entry->next;
                         log_state.length++;
                         queued = true;
-                        pthread_cond_signal(&log_state.changed);
                 }
         }
         pthread_mutex_unlock(&log_state.mutex);
 
-        if (queued)
+        if (queued) {
+                pthread_cond_signal(&log_state.changed);
                 return;
+        }
         if (!full)
                 log_entry_write(entry);
         log_entry_free(entry);

@@ -93,10 +93,16 @@ static Job *pool_take(WorkerPool *pool, Lane **ret_lane) {
         return job;
 }
 
+static void pool_wake_loop(WorkerPool *pool) {
+        uint64_t one = 1;
+
+        (void) !write(pool->event_fd, &one, sizeof(one));
+}
+
 static void pool_run_one(WorkerPool *pool) {
+        bool is_first;
         Lane *lane;
         Job *job;
-        uint64_t one = 1;
 
         job = pool_take(pool, &lane);
         pthread_mutex_unlock(&pool->mutex);
@@ -104,13 +110,19 @@ static void pool_run_one(WorkerPool *pool) {
         job->result = job->work(job);
 
         pthread_mutex_lock(&pool->mutex);
+        is_first = !pool->finished;
         LL_PREPEND(pool->finished, job);
-        (void) !write(pool->event_fd, &one, sizeof(one));
         pool->n_running--;
         lane->running--;
         if (lane->n_waiting + lane->running >= LANE_MAX)
                 pool->n_runnable++; /* one of those that wait for their lane */
         lane_update_ring(pool, lane);
+
+        /* not with the mutex, which is the first thing that the loop wants then */
+        pthread_mutex_unlock(&pool->mutex);
+        if (is_first)
+                pool_wake_loop(pool);
+        pthread_mutex_lock(&pool->mutex);
 }
 
 /* Waits for work. False if the thread has been idle for long enough to leave, or if the pool ends. */
@@ -284,6 +296,7 @@ WorkerPool *worker_pool_free(WorkerPool *pool) {
 }
 
 void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t id) {
+        bool can_run = false;
         Lane *lane;
 
         job->next = NULL;
@@ -296,12 +309,10 @@ void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t id) {
         if (!lane) {
                 lane = calloc(1, sizeof(*lane));
                 if (!lane) {
-                        uint64_t one = 1;
-
                         job->result = -ENOMEM;
                         LL_PREPEND(pool->finished, job);
-                        (void) !write(pool->event_fd, &one, sizeof(one));
                         pthread_mutex_unlock(&pool->mutex);
+                        pool_wake_loop(pool);
                         return;
                 }
                 lane->id = id;
@@ -321,7 +332,9 @@ void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t id) {
                 if (pool->n_threads - pool->n_running < pool->n_runnable && pool->n_threads < THREADS_MAX)
                         /* where none can be added the job waits for one of those that are there */
                         (void) pool_add_thread(pool);
-                pthread_cond_signal(&pool->work);
+                can_run = true;
         }
         pthread_mutex_unlock(&pool->mutex);
+        if (can_run)
+                pthread_cond_signal(&pool->work);
 }
