@@ -29,17 +29,17 @@ uint64_t huge_pages_free(uint64_t page_size, int numa_node) {
         char path[128];
         uint64_t free_pages, reserved = 0;
 
-        /* reservations are not counted by node */
-        (void) snprintf(path, sizeof(path), POOLS "/hugepages-%" PRIu64 "kB/resv_hugepages", page_size / KIB);
-        (void) file_read_uint64(path, &reserved);
-
         if (numa_node >= 0)
                 (void) snprintf(path, sizeof(path), NODES "/node%d/hugepages/hugepages-%" PRIu64 "kB/free_hugepages",
                                 numa_node, page_size / KIB);
         else
                 (void) snprintf(path, sizeof(path), POOLS "/hugepages-%" PRIu64 "kB/free_hugepages", page_size / KIB);
-        if (file_read_uint64(path, &free_pages) < 0)
+        if (file_read_uint64(path, &free_pages) < 0 || free_pages == 0)
                 return 0;
+
+        /* reservations are not counted by node */
+        (void) snprintf(path, sizeof(path), POOLS "/hugepages-%" PRIu64 "kB/resv_hugepages", page_size / KIB);
+        (void) file_read_uint64(path, &reserved);
 
         return free_pages > reserved ? free_pages - reserved : 0;
 }
