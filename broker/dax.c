@@ -211,8 +211,12 @@ static int device_read(int folder, DaxDevice *ret) {
         r = dax_read_number(folder, "size", &ret->size);
         if (r >= 0)
                 r = dax_read_number(folder, "align", &ret->alignment);
-        if (r >= 0)
+        if (r >= 0) {
                 r = node_read(folder, &ret->node);
+                /* The kernel makes it last and removes it first: a device without one, and without memory, comes or goes. */
+                if (r == -ENOENT && ret->size == 0)
+                        return r;
+        }
         if (r >= 0)
                 r = driver_read(folder, &ret->driver);
         if (r >= 0)

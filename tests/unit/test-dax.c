@@ -627,6 +627,20 @@ static void test_inspect(void) {
         g_assert_cmpint(dax_inspect(region, "dax0.0", &device), ==, -EUCLEAN);
 }
 
+/* In the middle of being made or deleted it is left out, and its region is as good as ever. */
+static void test_inspect_halfway(void) {
+        DaxDevice device;
+
+        fake_device(region, 0, 1);
+        drop("dax0.1/dev");
+        g_assert_cmpint(dax_inspect(region, "dax0.1", &device), ==, -ENOENT);
+        assert_reason(NULL);
+
+        fake_add_range(region, "dax0.1", START + 2 * MIB, 2 * MIB);
+        g_assert_cmpint(dax_inspect(region, "dax0.1", &device), ==, -EUCLEAN);
+        assert_reason("makes no sense");
+}
+
 static void test_inspect_ranges(void) {
         DaxDevice device;
 
@@ -1022,6 +1036,7 @@ static const struct Test {
         { "/dax/reason-names", test_reason_names },
         { "/dax/reason-nonsense", test_reason_nonsense },
         { "/dax/inspect", test_inspect },
+        { "/dax/inspect-halfway", test_inspect_halfway },
         { "/dax/inspect-ranges", test_inspect_ranges },
         { "/dax/life", test_life },
         { "/dax/ranges-refused", test_ranges_refused },
