@@ -22,6 +22,15 @@
         "[Region dram]\n"                                                                            \
         "Size=256M\n"
 
+/* An emulated machine may take longer to start everything again than the library waits. Then it is asked again. */
+#define sooner_or_later(call)                                                                        \
+        ({                                                                                           \
+                int _late;                                                                           \
+                                                                                                     \
+                (void) wait_until(20, (_late = (call)) != -EHOSTDOWN || !provider_is_device());      \
+                _late;                                                                               \
+        })
+
 /* ---- In the user's process ----------------------------------------------------------------------------------------- */
 
 static daxbroker_allocation *kept, *named;
@@ -39,7 +48,7 @@ static unsigned count_allocations(void) {
         daxbroker_list *list;
         size_t n;
 
-        assert_works(daxbroker_list_allocations(NULL, &list));
+        assert_works(sooner_or_later(daxbroker_list_allocations(NULL, &list)));
         n = daxbroker_list_get_size(list);
         daxbroker_list_free(list);
         return (unsigned) n;
@@ -79,11 +88,14 @@ static int64_t do_let_go(UserCall *call) {
 }
 
 static int64_t do_allocate(UserCall *call) {
-        daxbroker_allocation *allocation = allocation_make(NULL, MIB, NULL);
+        daxbroker_request *request = request_make(MIB, 1, NULL);
+        daxbroker_allocation *allocation;
 
         (void) call;
+        assert_works(sooner_or_later(daxbroker_allocate(NULL, request, &allocation)));
         g_assert_true(is_filled(allocation_address(allocation), 0, MIB));
         daxbroker_allocation_close(allocation);
+        daxbroker_request_free(request);
         return 0;
 }
 
@@ -191,7 +203,7 @@ static int64_t do_be_left_in_doubt(UserCall *call) {
         assert_fails(daxbroker_allocate(NULL, request, &allocation), EHOSTDOWN,
                      "perhaps after it did its work");
         /* the name tells */
-        assert_fails(daxbroker_get_allocation(NULL, "doubtful", &info), ENOENT, "doubtful");
+        assert_fails(sooner_or_later(daxbroker_get_allocation(NULL, "doubtful", &info)), ENOENT, "doubtful");
         daxbroker_request_free(request);
         return 0;
 }
