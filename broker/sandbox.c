@@ -75,7 +75,7 @@ static const char *const allowed[] = {
 static const char *const allowed_sanitized[] = {
 #ifdef SANITIZED
         "ptrace", "wait4", "kill", "tkill", "process_vm_readv", "personality", "getdents", "pipe2", "open", "stat", "lstat",
-        "dup", "dup2", "unlink", "rename", "socketpair",
+        "dup", "dup2", "unlink", "rename",
 #endif
         NULL,
 };
@@ -258,6 +258,9 @@ static int filter_allow(scmp_filter_ctx filter, const char *const *names, size_t
 static int filter_allow_sockets(scmp_filter_ctx filter) {
         int r;
 
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
+        if (r < 0)
+                return r;
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
         if (r < 0)
                 return r;
