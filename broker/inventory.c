@@ -3,6 +3,7 @@
 #include "inventory.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,23 @@ static int add_absent(Inventory *inventory, Find **ret) {
         return 0;
 }
 
+/* What has no record yet and is called like this one, which is about something else, is called otherwise: whoever has
+ * written a label may have written anybody's id. */
+static void displace(Inventory *inventory, const char *id, const Record *record) {
+        for (size_t i = 0; i < inventory->n_finds; i++) {
+                Find *find = &inventory->finds[i];
+                uint64_t number = UINT64_C(0xcbf29ce484222325);
+
+                if (find->record || !find->handle || strcmp(find->id, id) != 0 ||
+                    (record->handle && strcmp(record->handle, find->handle) == 0))
+                        continue;
+                for (const char *c = find->handle; *c; c++) /* FNV-1a: the same after each boot */
+                        number = (number ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
+                log_warning("what is called allocation %s on its medium is something else, listed as %016" PRIx64, id, number);
+                (void) snprintf(find->id, sizeof(find->id), "%016" PRIx64, number);
+        }
+}
+
 /* The record in the file called id, if it is about this region or something that was found in it. */
 static int attach_record(const Region *region, int records_dir, const char *id, Inventory *inventory) {
         const char *problem = "";
@@ -59,6 +77,7 @@ static int attach_record(const Region *region, int records_dir, const char *id, 
         if (r < 0) /* -ENOENT: it was removed while we looked */
                 return r == -EBADMSG || r == -ENOENT ? 0 : r;
 
+        displace(inventory, id, &record);
         r = 0;
         if (strcmp(record.provider, region->provider->name) == 0) {
                 find = find_by_handle(inventory, record.handle);

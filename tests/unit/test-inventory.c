@@ -130,6 +130,37 @@ static void test_attach(void) {
         directory_done(&directory, (const char *[]) { "00000000000000aa", NULL });
 }
 
+/* A label says that it is what somebody else has. */
+static void test_impostor(void) {
+        static char one[] = "uuid-1", another[] = "uuid-9";
+        Directory directory = directory_new();
+        Inventory inventory = { 0 };
+        char id[17];
+
+        /* the media calls these two 0 and 1 */
+        put(&directory, "0000000000000000", here, label, one);
+        put(&directory, "0000000000000001", here, other, another);
+        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", one, NULL }, directory.fd, &inventory), ==,
+                        0);
+        g_assert_cmpuint(inventory.n_finds, ==, 2);
+        g_assert_cmpstr(find(&inventory, "0000000000000000")->handle, ==, one);
+        g_assert_false(has(&inventory, "0000000000000001"));
+        for (size_t i = 0; i < 2; i++)
+                if (g_str_equal(inventory.finds[i].handle, "uuid-0")) {
+                        g_assert_null(inventory.finds[i].record);
+                        (void) g_strlcpy(id, inventory.finds[i].id, sizeof(id));
+                }
+        g_assert_cmpuint(strspn(id, "0123456789abcdef"), ==, 16);
+        inventory_done(&inventory);
+
+        /* and so it is called from now on */
+        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", one, NULL }, directory.fd, &inventory), ==,
+                        0);
+        g_assert_cmpstr(find(&inventory, id)->handle, ==, "uuid-0");
+        inventory_done(&inventory);
+        directory_done(&directory, (const char *[]) { "0000000000000000", "0000000000000001", NULL });
+}
+
 /* A record of something that is not there any more; and one of another region or provider, whose business it is not. */
 static void test_absent(void) {
         Directory directory = directory_new();
@@ -246,6 +277,7 @@ static void test_own_records(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/inventory/attach", test_attach);
+        g_test_add_func("/inventory/impostor", test_impostor);
         g_test_add_func("/inventory/absent", test_absent);
         g_test_add_func("/inventory/moved", test_moved);
         g_test_add_func("/inventory/two-records", test_two_records);
