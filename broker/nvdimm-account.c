@@ -284,6 +284,9 @@ int nvdimm_claim(Region *region, Piece *piece, Failure *failure) {
         if (claim_find(nvdimm, piece->handle))
                 return failure_set(failure, REFUSAL_Failed, "its record says that it is a namespace that something else is");
 
+        /* which it cannot have been made with, whatever its record says */
+        if (piece->page_size != 4 * KIB && piece->page_size != DAX_GRANULARITY)
+                piece->page_size = DAX_GRANULARITY;
         space = space_find(region->dax, piece->handle);
         if (space && space->alignment > 0)
                 piece->page_size = space->alignment;

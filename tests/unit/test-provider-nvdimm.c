@@ -411,6 +411,7 @@ static void test_list_early(void) {
 
 static void test_claim(void) {
         Piece piece, twin = { .length = MIB, .page_size = DAX_GRANULARITY };
+        Piece absurd = { .length = MIB, .page_size = UINT64_C(1) << 62, .fd = -EBADF, .fd_read_only = -EBADF };
         Failure failure = { 0 };
 
         g_free(fake_nd_namespace(path, OURS, "daxbroker-" ID, 48 * MIB, "dax"));
@@ -422,6 +423,11 @@ static void test_claim(void) {
         g_assert_cmpint(nvdimm->claim(region, &twin, &failure), <, 0);
         twin.handle = NULL;
         g_assert_cmpint(nvdimm->claim(region, &twin, &failure), <, 0);
+        /* a record may say anything */
+        absurd.handle = strdup(THEIRS);
+        g_assert_cmpint(nvdimm->claim(region, &absurd, &failure), ==, 0);
+        g_assert_cmpuint(absurd.page_size, ==, DAX_GRANULARITY);
+        forget(&absurd);
         forget(&piece);
         rescan();
         g_assert_cmpuint(region->foreign, ==, 48 * MIB); /* it is still there, and not ours any more */
