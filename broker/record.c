@@ -296,5 +296,8 @@ int record_write(int dir_fd, const char *id, const Record *record) {
 }
 
 int record_remove(int dir_fd, const char *id) {
-        return unlinkat(dir_fd, id, 0) < 0 ? -errno : 0;
+        if (unlinkat(dir_fd, id, 0) < 0)
+                return -errno;
+
+        return fsync(dir_fd) < 0 ? -errno : 0;
 }
