@@ -462,6 +462,9 @@ static int let_go_work(Job *job) {
         r = allocation_write_record(allocation, RECORD_ENDING);
         if (r < 0)
                 log_warning("cannot note that allocation %s is ending: %s", allocation->id, strerror(-r));
+        /* What was said to have ended must not be somebody's again after the next boot; so it is nobody's. */
+        if (r < 0 && allocation->provider->list)
+                (void) allocation_remove_record(allocation);
         piece_close(&allocation->piece);
         allocation_unstore_fds(allocation);
         return 0;
