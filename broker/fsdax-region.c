@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "clock.h"
 #include "fsdax.h"
@@ -27,6 +28,21 @@ FsdaxFacts fsdax_facts(Fsdax *fsdax) {
 
 /* ---- The region ---- */
 
+static Fsdax *all;
+
+/* What lies in it can be one region's only. */
+static const Fsdax *find_twin(const Fsdax *fsdax, const FsdaxFacts *facts) {
+        Fsdax *other;
+
+        for (other = all; facts->known && other && other != fsdax; other = other->next) {
+                FsdaxFacts others = fsdax_facts(other);
+
+                if (others.known && others.device == facts->device && others.inode == facts->inode)
+                        return other;
+        }
+        return NULL;
+}
+
 void fsdax_forget(Region *region) {
         Fsdax *fsdax = region->state;
 
@@ -35,6 +51,7 @@ void fsdax_forget(Region *region) {
 
         region->state = NULL;
         region->foreign = 0;
+        DL_DELETE(all, fsdax);
         fsdax_watch_free(fsdax->watch);
         throttle_free(fsdax->throttle);
         pthread_mutex_destroy(&fsdax->mutex);
@@ -52,6 +69,7 @@ static int fsdax_make(Region *region, const char *path) {
 
         region->state = fsdax;
         fsdax->region = region;
+        DL_APPEND(all, fsdax);
         pthread_mutex_init(&fsdax->mutex, NULL);
         fsdax->path = strdup(path);
         r = fsdax->path ? throttle_new(&fsdax->throttle) : -ENOMEM;
@@ -93,6 +111,7 @@ static int probe_path(Region *region, const RegionConfig *config, Failure *failu
 }
 
 int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
+        const Fsdax *twin;
         FsdaxFacts facts;
         Fsdax *fsdax;
         uint64_t size;
@@ -111,6 +130,10 @@ int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
         throttle_set(fsdax->throttle, config->clean_bandwidth);
 
         facts = fsdax_facts(fsdax);
+        twin = find_twin(fsdax, &facts);
+        if (twin)
+                return failure_set(failure, REFUSAL_RegionUnusable, "Path=%s: that is the directory of region '%s'",
+                                   config->path, twin->region->name);
         size = facts.total;
         if (config->size && (size_parse_part(config->size, facts.total, &size) < 0 || size == SIZE_INFINITE))
                 return failure_set(failure, REFUSAL_RegionUnusable, "Size=%s is no size that a region can have",

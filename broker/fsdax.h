@@ -48,6 +48,7 @@ typedef struct Fsdax {
         Throttle *throttle;
         pthread_mutex_t mutex;
         FsdaxFacts facts;     /* guarded by it */
+        struct Fsdax *prev, *next; /* the event loop's: all that there are, the oldest first */
         unsigned n_strangers; /* things in the directory that are not ours; of whoever lists it */
 } Fsdax;
 

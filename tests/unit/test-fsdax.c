@@ -60,6 +60,35 @@ static void test_region(Directory *directory, const void *data) {
         assert_unusable(directory, "Size=");
 }
 
+/* Two that lie in one directory would give the same room twice, and have each other's allocations. */
+static void test_same(Directory *directory, const void *data) {
+        static char name[] = "again";
+        g_autofree char *path = NULL;
+        Directory again;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        path = g_strconcat(directory->path, "/.", NULL);
+        again = (Directory){ .config = directory->config, .path = path };
+        again.config.name = name;
+        again.config.path = path;
+        g_assert_cmpint(region_new(&again.config, NULL, -EBADF, &again.region), ==, 0);
+        g_assert_cmpint(directory_list(&again), ==, 0);
+        again.region->listed = true;
+        g_assert_cmpint(region_configure(again.region, &again.config), ==, 0);
+        g_assert_nonnull(again.region->reason);
+        g_assert_nonnull(strstr(again.region->reason, "'files'"));
+        directory_look(directory);
+
+        region_free(directory->region);
+        directory->region = NULL;
+        directory_look(&again);
+        inventory_done(&again.found);
+        region_free(again.region);
+}
+
 static void test_unusable(Directory *directory, const void *data) {
         g_autofree char *path = NULL;
         char nowhere[] = "/nowhere/at/all";
@@ -435,6 +464,7 @@ static void test_zero(Directory *directory, const void *data) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         directory_add_test("/fsdax/region", test_region);
+        directory_add_test("/fsdax/same", test_same);
         directory_add_test("/fsdax/unusable", test_unusable);
         directory_add_test("/fsdax/elsewhere", test_elsewhere);
         directory_add_test("/fsdax/account", test_account);
