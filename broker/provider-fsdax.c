@@ -424,6 +424,7 @@ static int inventory_append(Inventory *inventory, Find **ret) {
 
 /* One entry. -EUCLEAN: it is nothing of ours. */
 static int list_file(int dir_fd, const char *name, Inventory *inventory) {
+        _cleanup_free_ char *record = NULL;
         _cleanup_close_ int fd = -EBADF;
         const char *problem = NULL;
         struct stat st;
@@ -445,6 +446,13 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
 
                 if (fstatat(dir_fd, inventory->finds[i].id, &other, AT_SYMLINK_NOFOLLOW) >= 0 && other.st_ino == st.st_ino)
                         return -EUCLEAN;
+        }
+
+        /* we died between the last two steps of its end */
+        if (st.st_size == 0 && fsdax_file_read_record(fd, &record, &problem) == -ENODATA) {
+                fd = safe_close(fd);
+                (void) fsdax_leftover_sweep(dir_fd, name, 0);
+                return 0;
         }
 
         r = inventory_append(inventory, &find);

@@ -376,7 +376,7 @@ static void test_strangers(Directory *directory, const void *data) {
         static const char *const names[] = { "notes.txt", "0123456789ABCDEF", ID "0", "0123456789abcde", ".hidden",
                                              "lost+found" };
         g_autofree char *symlink_path = NULL, *fifo = NULL, *folder = NULL, *twin = NULL, *path = NULL, *outside = NULL;
-        g_autofree char *theirs = NULL;
+        g_autofree char *theirs = NULL, *empty = NULL;
         Piece piece;
 
         (void) data;
@@ -401,10 +401,15 @@ static void test_strangers(Directory *directory, const void *data) {
         else
                 g_assert_cmpint(unlink(theirs), ==, 0);
 
+        /* what we have emptied, and died before it was removed */
+        empty = directory_file(directory, "5555555555555555");
+        g_assert_true(g_file_set_contents(empty, "", 0, NULL));
+
         directory_carve(directory, ID, MIB, &piece);
         directory_look(directory);
         g_assert_cmpuint(directory->found.n_finds, ==, 1);
         g_assert_cmpstr(directory->found.finds[0].id, ==, ID);
+        g_assert_cmpint(access(empty, F_OK), ==, -1);
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
                 g_autofree char *name = directory_file(directory, names[i]);
 
