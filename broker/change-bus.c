@@ -148,6 +148,8 @@ static int do_set_owner(Call *call, Failure *failure) {
                 return r;
 
         details_add(&details, "new-owner", "%" PRIu32, uid);
+        if (name)
+                details_add(&details, "new-name", "%s", name);
         details_add(&details, "polkit.message", "Authentication is required to give memory to user %" PRIu32 ": %s", uid,
                     title(allocation));
         r = authorize_change(call, allocation, &details, false, &changer, failure);

@@ -289,7 +289,7 @@ static void test_details(Scene *scene, gconstpointer unused) {
                         "        return polkit.Result.NOT_HANDLED;\n"
                         "    if (!is('region', 'dram') || !is('size', '1048576') || !is('owner', '%u'))\n"
                         "        return polkit.Result.NO;\n"
-                        "    if (is('method', 'SetOwner') && is('new-owner', '%u') && is('name', 'data'))\n"
+                        "    if (is('method', 'SetOwner') && is('new-owner', '%u') && is('name', 'data') && (!action.lookup('new-name') || is('new-name', 'given')))\n"
                         "        return polkit.Result.YES;\n"
                         "    if (is('method', 'Rename') && is('new-name', 'other') && is('name', 'data'))\n"
                         "        return polkit.Result.YES;\n"
@@ -309,7 +309,8 @@ static void test_details(Scene *scene, gconstpointer unused) {
         reply_assert(user_rename(scene->carol, data.object, "other"), "");
         reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), NULL), "NotAuthorized");
         reply_assert(user_rename(scene->alice, data.object, "data"), "");
-        reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), NULL), "");
+        reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), "name=stolen"), "NotAuthorized");
+        reply_assert(user_set_owner(scene->carol, data.object, uid("bob"), "name=given"), "");
 }
 
 static void test_log(Scene *scene, gconstpointer unused) {
