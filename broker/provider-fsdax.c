@@ -576,6 +576,7 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
         pthread_mutex_lock(&fsdax->mutex);
         fsdax->facts = facts;
         pthread_mutex_unlock(&fsdax->mutex);
+        inventory.size = facts.total;
         *ret = inventory;
         return 0;
 }

@@ -62,6 +62,7 @@ typedef struct Find {
 typedef struct Inventory {
         Find *finds;
         size_t n_finds;
+        uint64_t size; /* nothing there can be longer; 0 if that is not known */
 } Inventory;
 
 void inventory_done(Inventory *inventory);

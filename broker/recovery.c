@@ -175,6 +175,16 @@ static bool lease_has_holders(const Lease *lease) {
         return lease->reader >= 0 && !(poll(&now, 1, 0) == 1 && (now.revents & POLLHUP));
 }
 
+/* Whether all that anybody has can be counted with so much more. */
+static bool is_countable(const Manager *manager, uint64_t length) {
+        const Region *region;
+
+        DL_FOREACH(manager->regions, region)
+                if (__builtin_add_overflow(length, region->used, &length))
+                        return false;
+        return true;
+}
+
 /* Takes the shares, makes it known and watches its lease. The allocation is the manager's, or freed. */
 static int recover_link(Recovery *recovery, Allocation *allocation, Region *region) {
         User *user;
@@ -419,7 +429,6 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         bool unheld_ends;
         int fds[2], r;
         Region *region;
-        uint64_t sum;
 
         if (!provider) {
                 log_error("allocation %s was made by provider '%s', which this broker does not have: left alone", id,
@@ -429,7 +438,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         r = recover_region(manager, record->region, provider, &region);
         if (r < 0)
                 return r;
-        if (__builtin_add_overflow(region->used, record->length, &sum))
+        if (!is_countable(manager, record->length))
                 return recover_unreadable(recovery, id, "with the others, its length is more than there can be");
 
         r = allocation_from_record(manager, id, record, &allocation);
@@ -575,10 +584,9 @@ void recovery_on_released(Allocation *allocation) {
 static int take_in_orphan(Recovery *recovery, Region *region, const Find *find, const char *problem) {
         Allocation *allocation;
         Failure failure = { 0 };
-        uint64_t sum;
         int r;
 
-        if (find->length == 0 || __builtin_add_overflow(region->used, find->length, &sum)) {
+        if (find->length == 0 || !is_countable(recovery->manager, find->length)) {
                 log_error("region '%s' holds %s, which cannot be anything of ours, left alone: %s", region->name, find->id,
                           problem);
                 return 0;
@@ -633,6 +641,11 @@ static int take_in_record(Recovery *recovery, Region *region, const Find *find) 
         if (strcmp(record.provider, region->provider->name) != 0) {
                 record_done(&record);
                 return take_in_orphan(recovery, region, find, "its record is that of another provider");
+        }
+
+        if (region->inventory.size > 0 && record.length > region->inventory.size) {
+                record_done(&record);
+                return take_in_orphan(recovery, region, find, "its record says that it is longer than its medium");
         }
 
         if (find->absent) {
