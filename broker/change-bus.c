@@ -229,8 +229,11 @@ static int plan_length(const Allocation *allocation, uint64_t size, uint64_t *re
         r = allocation->provider->plan(region, &request, &plan, failure);
         if (r < 0)
                 return r;
-
-        *ret = plan.length;
+        /* as in Allocate, whatever pages would be planned for today */
+        r = size_round_up(plan.length, allocation->piece.page_size, ret);
+        if (r < 0 || *ret > INT64_MAX)
+                return failure_set(failure, REFUSAL_BadSize, "the size %" PRIu64 ", rounded up to pages of %s, is too large",
+                                   size, SIZE_TEXT(allocation->piece.page_size));
         return 0;
 }
 

@@ -61,6 +61,9 @@ static int compare_with_twin(const Wish *wish, Failure *failure) {
         if (wish->plan.length != twin->piece.length)
                 n += (size_t) snprintf(differences + n, max - n, ", length %s (not %s)", SIZE_TEXT(twin->piece.length),
                                        SIZE_TEXT(wish->plan.length));
+        if (request->page_size_set && request->page_size != twin->piece.page_size)
+                n += (size_t) snprintf(differences + n, max - n, ", pages of %" PRIu64 " (not %" PRIu64 ")",
+                                       twin->piece.page_size, request->page_size);
         if (request->alignment != twin->piece.alignment)
                 n += (size_t) snprintf(differences + n, max - n, ", alignment %" PRIu64 " (not %" PRIu64 ")",
                                        twin->piece.alignment, request->alignment);

@@ -864,6 +864,82 @@ static void test_once_anywhere(Scene *scene, gconstpointer unused) {
         g_assert_cmpstr(first.object, ==, again.object);
 }
 
+#define RECORD "user.daxbroker.record"
+
+/* The record of a file, g_free() it. */
+static char *record_get(const char *path) {
+        char text[4096];
+        ssize_t n = getxattr(path, RECORD, text, sizeof(text));
+
+        g_assert_cmpint(n, >, 0);
+        return g_strndup(text, (gsize) n);
+}
+
+/* Writes it to a file, with another line in the place of one; which is made if it is not there. */
+static void record_put(const char *path, const char *record, const char *line, const char *replacement) {
+        g_autoptr(GString) text = g_string_new(record);
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpuint(g_string_replace(text, line, replacement, 1), ==, 1);
+        g_assert_cmpint(fchown(fd, uid("daxbroker"), uid("daxbroker")), ==, 0);
+        g_assert_cmpint(fsetxattr(fd, RECORD, text->str, text->len, 0), ==, 0);
+        close(fd);
+}
+
+/* It stays a multiple of the pages that it was made with. */
+static void test_resize_pages(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1"), reply;
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(data.object, '/') + 1, NULL), *record = NULL;
+
+        (void) unused;
+        user_drop_all(scene->alice);
+        broker_stop(scene->broker);
+        record = record_get(path);
+        record_put(path, record, "page-size=4096", "page-size=2097152");
+        broker_start(scene->broker);
+
+        reply = user_resize(scene->alice, data.object, 2 * MIB + 1);
+        reply_assert(reply, "");
+        g_assert_cmpuint(reply.length, ==, 4 * MIB);
+        reply_assert(user_resize(scene->alice, data.object, INT64_MAX), "BadSize");
+        reply = user_allocate(scene->alice, 4 * MIB, 1, "name=data region=files persistent=1 page-size=4096");
+        reply_assert(reply, "NameExists");
+        assert_says(reply.message, "pages of 2097152 (not 4096)");
+}
+
+/* What a record says can be more than there is, and more than can be counted. */
+static void test_beyond_medium(Scene *scene, gconstpointer unused) {
+        static const char *const names[] = { FILES_PATH "/00000000000000aa", FILES_PATH "/00000000000000bb" };
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1");
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(data.object, '/') + 1, NULL), *record = NULL;
+
+        (void) unused;
+        user_drop_all(scene->alice);
+        broker_stop(scene->broker);
+        record = record_get(path);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *name = g_strdup_printf("name=data%zu\n", i);
+                g_autoptr(GString) text = g_string_new(record);
+
+                g_string_replace(text, "name=data\n", name, 1);
+                record_put(names[i], text->str, "length=1048576", "length=9223372036854771712");
+                g_assert_cmpint(truncate(names[i], 4096), ==, 0);
+        }
+        broker_start(scene->broker);
+
+        reply_assert(user_open(scene->alice, "data0", NULL), "NoSuchAllocation");
+        g_assert_cmpuint(region_wait("files", "Available", 63 * MIB - 8192), ==, 63 * MIB - 8192);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *object = g_strdup_printf("/org/daxbroker1/allocation/%s", strrchr(names[i], '/') + 1);
+                g_autofree char *state = allocation_get_string(scene->root, object, "State");
+
+                g_assert_cmpstr(state, ==, "orphan");
+                reply_assert(user_release(scene->root, object), "");
+        }
+        reply_assert(user_open(scene->alice, "data", NULL), "");
+}
+
 /* What an administrator finds that is nobody's, and what becomes of it. */
 static void test_adopt(Scene *scene, gconstpointer unused) {
         Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1 mode=0644"), reply;
@@ -874,7 +950,7 @@ static void test_adopt(Scene *scene, gconstpointer unused) {
         g_assert_cmpint(user_poke(scene->alice, data.slot, 7, 77), ==, 0);
         user_drop_all(scene->alice);
         broker_stop(scene->broker);
-        g_assert_cmpint(removexattr(path, "user.daxbroker.record"), ==, 0);
+        g_assert_cmpint(removexattr(path, RECORD), ==, 0);
         broker_start(scene->broker);
 
         state = allocation_get_string(scene->root, data.object, "State");
@@ -917,7 +993,7 @@ static void test_free_orphan(Scene *scene, gconstpointer unused) {
         (void) unused;
         g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
         broker_stop(scene->broker);
-        g_assert_cmpint(removexattr(path, "user.daxbroker.record"), ==, 0);
+        g_assert_cmpint(removexattr(path, RECORD), ==, 0);
         broker_start(scene->broker);
         g_assert_cmpuint(region_wait("files", "Available", 63 * MIB), ==, 63 * MIB);
         list = user_list(scene->alice);
@@ -976,6 +1052,8 @@ int main(int argc, char **argv) {
         scene_add("/names/silent-database", CONFIGURATION, test_silent_database);
         if (files_are_possible()) {
                 files_add("/names/resize", CONFIGURATION, test_resize);
+                files_add("/names/resize-pages", CONFIGURATION, test_resize_pages);
+                files_add("/names/beyond-medium", CONFIGURATION, test_beyond_medium);
                 files_add("/names/resize-refused", CONFIGURATION, test_resize_refused);
                 files_add("/names/resize-quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n",
                           test_resize_quota);
