@@ -86,13 +86,13 @@ void fake_device(const char *region, unsigned id, unsigned number) {
         fake_set(folder, "resource", "%#" PRIx64 "\n", region_start(region));
         fake_set(folder, "numa_node", "-1\n");
         fake_set(folder, "mapping", "%s", "");
-        fake_write("", "dev/%s", name);
-        g_assert_no_errno(symlink(folder, link));
         if (withheld) {
                 g_autofree char *mapping = g_build_filename(folder, "mapping", NULL);
 
                 g_assert_no_errno(chmod(mapping, 0));
         }
+        fake_write("", "dev/%s", name);
+        g_assert_no_errno(symlink(folder, link)); /* last, for who sees that may delete it */
 }
 
 void fake_take_decoys(bool take) {
