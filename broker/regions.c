@@ -23,6 +23,10 @@
 #define PREPARE_SOON_USEC (2 * UINT64_C(1000000))
 #define PREPARE_RARELY_USEC (60 * UINT64_C(1000000))
 
+/* So often mounts are looked at in so much time. */
+#define MOUNTS_BURST 4
+#define MOUNTS_USEC (UINT64_C(1000) * 1000)
+
 /* No user has these uids, so nobody's jobs are in their way. */
 #define LANE_REPLENISH ((uid_t) -2)
 #define LANE_LIST ((uid_t) -3)
@@ -429,5 +433,7 @@ int regions_watch_mounts(Manager *manager) {
                 r = sd_event_source_set_io_fd_own(manager->mounts, true);
         if (r >= 0)
                 TAKE_FD(fd);
+        if (r >= 0) /* everybody who may mount anything, be it by FUSE, could keep us looking */
+                r = sd_event_source_set_ratelimit(manager->mounts, MOUNTS_USEC, MOUNTS_BURST);
         return r < 0 ? r : 0;
 }
