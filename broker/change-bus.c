@@ -9,6 +9,7 @@
 
 #include "change.h"
 #include "options-bus.h"
+#include "regions.h"
 #include "server-bus.h"
 #include "size.h"
 
@@ -256,6 +257,23 @@ static int admit_growth(Call *call, const Allocation *allocation, uint64_t more,
         return r < 0 ? r : CALL_DONE;
 }
 
+/* Whether there is room for so much more. CALL_WAITS while some is on its way back, as for Allocate. */
+static int admit_length(Call *call, const Allocation *allocation, uint64_t more, Failure *failure) {
+        Manager *manager = call->server->manager;
+        Region *region = allocation->reservation.region;
+        Piece plan = { .length = more };
+        int r;
+
+        r = admit_growth(call, allocation, more, failure);
+        if (r > 0)
+                r = region_admit(region, more, failure) < 0 ? -refusal_to_errno(failure->refusal) : CALL_DONE;
+        if (r < 0 && failure->refusal == REFUSAL_NoSpace)
+                regions_refresh(manager, region);
+        if (r < 0 && manager_is_settling(manager, region, NULL, &plan, allocation->charge.user, failure->refusal))
+                return call_wait_for_space(call, r, failure);
+        return r;
+}
+
 static int resize(Call *call, Allocation *allocation, uint64_t length, const Changer *changer, Failure *failure) {
         uint64_t before = allocation->piece.length;
         int r;
@@ -265,7 +283,7 @@ static int resize(Call *call, Allocation *allocation, uint64_t length, const Cha
                 return r < 0 ? r : CALL_DONE;
         }
         if (length > before) {
-                r = admit_growth(call, allocation, length - before, failure);
+                r = admit_length(call, allocation, length - before, failure);
                 if (r <= 0)
                         return r;
         }

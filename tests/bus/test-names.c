@@ -641,6 +641,19 @@ static void test_resize(Scene *scene, gconstpointer unused) {
         reply_assert(user_open(scene->alice, "data", NULL), "");
 }
 
+/* What is on its way back is waited for, as by Allocate. */
+static void test_resize_waits(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1");
+
+        (void) unused;
+        for (unsigned i = 0; i < 20; i++) {
+                (void) user_get(scene->bob, 60 * MIB, "region=files");
+                user_drop_all(scene->bob);
+                reply_assert(user_resize(scene->alice, data.object, 63 * MIB), "");
+                reply_assert(user_resize(scene->alice, data.object, 2 * MIB), "");
+        }
+}
+
 static void test_resize_refused(Scene *scene, gconstpointer unused) {
         Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1 mode=0666"), reply;
         Reply other = user_get(scene->root, MIB, "name=other region=files persistent=1");
@@ -1054,6 +1067,7 @@ int main(int argc, char **argv) {
                 files_add("/names/resize", CONFIGURATION, test_resize);
                 files_add("/names/resize-pages", CONFIGURATION, test_resize_pages);
                 files_add("/names/beyond-medium", CONFIGURATION, test_beyond_medium);
+                files_add("/names/resize-waits", CONFIGURATION, test_resize_waits);
                 files_add("/names/resize-refused", CONFIGURATION, test_resize_refused);
                 files_add("/names/resize-quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n",
                           test_resize_quota);
