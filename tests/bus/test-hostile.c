@@ -596,6 +596,7 @@ static void test_deaf(Scene *scene, const void *unused) {
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 2), ==, 1);
         g_assert_cmpint(user_is_filled(scene->alice, named.slot, 2), ==, 1);
         g_assert_cmpint(user_is_filled(scene->alice, unnamed.slot, 1), ==, 1);
+        user_drop(scene->alice, reply.slot);
         free_now(scene->alice, &named);
         free_now(scene->alice, &unnamed);
 
