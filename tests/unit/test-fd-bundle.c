@@ -92,9 +92,12 @@ static void *listen_to_child(void *unused) {
                         g_assert_cmpint(close(g_array_index(kept, Kept, i).fd), ==, 0);
                         g_array_remove_index(kept, i);
                 } else {
-                        Kept new = { 0 };
+                        const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+                        Kept new = { .fd = -1 };
 
-                        memcpy(&new.fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+                        if (header)
+                                memcpy(&new.fd, CMSG_DATA(header), sizeof(int));
+                        g_assert_cmpint(new.fd, >=, 0);
                         g_strlcpy(new.name, told.name, sizeof(new.name));
                         for (guint i = 0; i < kept->len; i++)
                                 g_assert_cmpstr(g_array_index(kept, Kept, i).name, !=, new.name);
