@@ -213,7 +213,7 @@ void allocation_examine(Allocation *allocation) {
         if (allocation->state != ALLOCATION_LIVE || !allocation->provider->examine || !allocation->piece.state)
                 return;
         (void) allocation->provider->examine(&allocation->piece, &failure);
-        if (strcmp(reason, failure.text) == 0)
+        if (strcmp(reason, failure.text) == 0 || (!allocation->name && allocation->persistent && failure.text[0] == '\0'))
                 return;
 
         copy = failure.text[0] != '\0' ? strdup(failure.text) : NULL;

@@ -160,7 +160,7 @@ static int do_set_owner(Call *call, Failure *failure) {
                 return r;
         if (allocation->state == ALLOCATION_ORPHAN && !allocation->name && !name)
                 return failure_set(failure, REFUSAL_BadOption, "option name: what is adopted needs a name, and it has none yet");
-        if (allocation->state != ALLOCATION_ORPHAN && !allocation->name && name)
+        if (allocation->state != ALLOCATION_ORPHAN && !allocation->name && !allocation->persistent && name)
                 return failure_set(failure, REFUSAL_BadOption, "option name: it has none, and ends with its last holder");
 
         return set_owner(call, allocation, uid, name, &changer, failure);
@@ -195,7 +195,7 @@ static int do_rename(Call *call, Failure *failure) {
                 r = changeable(call, allocation, failure);
         if (r <= 0)
                 return r;
-        if (!allocation->name)
+        if (!allocation->name && !allocation->persistent)
                 return failure_set(failure, REFUSAL_BadName,
                                    "it has no name, and ends with its last holder; only what has a name can get another one");
 

@@ -81,6 +81,11 @@ static void apply_name(Allocation *allocation) {
                 HASH_DELETE(by_name, manager->by_name, allocation);
         swap_text(&allocation->name, &change->name);
         HASH_ADD_KEYPTR(by_name, manager->by_name, allocation->name, strlen(allocation->name), allocation);
+        if (!change->name && allocation->state == ALLOCATION_LIVE) { /* it was found without one */
+                free(allocation->reason);
+                allocation->reason = NULL;
+                allocation_notify(allocation, "Reason");
+        }
         allocation_notify(allocation, "Name");
         (void) snprintf(message, sizeof(message), "renamed; it was called '%s'", change->name ? change->name : "");
         allocation_log(allocation, "change", change->changer, NULL, change->decision, message);

@@ -421,6 +421,27 @@ static int recover_live(Recovery *recovery, Allocation *allocation) {
         return recover_state(recovery, allocation);
 }
 
+/* Its name is another's by now. On a medium that is nothing strange: it came late, or from elsewhere. Then it can be had
+ * without one, and whoever took its name has taken nothing else. */
+static void recover_without_name(Recovery *recovery, Allocation *allocation, RecordStage stage) {
+        char reason[DAXBROKER_NAME_MAX + 128];
+
+        (void) snprintf(reason, sizeof(reason), "its name '%s' is another allocation's; Rename gives it a new one",
+                        allocation->name);
+        free(allocation->name);
+        allocation->name = NULL;
+        if (stage != RECORD_LIVE)
+                return;
+        if (!allocation->provider->list || !allocation->persistent || allocation->state != ALLOCATION_LIVE) {
+                allocation_set_unusable(recovery, allocation, ALLOCATION_QUARANTINED, reason);
+                return;
+        }
+
+        log_warning("allocation %s of user %u: %s", allocation->id, (unsigned) allocation->owner, reason);
+        free(allocation->reason);
+        allocation->reason = strdup(reason);
+}
+
 static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
         const Provider *provider = provider_find(record->provider);
         Manager *manager = recovery->manager;
@@ -468,13 +489,8 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 return r;
         }
 
-        if (allocation->name && manager_find_allocation_by_name(manager, allocation->name)) {
-                free(allocation->name);
-                allocation->name = NULL;
-                if (record->stage == RECORD_LIVE)
-                        allocation_set_unusable(recovery, allocation, ALLOCATION_QUARANTINED,
-                                                "its record has the name of another allocation");
-        }
+        if (allocation->name && manager_find_allocation_by_name(manager, allocation->name))
+                recover_without_name(recovery, allocation, record->stage);
 
         r = recover_link(recovery, allocation, region);
         if (r >= 0 && unheld_ends) {

@@ -738,11 +738,19 @@ static bool user_tries(User *user, const char *name, const char *error) {
         return g_str_has_suffix(reply.error, error);
 }
 
+static bool is_there(User *user, const char *object) {
+        return user_open_object(user, object, NULL).error[0] == '\0';
+}
+
 /* What is not there and will not be there soon keeps nobody waiting, and is not forgotten. */
 static void test_not_known(Scene *scene, gconstpointer unused) {
-        Reply reply;
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1"), reply;
+        g_autofree char *reason = NULL;
 
         (void) unused;
+        g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
+        g_assert_cmpint(user_poke(scene->alice, data.slot, 5, 42), ==, 0);
+        user_drop_all(scene->alice);
         broker_stop(scene->broker);
         g_assert_cmpint(chmod(FILES_PATH, 0777), ==, 0); /* it is no region so */
         broker_start(scene->broker);
@@ -753,6 +761,22 @@ static void test_not_known(Scene *scene, gconstpointer unused) {
         reply_assert(user_allocate(scene->root, MIB, 1, "name=data region=dram"), "");
         g_assert_cmpint(chmod(FILES_PATH, 0700), ==, 0);
         broker_reload(scene->broker);
+
+        /* whoever has taken the name has taken nothing else */
+        g_assert_true(wait_until(20, is_there(scene->alice, data.object)));
+        assert_named(scene, data.object, "");
+        reason = allocation_get_string(scene->alice, data.object, "Reason");
+        assert_says(reason, "'data'");
+        reply = user_open_object(scene->alice, data.object, NULL);
+        reply_assert(reply, "");
+        g_assert_cmpint(user_map(scene->alice, reply.slot), ==, 0);
+        g_assert_cmpint(user_peek(scene->alice, reply.slot, 5), ==, 42);
+        reply_assert(user_rename(scene->alice, data.object, "data"), "NameExists");
+        user_drop_all(scene->alice);
+        reply_assert(user_rename(scene->alice, data.object, "mine"), "");
+        restart(scene);
+        assert_named(scene, data.object, "mine");
+        reply_assert(user_open(scene->alice, "mine", NULL), "");
 }
 
 #define SAME "name=data region=files persistent=1 mode=0640"
