@@ -182,9 +182,11 @@ static int grow_work(Allocation *allocation) {
                 return r;
         r = write_record(allocation);
         grown.length = operation->change.length;
-        if (r < 0 && allocation->provider->resize(&grown, allocation->piece.length, &ignored) < 0)
+        if (r < 0 && allocation->provider->resize(&grown, allocation->piece.length, &ignored) < 0) {
                 log_warning("allocation %s has grown, which is not on record; the next broker makes it shorter again",
                             allocation->id);
+                allocation->piece.measured = false;
+        }
         return r;
 }
 

@@ -184,6 +184,7 @@ static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
         fsdax_measure(piece->state, dir_fd);
         piece->handle = TAKE_PTR(handle);
         piece->fd = TAKE_FD(fd);
+        piece->measured = true;
         return 0;
 }
 
@@ -259,8 +260,11 @@ static int settle_length(Piece *piece, int fd, Failure *failure) {
         int r;
 
         r = cut_back(piece, fd, &size, failure);
-        if (r < 0 || size == piece->length)
+        if (r < 0)
                 return r;
+        piece->measured = true;
+        if (size == piece->length)
+                return 0;
 
         log_warning("a holder of allocation %s has cut its file from %s to %s: the rest is zeros now", piece->handle,
                     SIZE_TEXT(piece->length), SIZE_TEXT(size));
@@ -283,12 +287,16 @@ static int fsdax_inspect(Piece *piece, Failure *failure) {
                 return r;
         if (fstat(file.fd, &st) < 0)
                 return failure_set_errno(failure, -errno, "cannot look at its file");
-        if (!too_long(piece, file.fd, (uint64_t) st.st_size))
+        if (!too_long(piece, file.fd, (uint64_t) st.st_size)) {
+                piece->measured = true;
                 return 0;
+        }
 
-        if (fsdax->growth == GROWTH_END)
+        /* else it may be a broker that has died while it made it longer, or shorter */
+        if (fsdax->growth == GROWTH_END && piece->measured)
                 return failure_set(failure, REFUSAL_QuotaExceeded, "a holder has made its file longer (Growth=end)");
         r = cut_back(piece, file.fd, &size, failure);
+        piece->measured = r >= 0;
         fsdax_measure(piece->state, file.dir_fd);
         if (r < 0 && failure->refusal == REFUSAL_Busy) /* he has it still, so he must not keep it */
                 return failure_set(failure, REFUSAL_QuotaExceeded,
@@ -377,8 +385,8 @@ static int grow(Piece *piece, int fd, uint64_t length) {
                 r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
         if (r >= 0 && fsync(fd) < 0)
                 r = -errno;
-        if (r < 0)
-                (void) fsdax_file_truncate(fd, piece->length, FSDAX_PATIENCE_USEC);
+        if (r < 0 && fsdax_file_truncate(fd, piece->length, FSDAX_PATIENCE_USEC) < 0)
+                piece->measured = false;
         return r;
 }
 

@@ -41,6 +41,7 @@ typedef struct Piece {
         bool disturbed;   /* somebody else has unbound or changed its device: what refers to it cannot be told any more */
         bool foreign;     /* carving found somebody else in its ranges */
         bool stuck;       /* it cannot be used, and what there is of it could not be undone */
+        bool measured;    /* its length was seen to be what it has to be, since we know it */
         bool unheld;      /* found on a medium after the machine was started anew: nobody can have a descriptor of it */
         char device[DAX_NAME_MAX]; /* of its node: "dax0.3"; "" where it has none, or none yet */
         const char *name; /* while it is carved: what its owner calls it, for media that have names; NULL if it has none */
