@@ -542,8 +542,12 @@ static int list_entries(Fsdax *fsdax, int dir_fd, Inventory *inventory) {
 
         while ((errno = 0, entry = readdir(dir))) {
                 r = list_file(dir_fd, entry->d_name, inventory);
-                if (r < 0 && r != -EUCLEAN)
+                if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
                         return r;
+                if (r < 0 && r != -EUCLEAN) { /* which is no reason to keep everybody from the others */
+                        log_warning("%s/%s cannot be read, and is left alone: %s", fsdax->path, entry->d_name, strerror(-r));
+                        continue;
+                }
                 if (r < 0 && !is_usual(entry->d_name) && n++ == 0)
                         (void) snprintf(stranger, sizeof(stranger), "%s", entry->d_name);
         }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -377,6 +378,7 @@ static void test_strangers(Directory *directory, const void *data) {
                                              "lost+found" };
         g_autofree char *symlink_path = NULL, *fifo = NULL, *folder = NULL, *twin = NULL, *path = NULL, *outside = NULL;
         g_autofree char *theirs = NULL, *empty = NULL;
+        int leased;
         Piece piece;
 
         (void) data;
@@ -415,6 +417,18 @@ static void test_strangers(Directory *directory, const void *data) {
 
                 g_assert_cmpint(access(name, F_OK), ==, 0);
         }
+
+        /* one that cannot be read is nothing to the others: here it is somebody's, who has a lease of it */
+        outside = directory_file(directory, OTHER);
+        g_assert_true(g_file_set_contents(outside, "x", -1, NULL));
+        leased = open(outside, O_RDWR | O_CLOEXEC);
+        g_assert_cmpint(fcntl(leased, F_SETSIG, SIGURG), ==, 0);
+        g_assert_cmpint(fcntl(leased, F_SETLEASE, F_WRLCK), ==, 0);
+        directory_look(directory);
+        g_assert_cmpuint(directory->found.n_finds, ==, 1);
+        safe_close(leased);
+        g_assert_cmpint(unlink(outside), ==, 0);
+        g_free(outside);
 
         /* another name outside is a backup; inside it would be somebody else's memory, too */
         path = directory_file(directory, ID);
