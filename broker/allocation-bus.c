@@ -13,6 +13,7 @@
 #include "log.h"
 #include "names.h"
 #include "options-bus.h"
+#include "peer-bus.h"
 #include "server-bus.h"
 #include "size.h"
 
@@ -112,8 +113,12 @@ static bool memory_reply_send(MemoryReply *reply, const Allocation *allocation, 
                 return false;
         }
 
-        caller->n_sent++;
-        server_doubt(reply->server);
+        if (caller->peer)
+                peer_has_been_sent_fds(caller->peer, 2);
+        else {
+                caller->n_sent++;
+                server_doubt(reply->server);
+        }
         return true;
 }
 
@@ -554,18 +559,10 @@ static int allocation_enumerate(sd_bus *bus, const char *prefix, void *userdata,
         return 1;
 }
 
-int server_add_allocations(Server *server) {
-        sd_bus_slot *slot;
+int server_add_allocations(Server *server, sd_bus *bus) {
         int r;
 
-        r = sd_bus_add_fallback_vtable(server->bus, &slot, DAXBROKER_ALLOCATION_PATH, DAXBROKER_ALLOCATION_INTERFACE,
-                                       allocation_vtable, allocation_find, server);
-        if (r < 0)
-                return r;
-        r = server_add_slot(server, slot);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_add_node_enumerator(server->bus, &slot, DAXBROKER_ALLOCATION_PATH, allocation_enumerate, server);
-        return r < 0 ? r : server_add_slot(server, slot);
+        r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_ALLOCATION_PATH, DAXBROKER_ALLOCATION_INTERFACE, allocation_vtable,
+                                       allocation_find, server);
+        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_ALLOCATION_PATH, allocation_enumerate, server);
 }

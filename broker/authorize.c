@@ -8,7 +8,8 @@
  * queue users take turns: one of them with a thousand questions does not delay another's first.
  *
  * Everything but a plain yes is a no: an error, a time-out, a challenge that nobody may answer. There is no exception for
- * uid 0 or our own uid. The subject is the caller's unique name on the bus, never a pid.
+ * uid 0 or our own uid. The subject is the caller's unique name on the bus. Who is connected directly has none; then it is
+ * his process, and as that is known to polkit by its pid, it has to be there before the question and after the answer.
  *
  * Every question is first asked without a dialog, also where there may be one; then again, with it, if that is what polkit
  * wants. So a yes to the first is known to be that of the rules, and is kept for a while (decision.h). A yes that came by a
@@ -269,7 +270,9 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
                 int answer;
 
                 question->inquiry = NULL;
-                answer = read_answer(question, m);
+                answer = caller_identify(question->call->caller, &question->failure);
+                if (answer >= 0)
+                        answer = read_answer(question, m);
                 log_debug("polkit says about %s for %s: %s", question->action, question->call->caller->name,
                           answer < 0   ? question->failure.text
                           : answer > 0 ? "it takes a dialog"
@@ -292,8 +295,9 @@ static int question_put(Question *question, Inquiry *inquiry) {
         r = sd_bus_message_new_method_call(server->bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
                                            "CheckAuthorization");
         if (r >= 0)
-                r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s", question->call->caller->name,
-                                          question->action);
+                r = caller_append_subject(question->call->caller, m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", question->action);
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "{ss}");
         for (unsigned i = 0; r >= 0 && i < question->details.n; i++)
@@ -413,13 +417,8 @@ int authority_watch(Server *server) {
         };
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && i < sizeof(matches) / sizeof(matches[0]); i++) {
-                sd_bus_slot *slot;
-
-                r = sd_bus_add_match(server->bus, &slot, matches[i].rule, matches[i].handler, server);
-                if (r >= 0)
-                        r = server_add_slot(server, slot);
-        }
+        for (size_t i = 0; r >= 0 && i < sizeof(matches) / sizeof(matches[0]); i++)
+                r = sd_bus_add_match(server->bus, NULL, matches[i].rule, matches[i].handler, server);
         return r;
 }
 
@@ -479,9 +478,11 @@ int authorize(Call *call, const char *action, const Details *details, bool inter
                 question = call->question = question_free(question);
 
         if (!question) {
-                if (is_decided(call, action, details))
+                r = caller_identify(call->caller, failure);
+                if (r >= 0 && is_decided(call, action, details))
                         return CALL_DONE;
-                r = call_count(call, failure);
+                if (r >= 0)
+                        r = call_count(call, failure);
                 if (r < 0)
                         return r;
                 r = question_new(call, action, details, interactive);

@@ -17,6 +17,7 @@
 
 #include "authorize.h"
 #include "clock.h"
+#include "peer-bus.h"
 #include "server-bus.h"
 
 /* Calls of one connection that may wait for the bus to say whose they are: more than anybody sends at once who means well,
@@ -67,6 +68,8 @@ Call *call_free(Call *call) {
         user_unref(call->subject);
         if (call->counted)
                 call->caller->user->n_pending--;
+        if (call->again)
+                DL_DELETE2(call->caller->peer->again, call, again_prev, again_next);
         DL_DELETE(call->caller->calls, call);
         call->caller->n_calls--;
         HASH_DEL(call->server->calls, call);
@@ -131,6 +134,11 @@ int call_wait_for_space(Call *call, int r, Failure *failure) {
 
 void call_again(Call *call) {
         int r;
+
+        if (call->caller->peer) {
+                peer_run_again(call->caller->peer, call);
+                return;
+        }
 
         /* This fails if we are off the bus, or out of memory: nothing that a restart would not cure. */
         r = sd_bus_enqueue_for_read(call->server->bus, call->message);

@@ -23,10 +23,12 @@ struct Call {
         bool counted;            /* among its user's pending ones */
         Question *question;      /* owned: what polkit was asked for it */
         Waiter waiter;
+        bool again;                /* to be run again, as soon as its direct connection has room */
         sd_event_source *patience; /* runs while it waits for space */
         bool impatient;            /* it has waited long enough */
         LogFields about;           /* for the log: what it is about, as far as that is known; borrowed */
         Call *prev, *next;         /* the caller's */
+        Call *again_prev, *again_next;
         UT_hash_handle hh;
 };
 

@@ -2,10 +2,11 @@
 
 /* Callers are asked about once: the bus tells uid, groups and pid of a connection, which cannot change while it exists.
  * The question is asynchronous, as everything here; the calls that need the answer wait and run again. When a connection
- * leaves the bus, its calls that wait are dropped, so that nothing is carved for somebody who has gone.
+ * leaves the bus, its calls that wait are dropped, so that nothing is carved for somebody who has gone. Of a direct
+ * connection the kernel has told all that at once.
  *
  * The uid and the groups are what decisions rest on. The pid, and the unit found through it, may be another process's by
- * the time they are looked at: they are for people to read. */
+ * the time they are looked at: they are for people to read. Where polkit needs a pid, it is made sure of (credentials.c). */
 
 #include "caller.h"
 
@@ -17,6 +18,7 @@
 #include "call-bus.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "peer-bus.h"
 #include "server-bus.h"
 
 static Caller *caller_free(Caller *caller) {
@@ -25,15 +27,17 @@ static Caller *caller_free(Caller *caller) {
 
         sd_bus_slot_unref(caller->slot);
         user_unref(caller->user);
+        if (caller->peer)
+                credentials_clear(&caller->credentials);
+        else
+                free(caller->groups);
         free(caller->name);
-        free(caller->groups);
         free(caller->unit);
         free(caller);
         return NULL;
 }
 
-/* Drops its calls and forgets it. */
-static void caller_gone(Caller *caller) {
+void caller_gone(Caller *caller) {
         Server *server = caller->server;
 
         while (caller->calls)
@@ -127,32 +131,29 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         return 0;
 }
 
+/* Nobody but a bus says the truth about senders. */
 Caller *caller_find(Server *server, sd_bus_message *message) {
         const char *name = sd_bus_message_get_sender(message);
         Caller *caller = NULL;
+
+        if (sd_bus_message_get_bus(message) != server->bus) {
+                Peer *peer = peer_find(server, sd_bus_message_get_bus(message));
+
+                return peer ? peer->caller : NULL;
+        }
 
         if (name)
                 HASH_FIND_STR(server->callers, name, caller);
         return caller;
 }
 
-int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
-        const char *name = sd_bus_message_get_sender(message);
+static int caller_new(Server *server, const char *name, Caller **ret) {
         Caller *caller;
-        int r;
-
-        if (!name)
-                return -EBADMSG;
-
-        caller = caller_find(server, message);
-        if (caller) {
-                *ret = caller;
-                return 0;
-        }
 
         caller = calloc(1, sizeof(*caller));
         if (!caller)
                 return -ENOMEM;
+
         caller->server = server;
         caller->since = now_usec();
         caller->name = strdup(name);
@@ -161,6 +162,56 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
                 return -ENOMEM;
         }
 
+        *ret = caller;
+        return 0;
+}
+
+static void caller_link(Caller *caller) {
+        HASH_ADD_KEYPTR(hh, caller->server->callers, caller->name, strlen(caller->name), caller);
+}
+
+int caller_new_direct(Server *server, const char *name, Peer *peer, const Credentials *credentials, Caller **ret) {
+        Caller *caller;
+        int r;
+
+        r = caller_new(server, name, &caller);
+        if (r < 0)
+                return r;
+        r = user_get(&server->manager->users, credentials->uid, &caller->user);
+        if (r < 0) {
+                caller_free(caller);
+                return r;
+        }
+
+        caller->peer = peer;
+        caller->credentials = *credentials;
+        caller->groups = credentials->groups;
+        caller->n_groups = credentials->n_groups;
+        caller->pid = credentials->pid;
+        if (caller->pid > 0)
+                (void) sd_pid_get_unit(caller->pid, &caller->unit);
+        caller_link(caller);
+        *ret = caller;
+        return 0;
+}
+
+int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
+        const char *name = sd_bus_message_get_sender(message);
+        Caller *caller;
+        int r;
+
+        caller = caller_find(server, message);
+        if (caller) {
+                *ret = caller;
+                return 0;
+        }
+        if (!name || sd_bus_message_get_bus(message) != server->bus)
+                return -EBADMSG;
+
+        r = caller_new(server, name, &caller);
+        if (r < 0)
+                return r;
+
         r = sd_bus_call_method_async(server->bus, &caller->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
                                      "org.freedesktop.DBus", "GetConnectionCredentials", on_credentials, caller, "s", name);
         if (r < 0) {
@@ -168,9 +219,25 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret) {
                 return r;
         }
 
-        HASH_ADD_KEYPTR(hh, server->callers, caller->name, strlen(caller->name), caller);
+        caller_link(caller);
         *ret = caller;
         return 0;
+}
+
+int caller_identify(Caller *caller, Failure *failure) {
+        return caller->peer ? credentials_identify(&caller->credentials, failure) : 0;
+}
+
+int caller_append_subject(const Caller *caller, sd_bus_message *m) {
+        const Credentials *credentials = &caller->credentials;
+
+        if (!caller->peer)
+                return sd_bus_message_append(m, "(sa{sv})", "system-bus-name", 1, "name", "s", caller->name);
+
+        /* all of it: which of these polkit goes by depends on how old it is */
+        return sd_bus_message_append(m, "(sa{sv})", "unix-process", 4, "pid", "u", (uint32_t) credentials->pid, "start-time",
+                                     "t", credentials->start_time, "uid", "i", (int32_t) credentials->uid, "pidfd", "h",
+                                     credentials->pidfd);
 }
 
 static int on_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -190,14 +257,10 @@ static int on_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret_err
 }
 
 int callers_watch(Server *server) {
-        sd_bus_slot *slot;
-        int r;
-
-        r = sd_bus_add_match(server->bus, &slot,
-                             "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-                             "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
-                             on_name_lost, server);
-        return r < 0 ? r : server_add_slot(server, slot);
+        return sd_bus_add_match(server->bus, NULL,
+                                "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
+                                on_name_lost, server);
 }
 
 void callers_free(Server *server) {
@@ -211,6 +274,7 @@ void callers_free(Server *server) {
         HASH_ITER(hh, server->callers, caller, next) {
                 DL_FOREACH(caller->calls, call)
                         reply_refusal(call->message, r, &failure);
-                caller_gone(caller);
+                if (!caller->peer) /* else it goes with its connection */
+                        caller_gone(caller);
         }
 }

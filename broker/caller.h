@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Who sent a message: what the bus vouches for. */
+/* Who sent a message: what the bus, or the kernel, vouches for. */
 
 #include <sys/types.h>
 #include <systemd/sd-bus.h>
 #include <uthash.h>
 
+#include "credentials.h"
 #include "user.h"
 #include "waiter.h"
 
 typedef struct Server Server;
 typedef struct Call Call;
+typedef struct Peer Peer;
 
-/* One connection to the bus that has called us. Kept until it leaves the bus. */
+/* One connection that has called us: to the bus, kept until it leaves that, or to us. */
 typedef struct Caller {
         Server *server;
-        char *name; /* the unique one */
+        char *name; /* the unique one on the bus; or one that none on the bus can have */
+        Peer *peer; /* its direct connection; NULL if it calls over the bus */
+        Credentials credentials; /* of that one */
         User *user; /* owned reference; NULL as long as the bus has not answered */
         gid_t *groups;
         size_t n_groups;
@@ -36,6 +40,18 @@ int caller_get(Server *server, sd_bus_message *message, Caller **ret);
 
 /* The same if it is known; NULL also if it has left the bus. */
 Caller *caller_find(Server *server, sd_bus_message *message);
+
+/* For a direct connection, which owns it; takes the credentials over if that works. */
+int caller_new_direct(Server *server, const char *name, Peer *peer, const Credentials *credentials, Caller **ret);
+
+/* Drops its calls and forgets it. */
+void caller_gone(Caller *caller);
+
+/* Whether polkit can be asked about it: refuses if its process is gone, or was never to be seen. */
+int caller_identify(Caller *caller, Failure *failure);
+
+/* Appends it as a subject, as polkit calls it. */
+int caller_append_subject(const Caller *caller, sd_bus_message *m);
 
 /* Starts to notice when callers leave the bus. */
 int callers_watch(Server *server);

@@ -256,6 +256,12 @@ static const char *apply_broker(Config *config, const char *key, const char *val
                 return parse_seconds(value, 1, &config->revoke_timeout);
         if (strcmp(key, "MaxPendingPerUser") == 0)
                 return parse_number(value, 1, 1000000, &config->max_pending_per_user);
+        if (strcmp(key, "MaxConnections") == 0)
+                return parse_number(value, 1, 100000, &config->max_connections);
+        if (strcmp(key, "MaxConnectionsPerUser") == 0)
+                return parse_number(value, 1, 100000, &config->max_connections_per_user);
+        if (strcmp(key, "ConnectionIdleSec") == 0)
+                return parse_seconds(value, 1, &config->connection_idle);
         if (strcmp(key, "SystemCallFilter") == 0)
                 return parse_filter(value, &config->filter);
         if (strcmp(key, "DiscoverDax") == 0)
@@ -421,6 +427,9 @@ int config_new(Config **ret) {
         config->decision_lifetime = 5 * UINT64_C(1000000);
         config->revoke_timeout = 10 * UINT64_C(1000000);
         config->max_pending_per_user = 1024;
+        config->max_connections = 4096;
+        config->max_connections_per_user = 512;
+        config->connection_idle = 60 * UINT64_C(1000000);
         config->filter = FILTER_KILL;
         config->discover_dax = true;
 

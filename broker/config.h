@@ -85,6 +85,8 @@ typedef struct Config {
         uint64_t decision_lifetime; /* microseconds; 0: none is kept */
         uint64_t revoke_timeout; /* microseconds */
         uint64_t max_pending_per_user;
+        uint64_t max_connections, max_connections_per_user; /* direct ones */
+        uint64_t connection_idle; /* microseconds */
         FilterMode filter;
         bool discover_dax; /* dax regions that no section names become regions, too */
         QuotaRule *quotas; /* utlist; the first is everybody's */

@@ -564,11 +564,6 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int server_add_manager(Server *server) {
-        sd_bus_slot *slot;
-        int r;
-
-        r = sd_bus_add_object_vtable(server->bus, &slot, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, manager_vtable,
-                                     server);
-        return r < 0 ? r : server_add_slot(server, slot);
+int server_add_manager(Server *server, sd_bus *bus) {
+        return sd_bus_add_object_vtable(bus, NULL, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, manager_vtable, server);
 }

@@ -395,6 +395,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
                 return -ENOMEM;
 
         manager->leases_dir = manager->records_dir = manager->devices_dir = manager->uevents = -EBADF;
+        manager->listener = -EBADF;
         manager->lasting_dir = -EBADF;
         manager->event = sd_event_ref(event);
         raise_limits(manager);
@@ -490,6 +491,7 @@ Manager *manager_free(Manager *manager) {
         safe_close(manager->devices_dir);
         safe_close(manager->lasting_dir);
         safe_close(manager->uevents);
+        safe_close(manager->listener);
         config_free(manager->config);
         config_free(manager->reloaded);
         sd_event_unref(manager->event);

@@ -47,6 +47,7 @@ struct Manager {
         unsigned n_listing;       /* regions whose media are being looked at */
         sd_event_source *mounts;  /* tells that file systems were mounted or unmounted */
         int uevents; /* what the service manager passed for discovery, until that has it */
+        int listener; /* the same for direct connections */
         Waiter *waiting_for_space;
         sd_event_source *settle;   /* deferred: wakes who waits for space */
         sd_event_source *patience;      /* a while after something has appeared: what still cannot be used, should be */

@@ -39,6 +39,7 @@
 #include "fd-store.h"
 #include "file.h"
 #include "inventory.h"
+#include "listener.h"
 #include "log.h"
 #include "name.h"
 #include "record.h"
@@ -879,6 +880,7 @@ int recovery_run(Manager *manager) {
         }
 
         manager->uevents = fd_store_find(recovery.store, DISCOVERY_SOCKET);
+        manager->listener = fd_store_find(recovery.store, LISTENER_SOCKET);
         r = recover_watch(&recovery);
         if (r >= 0)
                 r = each_entry(manager->records_dir, handle_record_entry, &recovery);

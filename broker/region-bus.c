@@ -204,18 +204,10 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int server_add_regions(Server *server) {
-        sd_bus_slot *slot;
+int server_add_regions(Server *server, sd_bus *bus) {
         int r;
 
-        r = sd_bus_add_fallback_vtable(server->bus, &slot, DAXBROKER_REGION_PATH, DAXBROKER_REGION_INTERFACE, region_vtable,
-                                       region_find, server);
-        if (r < 0)
-                return r;
-        r = server_add_slot(server, slot);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_add_node_enumerator(server->bus, &slot, DAXBROKER_REGION_PATH, region_enumerate, server);
-        return r < 0 ? r : server_add_slot(server, slot);
+        r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_REGION_PATH, DAXBROKER_REGION_INTERFACE, region_vtable, region_find,
+                                       server);
+        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_REGION_PATH, region_enumerate, server);
 }

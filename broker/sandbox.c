@@ -53,7 +53,7 @@ static const char *const allowed[] = {
         /* the event loop and the bus; sockets below */
         "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "eventfd2",
         "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd4", "connect", "sendmsg", "recvmsg", "sendto",
-        "recvfrom", "getsockopt", "setsockopt", "getsockname", "getpeername", "shutdown", "ioctl",
+        "recvfrom", "accept4", "socketpair", "dup3", "pidfd_open", "getsockopt", "setsockopt", "getsockname", "getpeername", "shutdown", "ioctl",
         /* threads, signals, time */
         "clone", "clone3", "futex", "set_robust_list", "rseq", "exit", "exit_group", "rt_sigaction", "rt_sigprocmask",
         "rt_sigreturn", "rt_sigtimedwait", "sigaltstack", "tgkill", "sched_yield", "sched_getaffinity", "restart_syscall",
@@ -203,7 +203,7 @@ static int landlock_allow_all(int ruleset, uint64_t handled) {
         if (r >= 0)
                 r = landlock_allow_listed(ruleset, "CONFIGURATION_DIRECTORY", MAY_READ);
         if (r >= 0)
-                r = landlock_allow_listed(ruleset, "RUNTIME_DIRECTORY", MAY_KEEP & handled);
+                r = landlock_allow_listed(ruleset, "RUNTIME_DIRECTORY", (MAY_KEEP | LANDLOCK_ACCESS_FS_MAKE_SOCK) & handled);
         if (r >= 0)
                 r = landlock_allow_listed(ruleset, "STATE_DIRECTORY", MAY_KEEP & handled);
         if (r >= 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Puts the broker on the system bus, and tells the bus what changes. Signals reach everybody who listens, so those about
+/* Puts the broker on the system bus, and tells who is there, and who is connected directly, what changes. Signals reach everybody who listens, so those about
  * allocations name objects and properties only; who may see the values asks for them. */
 
 #include "server-bus.h"
@@ -18,13 +18,6 @@
 #include "names.h"
 
 #define OBJECT_MANAGER_INTERFACE "org.freedesktop.DBus.ObjectManager"
-
-int server_add_slot(Server *server, sd_bus_slot *slot) {
-        assert(server->n_slots < sizeof(server->slots) / sizeof(server->slots[0]));
-
-        server->slots[server->n_slots++] = slot;
-        return 0;
-}
 
 /* dbus-daemon stops reading from a connection that has more than a certain number of descriptors (64) on their way to
  * others, and one client that does not read its replies is enough for that: then nobody hears of us any more. So after
@@ -108,63 +101,107 @@ void server_doubt(Server *server) {
         (void) sd_event_source_set_enabled(server->doubt, SD_EVENT_ONESHOT);
 }
 
-/* Tells everybody that an object has come or gone: what types says, the path and the name of the interface in it. */
-static void server_tell_object(Server *server, const char *member, const char *types, const Allocation *allocation) {
-        char path[ALLOCATION_PATH_MAX];
+/* ---- What changes ---- */
+
+/* Something that is to be told. */
+typedef struct News {
+        const Allocation *allocation; /* NULL if it is for everybody */
+        const char *path;
+        const char *what; /* a signal's name and arguments, or a property */
+        const char *types;
+} News;
+
+typedef int (*Teller)(sd_bus *bus, const News *news);
+
+/* On the system bus everybody hears it; the values are for whom may ask for them. On a direct connection it is for who wants
+ * to hear it, and may see what it is about. */
+static void server_tell(Server *server, Teller tell, const News *news) {
+        Peer *peer;
+
+        (void) tell(server->bus, news);
+        DL_FOREACH2(server->peers.listening, peer, listen_next)
+                if (!news->allocation || peer->sees_all || allocation_is_visible(news->allocation, peer->caller)) {
+                        (void) tell(peer->bus, news);
+                        peer_has_been_told(peer);
+                }
+}
+
+/* An allocation has come or gone: what types says, the path and the name of the interface in it. */
+static int tell_object(sd_bus *bus, const News *news) {
         sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_signal(server->bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, member);
+        r = sd_bus_message_new_signal(bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, news->what);
         if (r >= 0) /* the last argument is the number of properties, where there is such a thing */
-                r = sd_bus_message_append(m, types, allocation_path(allocation, path), 1, DAXBROKER_ALLOCATION_INTERFACE, 0);
+                r = sd_bus_message_append(m, news->types, news->path, 1, DAXBROKER_ALLOCATION_INTERFACE, 0);
         if (r >= 0)
-                (void) sd_bus_send(NULL, m, NULL);
+                r = sd_bus_send(bus, m, NULL);
         sd_bus_message_unref(m);
+        return r;
+}
+
+static int tell_allocation(sd_bus *bus, const News *news) {
+        return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_ALLOCATION_INTERFACE, news->what, NULL);
+}
+
+static int tell_region_added(sd_bus *bus, const News *news) {
+        return sd_bus_emit_interfaces_added(bus, news->path, DAXBROKER_REGION_INTERFACE, NULL);
+}
+
+static int tell_region(sd_bus *bus, const News *news) {
+        return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_REGION_INTERFACE, "Available", "LargestAvailable",
+                                              "Quarantined", "Size", "Granularity", "Alignments", "NumaNode", "TargetNode",
+                                              "ReadBandwidth", "WriteBandwidth", "ReadLatency", "WriteLatency", "Clean",
+                                              "Recycle", "Persistent", "State", "Reason", NULL);
+}
+
+static int tell_manager(sd_bus *bus, const News *news) {
+        return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_MANAGER_INTERFACE, news->what, NULL);
+}
+
+static void tell_of_allocation(Server *server, const Allocation *allocation, Teller tell, const char *what,
+                               const char *types) {
+        char path[ALLOCATION_PATH_MAX];
+        const News news = { allocation, allocation_path(allocation, path), what, types };
+
+        server_tell(server, tell, &news);
+}
+
+static void tell_of_region(Server *server, const Region *region, Teller tell) {
+        _cleanup_free_ char *path = NULL;
+
+        if (region_path(region, &path) >= 0)
+                server_tell(server, tell, &(const News){ .path = path });
 }
 
 static void on_allocation_added(Allocation *allocation, void *userdata) {
-        server_tell_object(userdata, "InterfacesAdded", "oa{sa{sv}}", allocation);
+        tell_of_allocation(userdata, allocation, tell_object, "InterfacesAdded", "oa{sa{sv}}");
 }
 
 static void on_allocation_removed(Allocation *allocation, void *userdata) {
-        server_tell_object(userdata, "InterfacesRemoved", "oas", allocation);
+        tell_of_allocation(userdata, allocation, tell_object, "InterfacesRemoved", "oas");
 }
 
 static void on_allocation_changed(Allocation *allocation, const char *property, void *userdata) {
-        Server *server = userdata;
-        char path[ALLOCATION_PATH_MAX];
-
-        (void) sd_bus_emit_properties_changed(server->bus, allocation_path(allocation, path), DAXBROKER_ALLOCATION_INTERFACE,
-                                              property, NULL);
+        tell_of_allocation(userdata, allocation, tell_allocation, property, NULL);
 }
 
 static void on_region_added(Region *region, void *userdata) {
-        Server *server = userdata;
-        _cleanup_free_ char *path = NULL;
-
-        if (region_path(region, &path) >= 0)
-                (void) sd_bus_emit_interfaces_added(server->bus, path, DAXBROKER_REGION_INTERFACE, NULL);
+        tell_of_region(userdata, region, tell_region_added);
 }
 
 static void on_region_changed(Region *region, void *userdata) {
-        Server *server = userdata;
-        _cleanup_free_ char *path = NULL;
-
-        if (region_path(region, &path) >= 0)
-                (void) sd_bus_emit_properties_changed(server->bus, path, DAXBROKER_REGION_INTERFACE, "Available",
-                                                      "LargestAvailable", "Quarantined", "Size", "Granularity",
-                                                      "Alignments", "NumaNode", "TargetNode", "ReadBandwidth",
-                                                      "WriteBandwidth", "ReadLatency", "WriteLatency", "Clean", "Recycle",
-                                                      "Persistent", "State", "Reason", NULL);
+        tell_of_region(userdata, region, tell_region);
 }
 
 static void on_config_changed(void *userdata) {
         Server *server = userdata;
 
         decisions_drop(&server->authority.decisions);
-        (void) sd_bus_emit_properties_changed(server->bus, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, "DefaultRegion",
-                                              NULL);
+        server_tell(server, tell_manager, &(const News){ .path = DAXBROKER_ROOT_PATH, .what = "DefaultRegion" });
 }
+
+/* ---- The name ---- */
 
 /* A broker without its name is of no use, and somebody else has it. */
 static int on_own_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -182,15 +219,12 @@ static int on_own_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *ret
 /* Takes it from whoever has it: our directories are locked, so that is a predecessor who is gone. A bus that has stopped
  * to read what he says does not notice that either. */
 static int server_take_name(Server *server) {
-        sd_bus_slot *slot;
         int r;
 
-        r = sd_bus_add_match(server->bus, &slot,
+        r = sd_bus_add_match(server->bus, NULL,
                              "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
                              "interface='org.freedesktop.DBus',member='NameLost',arg0='" DAXBROKER_BUS_NAME "'",
                              on_own_name_lost, server);
-        if (r >= 0)
-                r = server_add_slot(server, slot);
         if (r >= 0)
                 r = sd_bus_request_name(server->bus, DAXBROKER_BUS_NAME,
                                         SD_BUS_NAME_ALLOW_REPLACEMENT | SD_BUS_NAME_REPLACE_EXISTING);
@@ -219,22 +253,17 @@ static int server_connect(Server *server) {
         return r;
 }
 
-static int server_add_objects(Server *server) {
-        sd_bus_slot *slot;
+int server_add_objects(Server *server, sd_bus *bus) {
         int r;
 
-        r = server_add_visibility(server);
+        r = server_add_visibility(server, bus);
         if (r >= 0)
-                r = server_add_manager(server);
+                r = server_add_manager(server, bus);
         if (r >= 0)
-                r = server_add_regions(server);
+                r = server_add_regions(server, bus);
         if (r >= 0)
-                r = server_add_allocations(server);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_add_object_manager(server->bus, &slot, DAXBROKER_ROOT_PATH);
-        return r < 0 ? r : server_add_slot(server, slot);
+                r = server_add_allocations(server, bus);
+        return r < 0 ? r : sd_bus_add_object_manager(bus, NULL, DAXBROKER_ROOT_PATH);
 }
 
 int server_new(Manager *manager, Server **ret) {
@@ -266,7 +295,7 @@ int server_new(Manager *manager, Server **ret) {
         if (r >= 0)
                 r = authority_watch(server);
         if (r >= 0)
-                r = server_add_objects(server);
+                r = server_add_objects(server, server->bus);
         if (r < 0) {
                 log_error("cannot put objects on the bus: %s", strerror(-r));
                 goto fail;
@@ -295,11 +324,10 @@ Server *server_free(Server *server) {
         if (server->bus)
                 (void) sd_bus_release_name_async(server->bus, NULL, DAXBROKER_BUS_NAME, NULL, NULL);
         callers_free(server);
+        peers_free(server);
         authority_done(&server->authority);
         sd_event_source_disable_unref(server->doubt);
         sd_bus_slot_unref(server->reassurance);
-        for (unsigned i = 0; i < server->n_slots; i++)
-                sd_bus_slot_unref(server->slots[i]);
         /* to flush to a bus that does not listen would take for ever */
         if (server_is_heard(server))
                 sd_bus_flush_close_unref(server->bus);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* The broker's face on one bus. */
+/* The broker's face on the bus, and on direct connections. */
 
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
@@ -10,6 +10,7 @@
 #include "call-bus.h"
 #include "caller.h"
 #include "manager.h"
+#include "peer-bus.h"
 
 /* Refusals that were to be logged lately, see call-bus.c. */
 #define REFUSAL_COUNTS 64
@@ -19,7 +20,8 @@ typedef struct RefusalCount {
 } RefusalCount;
 
 struct Server {
-        sd_bus *bus;
+        sd_bus *bus; /* the system's */
+        Peers peers;
         Manager *manager;
         Observer observer;
         Caller *callers;
@@ -29,8 +31,6 @@ struct Server {
         sd_event_source *doubt;    /* runs after descriptors were sent, until the bus has shown that it still listens */
         sd_bus_slot *reassurance;
         RefusalCount refusals[REFUSAL_COUNTS];
-        sd_bus_slot *slots[16];
-        unsigned n_slots;
 
         /* What the sender of the message that is just being processed may see of allocations. */
         sd_bus_message *viewed; /* that message; not a reference, only ever compared */
@@ -44,11 +44,11 @@ int server_new(Manager *manager, Server **ret);
 /* Drops the calls that wait; their senders get an error when the connection closes. */
 Server *server_free(Server *server);
 
-/* Each adds its objects to the bus. */
-int server_add_manager(Server *server);
-int server_add_regions(Server *server);
-int server_add_allocations(Server *server);
-int server_add_slot(Server *server, sd_bus_slot *slot);
+/* Each adds its objects to a bus or a direct connection; the first one all of them. */
+int server_add_objects(Server *server, sd_bus *bus);
+int server_add_manager(Server *server, sd_bus *bus);
+int server_add_regions(Server *server, sd_bus *bus);
+int server_add_allocations(Server *server, sd_bus *bus);
 
 /* To be called when descriptors were sent: makes sure, a little later, that the bus still takes what we say. */
 void server_doubt(Server *server);
@@ -109,7 +109,7 @@ int call_knows_owners_to_show(Call *call, bool all);
 int call_refuse_stranger(const Call *call, const Allocation *allocation, int r, Failure *failure);
 
 /* visibility-bus.c: decides what the sender of each message may see, before the message is processed. */
-int server_add_visibility(Server *server);
+int server_add_visibility(Server *server, sd_bus *bus);
 int call_sees_all(Call *call, Failure *failure);
 
 /* The same for a list, when it is known what is to be shown in it. */

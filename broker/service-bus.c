@@ -12,6 +12,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#include "cleanup.h"
 #include "clock.h"
 #include "log.h"
 #include "recovery.h"
@@ -127,6 +128,7 @@ static int service_start(Service *service) {
         r = manager_start(service->manager);
         if (r < 0)
                 return r;
+        peers_listen_consume_fd(service->server, TAKE_FD(service->manager->listener));
         r = sandbox_filter(service->manager->config->filter);
         if (r < 0) {
                 log_error("cannot install the system call filter: %s", strerror(-r));

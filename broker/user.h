@@ -19,6 +19,7 @@ struct User {
         uint64_t bytes, count; /* held, endings in progress included */
         uint64_t n_ending;     /* of count */
         uint64_t n_pending;    /* calls that wait for an answer */
+        uint64_t n_peers;      /* direct connections */
         unsigned n_questions[2], n_asked[2]; /* of them to polkit, see authorize.c */
         uint64_t wanted_bytes, wanted_count; /* what these are about */
         Identity identity;     /* who has the uid */

@@ -116,10 +116,6 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         return 0;
 }
 
-int server_add_visibility(Server *server) {
-        sd_bus_slot *slot;
-        int r;
-
-        r = sd_bus_add_filter(server->bus, &slot, on_message, server);
-        return r < 0 ? r : server_add_slot(server, slot);
+int server_add_visibility(Server *server, sd_bus *bus) {
+        return sd_bus_add_filter(bus, NULL, on_message, server);
 }

@@ -8,6 +8,10 @@
 #define DAXBROKER_REGION_PATH DAXBROKER_ROOT_PATH "/region"
 #define DAXBROKER_ALLOCATION_PATH DAXBROKER_ROOT_PATH "/allocation"
 
+/* Where clients connect without a bus in between, and what the broker is called there. */
+#define DAXBROKER_DIRECT_SOCKET "/run/daxbroker/bus"
+#define DAXBROKER_DIRECT_NAME ":1.0"
+
 #define DAXBROKER_MANAGER_INTERFACE "org.daxbroker1.Manager"
 #define DAXBROKER_REGION_INTERFACE "org.daxbroker1.Region"
 #define DAXBROKER_ALLOCATION_INTERFACE "org.daxbroker1.Allocation"
