@@ -177,7 +177,7 @@ static int call_attempt(const Call *call, daxbroker_client *client, sd_bus_error
         if (answered)
                 atomic_store(&client->answered, true);
 
-        if (answered || *ret_fate == FATE_UNDELIVERED)
+        if (answered || (*ret_fate == FATE_UNDELIVERED && !connection->second_best))
                 client_give(client, connection);
         else
                 connection_free(connection);

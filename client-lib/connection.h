@@ -5,7 +5,7 @@
 #include <sys/types.h>
 #include <systemd/sd-bus.h>
 
-/* One connection to the bus, of one process; see connection.c. */
+/* One connection to the service, of one process; see connection.c. */
 
 typedef struct Connection Connection;
 
@@ -13,10 +13,12 @@ struct Connection {
         sd_bus *bus;
         int fd;    /* what bus has open; kept here because sd-bus does not tell a child */
         pid_t pid; /* the process it belongs to */
+        bool direct;      /* to the service itself */
+        bool second_best; /* over the bus, because there was nobody to be reached directly */
         Connection *next, *previous;
 };
 
-/* Connects, and waits for the bus to say hello. On failure the error is filled in. */
+/* Connects, and waits for the other side to say hello. On failure the error is filled in. */
 int connection_open(Connection **ret, sd_bus_error *error);
 Connection *connection_free(Connection *connection);
 

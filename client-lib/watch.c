@@ -224,6 +224,9 @@ int watch_install(daxbroker_client *client) {
                         return r;
         }
 
+        /* Directly it is nobody else, and is not to be waited for. */
+        if (client->loop.connection->direct)
+                return watch_set_owner(client, DAXBROKER_DIRECT_NAME);
         return watch_find_owner(client, bus);
 }
 
