@@ -18,7 +18,9 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +39,34 @@ static char *make_directory(Broker *broker, const char *name) {
         return path;
 }
 
+/* As daxbroker.socket does: it is there while the broker is not. */
+static int make_socket(const Broker *broker) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        g_autofree char *path = g_build_filename(broker->runtime, "bus", NULL);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpuint(g_strlcpy(address.sun_path, path, sizeof(address.sun_path)), <, sizeof(address.sun_path));
+        g_assert_cmpint(bind(fd, (struct sockaddr *) &address, sizeof(address)), ==, 0);
+        g_assert_cmpint(chmod(path, 0666), ==, 0);
+        g_assert_cmpint(listen(fd, 4096), ==, 0);
+
+        (void) unlink("/run/daxbroker");
+        g_assert_cmpint(symlink(broker->runtime, "/run/daxbroker"), ==, 0);
+        return fd;
+}
+
+/* The service manager keeps it beside what the broker stores there. */
+static void inherit_socket(const Broker *broker, Inheritance *inheritance) {
+        g_autofree char *names = inheritance->names;
+
+        inheritance->fds = g_renew(int, inheritance->fds, inheritance->n + 1);
+        inheritance->fds[inheritance->n] = fcntl(broker->socket, F_DUPFD_CLOEXEC, 0);
+        g_assert_cmpint(inheritance->fds[inheritance->n], >=, 0);
+        inheritance->names = g_strdup_printf("%s%sbus", names, inheritance->n > 0 ? ":" : "");
+        inheritance->n++;
+}
+
 Broker *broker_new(const char *configuration) {
         Broker *broker = g_new0(Broker, 1);
         g_autofree char *drop_ins = NULL;
@@ -50,10 +80,12 @@ Broker *broker_new(const char *configuration) {
         broker->files = provider_make_folder(world_get_uid("daxbroker"));
         broker->manager = service_manager_new();
         broker->has_manager = true;
+        broker->socket = world_is_direct() ? make_socket(broker) : -1;
 
         drop_ins = g_build_filename(broker->configuration, "daxbroker.conf.d", NULL);
         g_assert_cmpint(g_mkdir(drop_ins, 0755), ==, 0);
         g_assert_cmpint(chmod(broker->configuration, 0755), ==, 0);
+        g_assert_cmpint(chmod(broker->runtime, 0711), ==, 0);
         broker_configure(broker, configuration);
         return broker;
 }
@@ -79,6 +111,8 @@ Broker *broker_free(Broker *broker) {
         if (broker->pid > 0)
                 broker_stop(broker);
         service_manager_free(broker->manager);
+        if (broker->socket >= 0)
+                close(broker->socket);
         (void) umount2(broker->runtime, MNT_DETACH);
         remove_tree(broker->directory);
         if (broker->files)
@@ -113,7 +147,7 @@ void broker_limit_runtime(Broker *broker, const char *options) {
                 return;
         }
 
-        all = g_strdup_printf("%s,mode=700,uid=%u,gid=%u", options, uid, uid);
+        all = g_strdup_printf("%s,mode=711,uid=%u,gid=%u", options, uid, uid);
         g_assert_cmpint(mount("tmpfs", broker->runtime, "tmpfs",
                               MS_NOSUID | MS_NODEV | (here.st_dev != above.st_dev ? MS_REMOUNT : 0), all), ==, 0);
 }
@@ -177,6 +211,8 @@ void broker_launch(Broker *broker) {
 
         g_assert_cmpint(broker->pid, ==, 0);
         service_manager_prepare(broker->manager, &inheritance);
+        if (broker->socket >= 0)
+                inherit_socket(broker, &inheritance);
 
         /* It must not speak before the service manager knows whom to listen to. */
         g_assert_cmpint(pipe2(gate, O_CLOEXEC), ==, 0);
@@ -285,11 +321,17 @@ bool broker_is_running(Broker *broker) {
 unsigned broker_count_fds(Broker *broker) {
         g_autofree char *path = g_strdup_printf("/proc/%d/fd", broker->pid);
         g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+        const char *name;
         unsigned n = 0;
 
         g_assert_nonnull(directory);
-        while (g_dir_read_name(directory))
-                n++;
+        while ((name = g_dir_read_name(directory))) {
+                g_autofree char *entry = g_build_filename(path, name, NULL), *file = g_file_read_link(entry, NULL);
+
+                /* users stay connected, and that is two: the socket, and the process at its other end */
+                if (!file || !world_is_direct() || (!g_str_has_prefix(file, "socket:") && !strstr(file, "pidfd")))
+                        n++;
+        }
         return n;
 }
 

@@ -541,7 +541,7 @@ static PropertyReply region_property(const char *region, const char *property) {
         g_assert_cmpint(sd_bus_path_encode(DAXBROKER_REGION_PATH, provider_region(region), &path), >=, 0);
         copy(request.path, sizeof(request.path), path);
         copy(request.property, sizeof(request.property), property);
-        g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
+        g_assert_cmpint(world_connect(&bus), >=, 0);
         property_get(bus, &request, &reply);
         sd_bus_flush_close_unref(bus);
         free(path);

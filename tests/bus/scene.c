@@ -87,6 +87,10 @@ void scene_set_rules(Scene *scene, const char *javascript) {
         scene->has_rules = true;
 }
 
+User *scene_listener(const Scene *scene) {
+        return world_is_direct() ? scene->root : scene->bob;
+}
+
 Reply user_get(User *user, uint64_t size, const char *options) {
         Reply reply = user_allocate(user, size, 1, options);
 

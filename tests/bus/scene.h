@@ -45,6 +45,9 @@ void scene_assert_gone(Scene *scene, const Reply *reply);
 /* Of a device without its descriptor nobody can tell any more whether it is held: root decides that it is not. */
 void scene_revoke(Scene *scene, const Reply *reply);
 
+/* Somebody who hears of everybody's allocations: over the bus that is anybody, directly whom polkit lets see them. */
+User *scene_listener(const Scene *scene);
+
 /* What a user gets, which has to go well. */
 Reply user_get(User *user, uint64_t size, const char *options);
 

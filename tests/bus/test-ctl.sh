@@ -644,7 +644,8 @@ test_reload() {
 test_monitor() {
     local object
 
-    start events become bob daxbrokerctl monitor --json=short
+    # whoever is connected directly hears of his own
+    start events become alice daxbrokerctl monitor --json=short
     is_heard_of "$dir/events"
 
     run_as 0 alice alloc --size 1M --name seen --no-hold --json=short
@@ -822,8 +823,11 @@ test_no_bus() {
             'rename x y' 'resize x 1M' 'set-owner x root' 'adopt x --owner root' \
             'check-policy --size 1M' reload monitor "run --size 1M -- touch $dir/was-run"; do
         # shellcheck disable=SC2086
-        run 3 become alice env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere daxbrokerctl $arguments
+        run 3 become alice env DAXBROKER_BUS=system DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere daxbrokerctl $arguments
         matches "$err" '^daxbrokerctl: cannot .*: cannot connect to the system bus: No such file'
+        # shellcheck disable=SC2086
+        run 3 become alice env DAXBROKER_BUS=unix:path=/nowhere daxbrokerctl $arguments
+        matches "$err" '^daxbrokerctl: cannot .*: cannot connect to unix:path=/nowhere: No such file'
     done
     [ ! -e "$dir/was-run" ]
 }

@@ -224,7 +224,11 @@ static void assert_refused(sd_bus_message *message, const char *how) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         g_assert_cmpint(sd_bus_call(user_bus(), message, 0, &error, NULL), <, 0);
-        if (!sd_bus_error_has_names(&error, SD_BUS_ERROR_INVALID_ARGS, SD_BUS_ERROR_UNKNOWN_METHOD,
+        /* a bus would bring them; without one in between, that is the end of the connection */
+        if (world_is_direct() && g_str_has_prefix(how, "descriptors")) {
+                if (!sd_bus_error_has_names(&error, SD_BUS_ERROR_DISCONNECTED, "System.Error.ENOTCONN"))
+                        g_error("%s: %s (%s)", how, error.name, error.message);
+        } else if (!sd_bus_error_has_names(&error, SD_BUS_ERROR_INVALID_ARGS, SD_BUS_ERROR_UNKNOWN_METHOD,
                                     SD_BUS_ERROR_UNKNOWN_INTERFACE, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                     SD_BUS_ERROR_UNKNOWN_PROPERTY, SD_BUS_ERROR_PROPERTY_READ_ONLY,
                                     SD_BUS_ERROR_ACCESS_DENIED, DAXBROKER_BUS_NAME ".Error.BadOption",
@@ -289,7 +293,7 @@ static int64_t do_send_nonsense(UserCall *call) {
 
 /* Names, options and values of a size that nobody means. */
 static int64_t do_send_large(UserCall *call) {
-        g_autofree char *name = g_strnfill(1 << 20, 'x');
+        g_autofree char *name = g_strnfill(world_is_direct() ? 8000 : 1 << 20, 'x');
         sd_bus_message *message;
 
         (void) call;
@@ -307,7 +311,7 @@ static int64_t do_send_large(UserCall *call) {
         message = new_manager_call("Allocate");
         append(message, "tt", UINT64_C(1), UINT64_C(1));
         g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
-        for (unsigned i = 0; i < 200000; i++)
+        for (unsigned i = 0; i < (world_is_direct() ? 400 : 200000); i++)
                 append(message, "{sv}", i == 0 ? "prefault" : "an option", "b", 1);
         g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
         assert_refused(message, "many options");

@@ -69,7 +69,8 @@ static unsigned pick(unsigned n) {
 /* The broker is not there, or went away in the middle. Everything else that a call can fail with is a mistake. */
 static bool is_outage(const sd_bus_error *error) {
         if (!sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_SERVICE_UNKNOWN,
-                                    SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                                    SD_BUS_ERROR_NAME_HAS_NO_OWNER, SD_BUS_ERROR_DISCONNECTED,
+                                    "System.Error.ENOTCONN"))
                 return false;
         tally.outages++;
         g_usleep(1000);

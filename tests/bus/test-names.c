@@ -56,12 +56,12 @@ static void test_rename(Scene *scene, gconstpointer unused) {
         Reply data = user_get(scene->alice, MIB, "name=data mode=0600"), again;
 
         (void) unused;
-        user_listen(scene->bob);
+        user_listen(scene_listener(scene));
         g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
         g_assert_cmpint(user_poke(scene->alice, data.slot, 5, 42), ==, 0);
 
         reply_assert(user_rename(scene->alice, data.object, "results"), "");
-        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -Name", data.object);
+        user_assert_hears(scene_listener(scene), "changed %s org.daxbroker1.Allocation -Name", data.object);
         assert_named(scene, data.object, "results");
         reply_assert(user_open(scene->alice, "data", NULL), "NoSuchAllocation");
         again = user_open(scene->alice, "results", NULL);
@@ -434,12 +434,12 @@ static void test_recycled(Scene *scene, gconstpointer unused) {
         (void) user_get(scene->alice, MIB, "name=shared mode=0604");
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
         assert_owner(scene, secret.object, "alice");
-        user_listen(scene->bob);
+        user_listen(scene_listener(scene));
 
         /* who connects from now on is somebody else */
         rename_user("alice", "mallory");
         assert_refused_everything(mallory, &secret, "secret", "'mallory' today");
-        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -OwnerName", secret.object);
+        user_assert_hears(scene_listener(scene), "changed %s org.daxbroker1.Allocation -OwnerName", secret.object);
         assert_owner(scene, secret.object, "");
         g_assert_cmpuint(allocation_get(scene->root, secret.object, "Owner"), ==, uid("mallory"));
         /* no less than anybody else */
@@ -595,7 +595,7 @@ static void test_resize(Scene *scene, gconstpointer unused) {
         Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1 mode=0604"), again, reply;
 
         (void) unused;
-        user_listen(scene->bob);
+        user_listen(scene_listener(scene));
         g_assert_cmpint(user_map(scene->alice, data.slot), ==, 0);
         g_assert_cmpint(user_fill(scene->alice, data.slot, 7), ==, 0);
         g_assert_cmpuint(region_wait("files", "Available", 62 * MIB), ==, 62 * MIB);
@@ -603,7 +603,7 @@ static void test_resize(Scene *scene, gconstpointer unused) {
         reply = user_resize(scene->alice, data.object, 5 * MIB - 1);
         reply_assert(reply, "");
         g_assert_cmpuint(reply.length, ==, 5 * MIB);
-        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -Length", data.object);
+        user_assert_hears(scene_listener(scene), "changed %s org.daxbroker1.Allocation -Length", data.object);
         g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, 5 * MIB);
         g_assert_cmpuint(file_size(&data), ==, 5 * MIB);
         g_assert_cmpuint(region_wait("files", "Available", 59 * MIB), ==, 59 * MIB);
@@ -1003,9 +1003,9 @@ static void test_adopt(Scene *scene, gconstpointer unused) {
         reply = user_set_owner(scene->root, data.object, uid("bob"), NULL);
         reply_assert(reply, "BadOption");
         assert_says(reply.message, "needs a name");
-        user_listen(scene->bob);
+        user_listen(scene_listener(scene));
         reply_assert(user_set_owner(scene->root, data.object, uid("bob"), "name=found"), "");
-        user_assert_hears(scene->bob, "changed %s org.daxbroker1.Allocation -State", data.object);
+        user_assert_hears(scene_listener(scene), "changed %s org.daxbroker1.Allocation -State", data.object);
         assert_owner(scene, data.object, "bob");
         assert_named(scene, data.object, "found");
         g_assert_cmpuint(allocation_get(scene->bob, data.object, "Mode"), ==, 0600);

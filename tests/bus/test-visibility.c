@@ -418,27 +418,57 @@ static void assert_no_values_heard(User *user) {
 }
 
 static void test_signals(Scene *scene, gconstpointer unused) {
+        User *listener = scene_listener(scene);
         Reply reply;
 
         (void) unused;
-        user_listen(scene->bob);
+        user_listen(listener);
 
         reply = user_get(scene->alice, 56 * MIB, "name=secret");
-        user_assert_hears(scene->bob, "added %s " DAXBROKER_ALLOCATION_INTERFACE "(0)", reply.object);
+        user_assert_hears(listener, "added %s " DAXBROKER_ALLOCATION_INTERFACE "(0)", reply.object);
+        user_assert_hears(listener, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 200 * MIB);
+        user_assert_hears(listener, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", 200 * MIB);
+
+        reply_assert(user_set_mode(scene->alice, reply.object, 0604), "");
+        user_assert_hears(listener, ALLOCATION_CHANGED " -Mode", reply.object);
+        user_drop_all(scene->alice);
+        user_assert_hears(listener, ALLOCATION_CHANGED " -InUse", reply.object);
+
+        reply_assert(user_release(scene->alice, reply.object), "");
+        user_assert_hears(listener, ALLOCATION_CHANGED " -State", reply.object);
+        user_assert_hears(listener, "removed %s " DAXBROKER_ALLOCATION_INTERFACE, reply.object);
+        user_assert_hears(listener, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 256 * MIB);
+        user_assert_hears(listener, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", 256 * MIB);
+        assert_no_values_heard(listener);
+}
+
+/* Directly, who may not see an allocation does not even hear that there is one. */
+static void test_signals_direct(Scene *scene, gconstpointer unused) {
+        g_autofree char *before = NULL, *after = NULL;
+        Reply reply;
+
+        (void) unused;
+        if (!world_is_direct()) {
+                g_test_skip("over the bus everybody hears all signals");
+                return;
+        }
+
+        user_listen(scene->bob);
+        reply = user_get(scene->alice, 56 * MIB, "name=secret mode=0600");
         user_assert_hears(scene->bob, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 200 * MIB);
-        user_assert_hears(scene->bob, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", 200 * MIB);
+        before = user_get_heard(scene->bob);
+        g_assert_null(strstr(before, DAXBROKER_ALLOCATION_PATH));
 
         reply_assert(user_set_mode(scene->alice, reply.object, 0604), "");
         user_assert_hears(scene->bob, ALLOCATION_CHANGED " -Mode", reply.object);
+        reply_assert(user_set_mode(scene->alice, reply.object, 0600), "");
         user_drop_all(scene->alice);
-        user_assert_hears(scene->bob, ALLOCATION_CHANGED " -InUse", reply.object);
-
         reply_assert(user_release(scene->alice, reply.object), "");
-        user_assert_hears(scene->bob, ALLOCATION_CHANGED " -State", reply.object);
-        user_assert_hears(scene->bob, "removed %s " DAXBROKER_ALLOCATION_INTERFACE, reply.object);
         user_assert_hears(scene->bob, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 256 * MIB);
-        user_assert_hears(scene->bob, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", 256 * MIB);
-        assert_no_values_heard(scene->bob);
+        after = user_get_heard(scene->bob);
+        g_assert_null(strstr(after, "removed"));
+        g_assert_null(strstr(after, "-State"));
+        g_assert_null(strstr(after, "-InUse"));
 }
 
 /* Not even to the owner: it is one signal for everybody. */
@@ -470,6 +500,7 @@ int main(int argc, char **argv) {
         scene_add("/visibility/side-doors", CONFIGURATION, test_side_doors);
         scene_add("/visibility/regions", CONFIGURATION, test_regions);
         scene_add("/visibility/signals", CONFIGURATION, test_signals);
+        scene_add("/visibility/signals-direct", CONFIGURATION, test_signals_direct);
         scene_add("/visibility/signals-unnamed", CONFIGURATION, test_signals_unnamed);
         return g_test_run();
 }

@@ -234,11 +234,13 @@ sd_bus *user_bus(void) {
         static sd_bus *bus;
         int r;
 
-        /* It may have been lost with the bus. */
+        /* It may have been lost with the bus, or with the broker. */
+        while (bus && world_is_direct() && sd_bus_process(bus, NULL) > 0)
+                ;
         if (bus && sd_bus_is_open(bus) <= 0)
                 bus = sd_bus_close_unref(bus);
         if (!bus) {
-                r = sd_bus_open_system(&bus);
+                r = world_connect(&bus);
                 if (r < 0)
                         g_error("No connection to the bus: %s", g_strerror(-r));
                 g_assert_cmpint(sd_bus_set_method_call_timeout(bus, 100 * G_USEC_PER_SEC), >=, 0);

@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <systemd/sd-bus.h>
 #include <unistd.h>
+
+#include "names.h"
 
 void world_init(int *argc, char ***argv) {
         struct rlimit files;
@@ -23,6 +24,7 @@ void world_init(int *argc, char ***argv) {
         g_test_init(argc, argv, NULL);
         if (only_lists)
                 return;
+        g_assert_true(g_setenv("DAXBROKER_BUS", world_is_direct() ? "direct" : "system", true));
         if (!g_getenv("DAXBROKER_WORLD") || geteuid() != 0) {
                 g_print("1..0 # SKIP has to be started through tests/world/world\n");
                 exit(EXIT_SUCCESS);
@@ -115,6 +117,33 @@ void process_kill(pid_t pid) {
         if (kill(pid, SIGKILL) < 0)
                 g_assert_cmpint(errno, ==, ESRCH);
         g_assert_true(wait_until(20, !process_is_alive(pid)));
+}
+
+bool world_is_direct(void) {
+        return g_getenv("DAXBROKER_TEST_DIRECT");
+}
+
+int world_connect(sd_bus **ret) {
+        sd_bus *bus = NULL;
+        int r;
+
+        if (!world_is_direct())
+                return sd_bus_open_system(ret);
+
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_address(bus, "unix:path=" DAXBROKER_DIRECT_SOCKET);
+        if (r >= 0)
+                r = sd_bus_set_bus_client(bus, true);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0) {
+                sd_bus_unref(bus);
+                return r;
+        }
+
+        *ret = bus;
+        return 0;
 }
 
 bool bus_wait_name(const char *name, bool owned, unsigned seconds) {

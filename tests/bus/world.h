@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <sys/types.h>
+#include <systemd/sd-bus.h>
 
 #include "provider.h"
 
@@ -36,6 +37,14 @@ pid_t world_read_pid(const char *file);
 bool process_is_alive(pid_t pid);
 /* Sends SIGKILL to a process that is not our child, and waits until it is gone. */
 void process_kill(pid_t pid);
+
+/* DAXBROKER_TEST_DIRECT=1 has the programs talk to the broker directly instead of over the bus. This is the one place where
+ * that makes a difference: a new connection to the broker, by whichever way. The library is told the same by DAXBROKER_BUS. */
+bool world_is_direct(void);
+int world_connect(sd_bus **ret);
+
+/* For cases that are about the bus itself; to be followed by return. */
+#define world_skips_direct(why) (world_is_direct() && (g_test_skip(why), true))
 
 /* Whether somebody owns the name on the bus; waits for it to be so, for at most that many seconds. */
 bool bus_wait_name(const char *name, bool owned, unsigned seconds);
