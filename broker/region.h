@@ -46,7 +46,7 @@ struct Region {
         Failure replenish_failure;
         char unprepared[FAILURE_TEXT_MAX]; /* why the last try has failed; "" if it has not */
         bool listed;          /* what its medium holds is known; only where the provider lists it */
-        bool listing, list_again;
+        bool listing, list_again, list_later;
         Job list;
         void *lister;         /* who started it */
         Inventory inventory;

@@ -339,9 +339,14 @@ int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userd
 
         (void) source;
         (void) usec;
-        DL_FOREACH(manager->regions, region)
+        DL_FOREACH(manager->regions, region) {
                 if (region->unprepared[0] != '\0')
                         region_replenish(manager, region);
+                if (region->list_later) {
+                        region->list_later = false;
+                        regions_list(manager, region);
+                }
+        }
         return 0;
 }
 
@@ -383,7 +388,13 @@ static void list_done(Job *job, int r) {
 
         region->listing = false;
         manager->n_listing--;
-        recovery_take_in(manager, region, r);
+        if (region->listed && (r == -ENOMEM || r == -EMFILE || r == -ENFILE)) { /* it is we who could not look */
+                log_warning("region '%s': cannot look at what it holds: %s; trying again soon", region->name, strerror(-r));
+                region->list_later = true;
+                (void) sd_event_source_set_time_relative(manager->prepare_again, PREPARE_SOON_USEC);
+                (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
+        } else
+                recovery_take_in(manager, region, r);
         inventory_done(&region->inventory);
         configure_region_again(manager, region);
         if (region->list_again)

@@ -8,7 +8,9 @@
 #include <grp.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -779,6 +781,53 @@ static void test_not_known(Scene *scene, gconstpointer unused) {
         reply_assert(user_open(scene->alice, "mine", NULL), "");
 }
 
+/* As its own user, who may: RLIMIT_NOFILE of the broker, 0 for as many as it can have. */
+static void limit_fds(const Broker *broker, rlim_t n) {
+        pid_t child = world_fork();
+        int status;
+
+        if (child == 0) {
+                struct rlimit limit;
+
+                world_become("daxbroker");
+                if (prlimit(broker->pid, RLIMIT_NOFILE, NULL, &limit) < 0)
+                        _exit(1);
+                limit.rlim_cur = n > 0 ? n : limit.rlim_max;
+                _exit(prlimit(broker->pid, RLIMIT_NOFILE, &limit, NULL) < 0 ? 2 : 0);
+        }
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_true(WIFEXITED(status));
+        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+}
+
+/* A broker that is short of descriptors cannot look, and forgets nothing for that. */
+static void test_not_seen(Scene *scene, gconstpointer unused) {
+        Reply data = user_get(scene->alice, MIB, "name=data region=files persistent=1"), found;
+        g_autofree char *folder = g_build_filename(world_get_path(), "mounted", NULL), *state = NULL;
+        size_t mark;
+
+        (void) unused;
+        user_drop_all(scene->alice);
+        mark = broker_mark_log(scene->broker);
+        g_assert_cmpint(mkdir(folder, 0700), ==, 0);
+        limit_fds(scene->broker, 3);
+        g_assert_cmpint(mount("none", folder, "tmpfs", 0, NULL), ==, 0);
+        g_assert_cmpint(umount2(folder, 0), ==, 0);
+        g_assert_true(broker_wait_log(scene->broker, mark, "'files': cannot look at what it holds: Too many open files"));
+        found = user_get_allocation(scene->alice, "data");
+        reply_assert(found, "");
+        g_assert_cmpstr(found.object, ==, data.object);
+        state = allocation_get_string(scene->alice, data.object, "State");
+        g_assert_cmpstr(state, ==, "live");
+
+        /* and looks again */
+        mark = broker_mark_log(scene->broker);
+        g_assert_true(broker_wait_log(scene->broker, mark, "'files': cannot look at what it holds: Too many open files"));
+        limit_fds(scene->broker, 0);
+        reply_assert(user_open(scene->alice, "data", NULL), "");
+        g_assert_cmpint(rmdir(folder), ==, 0);
+}
+
 #define SAME "name=data region=files persistent=1 mode=0640"
 
 static void test_exactly_once(Scene *scene, gconstpointer unused) {
@@ -1096,6 +1145,7 @@ int main(int argc, char **argv) {
                 files_add("/names/resize-quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n",
                           test_resize_quota);
                 files_add("/names/not-known-yet", CONFIGURATION, test_not_known_yet);
+                files_add("/names/not-seen", CONFIGURATION, test_not_seen);
                 files_add("/names/not-known", CONFIGURATION, test_not_known);
                 files_add("/names/exactly-once", CONFIGURATION, test_exactly_once);
                 files_add("/names/not-the-same", CONFIGURATION, test_not_the_same);
