@@ -4,6 +4,7 @@
 #     ./bench.sh                      measures everything; takes some minutes
 #     ./bench.sh --quick              a look, in half a minute
 #     ./bench.sh --only 'broker/*/2M' some rows; --list has their names
+#     ./bench.sh --guest              what needs dax memory, in an emulated machine
 #     ./bench.sh --compare OLD.json   also says what got worse; the exit status is 1 then
 #     ./bench.sh --help               the other options
 #
@@ -24,6 +25,7 @@ esac
 
 {
     "$source_dir/tests/install-packages.sh" bench </dev/null
+    case " $* " in *' --guest '*) "$source_dir/tests/install-packages.sh" test </dev/null ;; esac
     [ -e "$build_dir/build.ninja" ] || meson setup "$build_dir" "$source_dir" --buildtype release -Ddocs=false
     ninja -C "$build_dir" broker/daxbrokerd tests/bench/bench-{client,floor,clean}
 } >&2

@@ -152,6 +152,24 @@ def cleaning_rows():
         yield Row(f"cleaning/{name}", "cleaning", name, "cleaning/memset", f"each MiB, {title}")
 
 
+# Of an emulated machine, by what its case timing calls them.
+GUEST = {
+    "devdax/broker": ("broker", "guest/devdax/daxctl", "Allocate until it is written to"),
+    "devdax/asking": ("asking", "guest/devdax/broker", "polkit's part of that"),
+    "devdax/daxctl": ("daxctl", "guest/devdax/by-hand", "daxctl create-device, open"),
+    "devdax/by-hand": ("by-hand", "", "the least writes to /sys"),
+    "nvdimm/broker": ("pmem-broker", "guest/nvdimm/ndctl", "Allocate until it is written to"),
+    "nvdimm/ndctl": ("ndctl", "", "ndctl create-namespace, open"),
+    "fsdax/broker": ("files-broker", "guest/fsdax/fallocate", "Allocate until it is written to"),
+    "fsdax/fallocate": ("fallocate", "", "a file, fallocate, write"),
+}
+
+
+def guest_rows():
+    for name, (case_name, base, title) in GUEST.items():
+        yield Row(f"guest/{name}", "guest", case_name, base, title)
+
+
 def all_rows():
     """In the order of a round: each next to what it is compared with."""
     rows = [Row("unit", "dbus-daemon", "ping 64", "", "64 bytes to a process and back")]
@@ -180,6 +198,7 @@ AIMS = [
 ] + [
     Aim("Allocate+touch 2 MiB, warm, direct, against memfd", "warm/touch/2M", ("own/memfd/2M",), 0.15),
     Aim("the same against an anonymous huge page", "warm/touch/2M", ("own/anonymous/2M",), 0.6),
+    Aim("devdax in the guest, not warm, against daxctl", "guest/devdax/broker", ("guest/devdax/daxctl",), 1 / 20),
     Aim("cleaning against all CPUs past the caches", "cleaning/clean", ("cleaning/stream",), 1 / 0.85),
 ] + [
     Aim(f"mapped memory, {what}", f"mapped/{what}/broker", (f"mapped/{what}/own",), 1.03, 0.97)
