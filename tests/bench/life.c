@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "error-names.h"
 #include "names.h"
 #include "service.h"
 
@@ -261,10 +262,12 @@ static int on_filled(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 
         (void) error;
         filling->n_answered++;
-        if (hold_take(&hold, reply) < 0) {
+        if (sd_bus_message_is_method_error(reply, DAXBROKER_ERROR_PREFIX "NoResources"))
+                filling->n_failed += cannot("%s", sd_bus_message_get_error(reply)->message) < 0;
+        else if (hold_take(&hold, reply) < 0)
                 filling->n_failed++;
+        if (filling->n_failed > 0)
                 return 0;
-        }
         if (fcntl(hold.lease_fd, F_DUPFD_CLOEXEC, 3) < 0)
                 filling->n_failed += failed("descriptors: %s", strerror(errno)) < 0;
         sd_bus_message_unref(hold.reply);
@@ -280,8 +283,8 @@ static int fill(char **words) {
 
         if (target_get(words[0], &target) < 0)
                 return -1;
-        while (r >= 0 && filling.n_answered < count && filling.n_failed == 0) {
-                while (r >= 0 && n_asked < count && n_asked - filling.n_answered < CLUSTER) {
+        while (r >= 0 && filling.n_answered < (filling.n_failed > 0 ? n_asked : count)) {
+                while (r >= 0 && filling.n_failed == 0 && n_asked < count && n_asked - filling.n_answered < CLUSTER) {
                         sd_bus_message *m = NULL;
 
                         r = target_request(target, target->bus, parse_size(words[1]), NULL, &m);
