@@ -369,6 +369,21 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
         return sd_bus_message_append(reply, "s", value ? value : "");
 }
 
+static int get_grant(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        const Allocation *allocation = allocation_from_path(userdata, path);
+        char buffer[GRANT_PATH_MAX];
+
+        (void) bus;
+        (void) interface;
+        (void) property;
+        (void) error;
+        if (!allocation)
+                return -ENOENT;
+
+        return sd_bus_message_append(reply, "s", allocation->grant ? grant_path(allocation->grant, buffer) : "");
+}
+
 static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                       void *userdata, sd_bus_error *error) {
         const Allocation *allocation = allocation_from_path(userdata, path);
@@ -506,6 +521,7 @@ const sd_bus_vtable allocation_vtable[] = {
         SD_BUS_PROPERTY("Reason", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Persistent", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Reserve", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Grant", "s", get_grant, 0, 0), /* of all its allocations it ends at once */
         SD_BUS_PROPERTY("Created", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Holder", "(su)", get_holder, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("InUse", "b", get_truth, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),

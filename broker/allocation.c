@@ -19,16 +19,15 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "change.h"
 #include "cleanup.h"
+#include "grant.h"
 #include "log.h"
 #include "loss.h"
 #include "manager.h"
@@ -120,8 +119,13 @@ void allocation_unlink(Allocation *allocation) {
 }
 
 void allocation_release(Allocation *allocation) {
+        bool foreign = allocation->piece.foreign;
+
         if (allocation->piece.state)
                 allocation->provider->release(&allocation->piece);
+        if (foreign)
+                grant_lose(allocation);
+        grant_give(allocation);
         reservation_release(&allocation->reservation);
         charge_release(&allocation->charge);
 }
@@ -155,6 +159,7 @@ void allocation_log(const Allocation *allocation, const char *event, uid_t uid, 
                 .unit = unit,
                 .region = allocation->reservation.region ? allocation->reservation.region->name : NULL,
                 .allocation = allocation->id,
+                .grant = allocation->grant_id[0] != '\0' ? allocation->grant_id : NULL,
                 .decision = decision,
                 .length = allocation->piece.length,
         };
@@ -367,6 +372,7 @@ static bool create_elsewhere(Allocation *allocation) {
                 return false;
 
         provider->release(piece);
+        grant_lose(allocation);
         piece->foreign = false;
         free(piece->handle);
         piece->handle = NULL;
@@ -444,19 +450,6 @@ static void create_done(Job *job, int r) {
         allocation_finish_operation(allocation, r);
 }
 
-/* 64 random bits: an object path that was seen once never means another allocation later. */
-static int id_make(const Manager *manager, char ret[static 17]) {
-        uint64_t number;
-
-        do {
-                if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-                        return -EAGAIN;
-                (void) snprintf(ret, 17, "%016" PRIx64, number);
-        } while (manager_find_allocation(manager, ret));
-
-        return 0;
-}
-
 uint64_t now_realtime(void) {
         struct timespec now;
 
@@ -484,6 +477,7 @@ static void allocation_hand_over(Allocation *from, Allocation *to, const Piece *
         to->piece.alignment = plan->alignment; /* of addresses at which it is mapped, which are the holders' */
         reservation_take(&to->reservation, region, to->piece.length);
         charge_take(&to->charge, user, to->piece.length);
+        grant_pass(from, to);
         reservation_release(&from->reservation);
         charge_release(&from->charge);
 
@@ -495,7 +489,7 @@ static void allocation_hand_over(Allocation *from, Allocation *to, const Piece *
 
 /* Gives the new allocation what it is to be made of: the ranges of the plan, or all of what the owner has had before. */
 static int allocation_take_memory(Allocation *allocation, Region *region, const Piece *plan, Allocation *retained,
-                                  User *user, Failure *failure) {
+                                  const Origin *origin, Failure *failure) {
         int r;
 
         if (retained) {
@@ -510,7 +504,9 @@ static int allocation_take_memory(Allocation *allocation, Region *region, const 
                 return r;
 
         reservation_take(&allocation->reservation, region, plan->length);
-        charge_take(&allocation->charge, user, plan->length);
+        charge_take(&allocation->charge, origin->user, plan->length);
+        if (origin->grant)
+                grant_take(origin->grant, allocation);
         return 0;
 }
 
@@ -520,7 +516,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         char id[17];
         int r;
 
-        r = id_make(manager, id);
+        r = manager_make_id(manager, id);
         if (r < 0)
                 return failure_set_errno(failure, r, "there is no randomness yet");
 
@@ -546,7 +542,9 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         allocation->persistent = request->persistent;
         allocation->reserve = request->reserve;
         allocation->created = now_realtime();
-        r = allocation_take_memory(allocation, region, plan, retained, origin->user, failure);
+        if (origin->grant)
+                (void) snprintf(allocation->grant_id, sizeof(allocation->grant_id), "%s", origin->grant->id);
+        r = allocation_take_memory(allocation, region, plan, retained, origin, failure);
         if (r < 0) {
                 allocation_forget(allocation);
                 return r;

@@ -21,6 +21,7 @@
 #include "worker.h"
 
 typedef struct Manager Manager;
+typedef struct Grant Grant;
 
 typedef enum AllocationState {
         ALLOCATION_CARVING,     /* reserved; nobody has seen it yet */
@@ -57,6 +58,9 @@ struct Allocation {
         Charge charge;
         Lease lease;
         Node node;             /* where the provider drains */
+        Grant *grant;          /* that it is taken from, as long as that is there; the event loop's, as its places in the list */
+        Allocation *member_prev, *member_next;
+        char grant_id[17];     /* that it was taken from, or "" */
         Operation operation;
         const char *decision;  /* how it was authorized; static */
         const char *end_cause; /* it shall end as soon as the operation is over; static */
@@ -87,6 +91,7 @@ typedef struct Origin {
         pid_t pid;
         const char *unit;
         const char *decision; /* how it was authorized, for the log; static */
+        Grant *grant;         /* that it is to be taken from, or NULL */
 } Origin;
 
 /* Reserves what plan says and starts to carve it; or takes the memory of retained, which the same user had and which

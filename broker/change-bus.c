@@ -163,6 +163,11 @@ static int do_set_owner(Call *call, Failure *failure) {
         if (allocation->state != ALLOCATION_ORPHAN && !allocation->name && !allocation->persistent && name)
                 return failure_set(failure, REFUSAL_BadOption, "option name: it has none, and ends with its last holder");
 
+        if (allocation->grant && uid != allocation->owner)
+                return failure_set(failure, REFUSAL_Busy,
+                                   "it is a part of grant %s, which is its owner's and to which its memory goes back; release "
+                                   "that first", allocation->grant->id);
+
         return set_owner(call, allocation, uid, name, &changer, failure);
 }
 
@@ -269,7 +274,7 @@ static int admit_length(Call *call, const Allocation *allocation, uint64_t more,
                 r = region_admit(region, more, failure) < 0 ? -refusal_to_errno(failure->refusal) : CALL_DONE;
         if (r < 0 && failure->refusal == REFUSAL_NoSpace)
                 regions_refresh(manager, region);
-        if (r < 0 && manager_is_settling(manager, region, NULL, &plan, allocation->charge.user, failure->refusal))
+        if (r < 0 && manager_is_settling(manager, region, NULL, &plan, NULL, allocation->charge.user, failure->refusal))
                 return call_wait_for_space(call, r, failure);
         return r;
 }

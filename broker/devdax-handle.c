@@ -45,10 +45,31 @@ static int hex_parse(const char **text, uint64_t *ret) {
         return 0;
 }
 
+int devdax_ranges_parse(const char *at, Range ret[static DAX_RANGES_MAX], unsigned *ret_n) {
+        unsigned n = 0;
+        bool more;
+
+        do {
+                if (n == DAX_RANGES_MAX || hex_parse(&at, &ret[n].start) < 0 || *at++ != '+' ||
+                    hex_parse(&at, &ret[n].length) < 0 || ret[n].length == 0 || ret[n].length % DAX_GRANULARITY != 0 ||
+                    ret[n].start % DAX_GRANULARITY != 0)
+                        return -EBADMSG;
+                n++;
+                more = *at == ',';
+                if (more)
+                        at++;
+        } while (more);
+        if (*at != '\0')
+                return -EBADMSG;
+
+        *ret_n = n;
+        return 0;
+}
+
 int devdax_handle_parse(const char *handle, char ret_device[static DAX_NAME_MAX], Range ret[static DAX_RANGES_MAX],
                         unsigned *ret_n) {
         const char *at = handle ? strchr(handle, ' ') : NULL;
-        unsigned n = 0, region, number;
+        unsigned region, number;
         char end;
 
         if (!at || at == handle || at - handle >= DAX_NAME_MAX)
@@ -58,17 +79,5 @@ int devdax_handle_parse(const char *handle, char ret_device[static DAX_NAME_MAX]
         if (sscanf(ret_device, "dax%9u.%9u%c", &region, &number, &end) != 2 || number == 0)
                 return -EBADMSG;
 
-        do {
-                at++;
-                if (n == DAX_RANGES_MAX || hex_parse(&at, &ret[n].start) < 0 || *at++ != '+' ||
-                    hex_parse(&at, &ret[n].length) < 0 || ret[n].length == 0 || ret[n].length % DAX_GRANULARITY != 0 ||
-                    ret[n].start % DAX_GRANULARITY != 0)
-                        return -EBADMSG;
-                n++;
-        } while (*at == ',');
-        if (*at != '\0')
-                return -EBADMSG;
-
-        *ret_n = n;
-        return 0;
+        return devdax_ranges_parse(at + 1, ret, ret_n);
 }

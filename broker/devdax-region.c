@@ -227,11 +227,16 @@ static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
         region->foreign = 0;
         DL_FOREACH(devdax->foreign, foreign)
                 region->foreign += foreign->range.length;
-        if (changed)
+        if (changed) {
+                const Hold *hold;
+
                 range_map_soil(devdax->map);
+                DL_FOREACH(devdax->holds, hold)
+                        range_map_soil(hold->map);
+        }
 }
 
-static void devdax_count(Region *region) {
+void devdax_count(Region *region) {
         const Devdax *devdax = region->state;
 
         region->largest = range_map_largest(devdax->map, DAX_GRANULARITY, PIECE_RANGES_MAX);
@@ -349,7 +354,7 @@ int devdax_plan(const Region *region, const Request *request, Piece *piece, Fail
 }
 
 /* The address at which a holder maps it is his; of physical addresses only the page size asks for alignment. */
-static RangeWish devdax_wish(const Piece *piece) {
+RangeWish devdax_wish(const Piece *piece) {
         return (RangeWish){
                 .length = piece->length,
                 .alignment = piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY,
@@ -358,14 +363,18 @@ static RangeWish devdax_wish(const Piece *piece) {
         };
 }
 
+RangeMap *devdax_map(const Devdax *devdax, const Piece *piece) {
+        return piece->hold ? piece->hold->map : devdax->map;
+}
+
 static int devdax_no_room(const Region *region, const Piece *piece, Failure *failure) {
-        const Devdax *devdax = region->state;
+        const RangeMap *map = devdax_map(region->state, piece);
         RangeWish wish = devdax_wish(piece);
 
         return failure_set(failure, REFUSAL_NoSpace,
-                           "region '%s' has %s free, but in pieces: %s at most can be had at an alignment of %s%s",
-                           region->name, SIZE_TEXT(range_map_available(devdax->map)),
-                           SIZE_TEXT(range_map_largest(devdax->map, wish.alignment, wish.contiguous ? 1 : PIECE_RANGES_MAX)),
+                           "%sregion '%s' has %s free, but in pieces: %s at most can be had at an alignment of %s%s",
+                           piece->hold ? "the grant in " : "", region->name, SIZE_TEXT(range_map_available(map)),
+                           SIZE_TEXT(range_map_largest(map, wish.alignment, wish.contiguous ? 1 : PIECE_RANGES_MAX)),
                            SIZE_TEXT(wish.alignment), wish.contiguous ? " in one piece" : "");
 }
 
@@ -373,7 +382,7 @@ int devdax_fits(const Region *region, const Piece *plan, Failure *failure) {
         const Devdax *devdax = region->state;
         RangeWish wish = devdax_wish(plan);
 
-        return devdax && devdax->map && range_map_fits(devdax->map, &wish) ? 0 : devdax_no_room(region, plan, failure);
+        return devdax && devdax->map && range_map_fits(devdax_map(devdax, plan), &wish) ? 0 : devdax_no_room(region, plan, failure);
 }
 
 int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
@@ -382,7 +391,7 @@ int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
         size_t n = 0;
         int r;
 
-        r = range_map_take(devdax->map, &wish, piece->ranges, &n, &piece->clean);
+        r = range_map_take(devdax_map(devdax, piece), &wish, piece->ranges, &n, &piece->clean);
         if (r == -ENOSPC)
                 return devdax_no_room(region, piece, failure);
         if (r < 0)
@@ -413,14 +422,14 @@ static int claim_ranges(Region *region, Piece *piece, char device[static DAX_NAM
         for (i = 0; i < n; i++) {
                 if (!range_contains(devdax->whole, ranges[i]) || __builtin_add_overflow(length, ranges[i].length, &length))
                         break;
-                r = range_map_claim(devdax->map, ranges[i]);
+                r = range_map_claim(devdax_map(devdax, piece), ranges[i]);
                 if (r < 0)
                         break;
                 piece->ranges[i] = (Range){ ranges[i].start - devdax->whole.start, ranges[i].length };
         }
         if (i < n || length != piece->length) {
                 while (i > 0)
-                        range_map_give(devdax->map, ranges[--i], false);
+                        range_map_give(devdax_map(devdax, piece), ranges[--i], false);
                 return failure_set(failure, REFUSAL_Failed, "its record says that it lies where something else is");
         }
 
@@ -463,7 +472,7 @@ void devdax_release(Piece *piece) {
 
                 if (piece->foreign && foreign_add(devdax, "", range) >= 0)
                         continue;
-                range_map_give(devdax->map, range, piece->clean);
+                range_map_give(devdax_map(devdax, piece), range, piece->clean);
                 devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now_usec() };
         }
         piece->n_ranges = 0;

@@ -27,6 +27,11 @@ typedef struct Foreign {
         struct Foreign *prev, *next;
 } Foreign;
 
+struct Hold {
+        RangeMap *map; /* what is free of it, of physical addresses */
+        Hold *prev, *next;
+};
+
 /* What is kept of a region. */
 typedef struct Devdax {
         char *path;
@@ -34,6 +39,7 @@ typedef struct Devdax {
         uint64_t alignment; /* that a new device has, 0 if unknown */
         RangeMap *map;      /* of physical addresses; the event loop's alone, as the rest up to here */
         Foreign *foreign;
+        Hold *holds;
         struct {
                 Range range;
                 uint64_t time;
@@ -57,6 +63,13 @@ bool devdax_begins_as(const DaxDevice *device, const Piece *piece);
 bool devdax_is_of(const DaxDevice *device, const Piece *piece);
 bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece);
 
+/* How a piece has to lie; and in which map, the region's or that of its hold. */
+RangeWish devdax_wish(const Piece *piece);
+RangeMap *devdax_map(const Devdax *devdax, const Piece *piece);
+
+/* Counts what can still be had in one piece. */
+void devdax_count(Region *region);
+
 /* Functions of the provider, see provider.h. */
 int devdax_probe(Region *region, const RegionConfig *config, Failure *failure);
 int devdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure);
@@ -65,6 +78,10 @@ int devdax_reserve(Region *region, Piece *piece, Failure *failure);
 int devdax_claim(Region *region, Piece *piece, Failure *failure);
 int devdax_claim_anew(Region *region, Piece *piece, Failure *failure);
 void devdax_release(Piece *piece);
+int devdax_hold(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
+int devdax_hold_again(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
+uint64_t devdax_hold_largest(const Hold *hold);
+void devdax_hold_end(Region *region, Hold *hold);
 bool devdax_wants_lesson(const Region *region, const Piece *piece);
 bool devdax_misses(const Region *region, const Piece *piece);
 bool devdax_is_low(const Region *region);

@@ -74,6 +74,7 @@ int allocation_write_record(Allocation *allocation, RecordStage stage) {
                                  : NULL,
                 .owner_name = allocation->owner_name,
                 .reserve = allocation->reserve,
+                .grant = allocation->grant_id[0] != '\0' ? (char *) (uintptr_t) allocation->grant_id : NULL,
                 .stage = stage,
         };
         int r;

@@ -282,6 +282,7 @@ void log_record(int priority, const LogFields *fields, const char *format, ...) 
         log_entry_add(entry, "DAXBROKER_UNIT", fields->unit);
         log_entry_add(entry, "DAXBROKER_REGION", fields->region);
         log_entry_add(entry, "DAXBROKER_ALLOCATION", fields->allocation);
+        log_entry_add(entry, "DAXBROKER_GRANT", fields->grant);
         log_entry_add(entry, "DAXBROKER_DECISION", fields->decision);
         if (fields->length > 0) {
                 (void) snprintf(number, sizeof(number), "%" PRIu64, fields->length);

@@ -24,11 +24,12 @@ void log_message(int priority, const char *format, ...) __attribute__((format(pr
 
 /* What a record about one decision or one allocation says besides its message; NULL and 0 for what does not apply. */
 typedef struct LogFields {
-        const char *event; /* "grant", "refusal", "open", "end", "unusable" */
+        const char *event; /* "grant", "refusal", "open", "end", "unusable"; of a grant "reserve", "release" */
         const uid_t *uid;  /* pointer, because 0 is a uid */
         const char *unit;
         const char *region;
         const char *allocation;
+        const char *grant;
         const char *decision; /* how it was authorized: an action and its answer, "owner", "mode" */
         uint64_t length;
 } LogFields;

@@ -21,6 +21,7 @@
 typedef struct Wish {
         Request request;
         Region *region;
+        Grant *grant;         /* that it is to be taken from, or NULL */
         Piece plan;
         Allocation *retained; /* whose memory it gets, or NULL */
         Allocation *twin;     /* what an earlier call for the same has made, or NULL */
@@ -79,6 +80,27 @@ static int compare_with_twin(const Wish *wish, Failure *failure) {
                            request->name, differences + 2);
 }
 
+/* Where it is to be taken from. */
+static int wish_choose(Call *call, Wish *wish, Failure *failure) {
+        const Request *request = &wish->request;
+
+        if (request->grant) {
+                wish->grant = call_grant_to_use(call, request->grant, failure);
+                if (!wish->grant)
+                        return -refusal_to_errno(failure->refusal);
+                wish->region = wish->grant->reservation.region;
+                if (request->region && strcmp(request->region, wish->region->name) != 0)
+                        return failure_set(failure, REFUSAL_BadOption, "options grant and region: the grant is of region '%s'",
+                                           wish->region->name);
+                return 0;
+        }
+
+        /* who does not say which region has said the same before */
+        wish->region = wish->twin && !request->region ? wish->twin->reservation.region
+                                                      : region_choose(call->server->manager, request, failure);
+        return wish->region ? 0 : -refusal_to_errno(failure->refusal);
+}
+
 static int wish_read(Call *call, Wish *ret, Failure *failure) {
         Wish wish = { 0 };
         int r;
@@ -96,12 +118,10 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
                         return r;
         }
 
-        /* who does not say which region has said the same before */
         wish.twin = find_twin(call, &wish.request);
-        wish.region = wish.twin && !wish.request.region ? wish.twin->reservation.region
-                                                        : region_choose(call->server->manager, &wish.request, failure);
-        if (!wish.region)
-                return -refusal_to_errno(failure->refusal);
+        r = wish_choose(call, &wish, failure);
+        if (r < 0)
+                return r;
         call->about.region = wish.region->name;
         if (wish.region->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "region '%s' cannot be used: %s", wish.region->name,
@@ -120,9 +140,34 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
                                    "that with persistent",
                                    wish.region->name, wish.region->provider->name);
         call->about.length = wish.plan.length;
+        if (wish.grant) {
+                call->about.grant = wish.grant->id;
+                wish.plan.hold = wish.grant->hold;
+        }
 
         *ret = wish;
         return CALL_DONE;
+}
+
+void details_add_request(Details *details, const Region *region, const Piece *plan, const Request *request, bool grant) {
+        details_add(details, "region", "%s", region->name);
+        details_add(details, "provider", "%s", region->provider->name);
+        details_add(details, "size", "%" PRIu64, plan->length);
+        details_add(details, "size-mib", "%" PRIu64, (plan->length + MIB - 1) / MIB);
+        details_add(details, "alignment", "%" PRIu64, request->alignment);
+        details_add(details, "name", "%s", request->name ? request->name : "");
+        details_add(details, "persistent", "%s", request->persistent ? "true" : "false");
+        details_add(details, "grant", "%s", grant ? "true" : "false");
+        if (plan->numa_node >= 0)
+                details_add(details, "numa-node", "%d", plan->numa_node);
+        else
+                details_add(details, "numa-node", "any");
+}
+
+void details_add_held(Details *details, uint64_t bytes, uint64_t count) {
+        details_add_fleeting(details, "held", "%" PRIu64, bytes);
+        details_add_fleeting(details, "held-mib", "%" PRIu64, (bytes + MIB - 1) / MIB);
+        details_add_fleeting(details, "held-count", "%" PRIu64, count);
 }
 
 static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failure *failure) {
@@ -134,8 +179,11 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
         Allocation *retained = NULL;
         Failure ignored = { 0 };
 
+        if (wish->grant) /* was decided about as a whole */
+                return CALL_DONE;
+
         /* What it would get again, and holds until then, it does not get in addition. */
-        (void) manager_admit(call->server->manager, wish->region, request, &wish->plan, user, call->caller->groups,
+        (void) manager_admit(call->server->manager, wish->region, request, &wish->plan, NULL, user, call->caller->groups,
                              call->caller->n_groups, &retained, &ignored);
         if (retained) {
                 held -= retained->piece.length;
@@ -147,20 +195,8 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
                 details.wanted_bytes = details.wanted_count = 0;
         }
 
-        details_add(&details, "region", "%s", wish->region->name);
-        details_add(&details, "provider", "%s", wish->region->provider->name);
-        details_add(&details, "size", "%" PRIu64, wish->plan.length);
-        details_add(&details, "size-mib", "%" PRIu64, (wish->plan.length + MIB - 1) / MIB);
-        details_add(&details, "alignment", "%" PRIu64, request->alignment);
-        details_add(&details, "name", "%s", request->name ? request->name : "");
-        details_add(&details, "persistent", "%s", request->persistent ? "true" : "false");
-        if (wish->plan.numa_node >= 0)
-                details_add(&details, "numa-node", "%d", wish->plan.numa_node);
-        else
-                details_add(&details, "numa-node", "any");
-        details_add_fleeting(&details, "held", "%" PRIu64, held);
-        details_add_fleeting(&details, "held-mib", "%" PRIu64, (held + MIB - 1) / MIB);
-        details_add_fleeting(&details, "held-count", "%" PRIu64, held_count);
+        details_add_request(&details, wish->region, &wish->plan, request, false);
+        details_add_held(&details, held, held_count);
         details_add(&details, "polkit.message", "Authentication is required to take %s of memory from region %s",
                     SIZE_TEXT(wish->plan.length), wish->region->name);
 
@@ -210,11 +246,12 @@ static int wish_admit(Call *call, Wish *wish, Failure *failure) {
         r = wish->request.name ? await_media(call, wish->request.name, failure) : CALL_DONE;
         if (r <= 0)
                 return r;
-        r = manager_admit(manager, wish->region, &wish->request, &wish->plan, caller->user, caller->groups,
+        r = manager_admit(manager, wish->region, &wish->request, &wish->plan, wish->grant, caller->user, caller->groups,
                           caller->n_groups, &wish->retained, failure);
         if (r < 0 && failure->refusal == REFUSAL_NoSpace)
                 regions_refresh(manager, wish->region);
-        if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, &wish->plan, caller->user, failure->refusal))
+        if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, &wish->plan, wish->grant, caller->user,
+                                         failure->refusal))
                 return call_wait_for_space(call, r, failure);
 
         return r < 0 ? r : CALL_DONE;
@@ -250,9 +287,12 @@ static int do_allocate(Call *call, Failure *failure) {
         if (r <= 0)
                 return r;
 
+        origin.grant = wish.grant;
         origin.decision = "org.daxbroker1.allocate: yes";
         if (wish.request.persistent)
                 origin.decision = "org.daxbroker1.allocate-persistent: yes";
+        if (wish.grant)
+                origin.decision = "grant";
         reply = memory_reply_new(call, !wish.twin);
         if (!reply)
                 return -ENOMEM;
@@ -277,8 +317,8 @@ static int do_check(Call *call, Failure *failure) {
         if (r >= 0 && wish.twin)
                 r = compare_with_twin(&wish, failure);
         else if (r >= 0)
-                r = manager_admit(call->server->manager, wish.region, &wish.request, &wish.plan, call->caller->user,
-                                  call->caller->groups, call->caller->n_groups, &wish.retained, failure);
+                r = manager_admit(call->server->manager, wish.region, &wish.request, &wish.plan, wish.grant,
+                                  call->caller->user, call->caller->groups, call->caller->n_groups, &wish.retained, failure);
 
         r = sd_bus_reply_method_return(call->message, "bsst", r >= 0, r >= 0 ? "" : refusal_to_bus_name(failure->refusal),
                                        r >= 0 ? "" : failure->text, wish.plan.length);
@@ -427,7 +467,43 @@ static int append_allocations(Call *call, sd_bus_message *reply, bool all) {
         return 0;
 }
 
-static int reply_list(Call *call, bool regions, bool all) {
+static int append_grants(Call *call, sd_bus_message *reply, bool all) {
+        Grant *grant, *next;
+        int r;
+
+        HASH_ITER(hh, call->server->manager->grants, grant, next) {
+                char path[GRANT_PATH_MAX];
+
+                if (grant->making || (!all && !grant_is_visible(grant, call->caller)))
+                        continue;
+                r = append_entry(call->server, reply, "", grant_path(grant, path), DAXBROKER_GRANT_INTERFACE, grant_vtable);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+typedef enum Listed {
+        LIST_REGIONS,
+        LIST_ALLOCATIONS,
+        LIST_GRANTS,
+} Listed;
+
+static int append_listed(Call *call, sd_bus_message *reply, Listed listed, bool all) {
+        switch (listed) {
+        case LIST_REGIONS:
+                return append_regions(call, reply);
+        case LIST_ALLOCATIONS:
+                return append_allocations(call, reply, all);
+        case LIST_GRANTS:
+                return append_grants(call, reply, all);
+        }
+
+        return -EINVAL;
+}
+
+static int reply_list(Call *call, Listed listed, bool all) {
         sd_bus_message *reply = NULL;
         int r;
 
@@ -439,7 +515,7 @@ static int reply_list(Call *call, bool regions, bool all) {
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "(soa{sv})");
         if (r >= 0)
-                r = regions ? append_regions(call, reply) : append_allocations(call, reply, all);
+                r = append_listed(call, reply, listed, all);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         if (r >= 0)
@@ -450,14 +526,21 @@ static int reply_list(Call *call, bool regions, bool all) {
 
 static int do_list_regions(Call *call, Failure *failure) {
         (void) failure;
-        return reply_list(call, true, true);
+        return reply_list(call, LIST_REGIONS, true);
 }
 
 static int do_list_allocations(Call *call, Failure *failure) {
         int r;
 
         r = call_may_list(call, failure);
-        return r == CALL_WAITS ? r : reply_list(call, false, r > 0);
+        return r == CALL_WAITS ? r : reply_list(call, LIST_ALLOCATIONS, r > 0);
+}
+
+static int do_list_grants(Call *call, Failure *failure) {
+        int r;
+
+        r = call_sees_all(call, failure);
+        return r == CALL_WAITS ? r : reply_list(call, LIST_GRANTS, r > 0);
 }
 
 /* ---- Reload ---- */
@@ -509,6 +592,8 @@ static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *err
                 { "Check", do_check },
                 { "ListRegions", do_list_regions },
                 { "ListAllocations", do_list_allocations },
+                { "ListGrants", do_list_grants },
+                { "Reserve", do_reserve },
                 { "GetAllocation", do_get_allocation },
                 { "Reload", do_reload },
         };
@@ -541,6 +626,9 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Allocate", SD_BUS_ARGS("t", size, "t", alignment, "a{sv}", options),
                                 SD_BUS_RESULT("o", allocation, "h", memory, "h", lease, "t", offset, "t", length),
                                 method_run, SD_BUS_VTABLE_UNPRIVILEGED),
+        /* polkit: allocate */
+        SD_BUS_METHOD_WITH_ARGS("Reserve", SD_BUS_ARGS("t", size, "a{sv}", options),
+                                SD_BUS_RESULT("o", grant, "h", lease, "t", length), method_run, SD_BUS_VTABLE_UNPRIVILEGED),
         /* by mode, or polkit: open-other */
         SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", name, "a{sv}", options),
                                 SD_BUS_RESULT("o", allocation, "h", memory, "h", lease, "t", offset, "t", length),
@@ -554,6 +642,8 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         /* everybody sees his own, polkit: inspect-other */
         SD_BUS_METHOD_WITH_ARGS("ListAllocations", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soa{sv})", allocations), method_run,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListGrants", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soa{sv})", grants), method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetAllocation", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", allocation), method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

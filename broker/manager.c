@@ -9,9 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -63,6 +65,18 @@ Allocation *manager_find_allocation_by_name(const Manager *manager, const char *
         return allocation;
 }
 
+int manager_make_id(const Manager *manager, char ret[static 17]) {
+        uint64_t number;
+
+        do {
+                if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+                        return -EAGAIN;
+                (void) snprintf(ret, 17, "%016" PRIx64, number);
+        } while (manager_find_allocation(manager, ret) || manager_find_grant(manager, ret));
+
+        return 0;
+}
+
 int manager_admit_name(const Manager *manager, const char *name, Failure *failure) {
         Allocation *claimant;
 
@@ -75,9 +89,9 @@ int manager_admit_name(const Manager *manager, const char *name, Failure *failur
 }
 
 /* The smallest that this user has had before, that is kept for him, and that will do for this; exactly as long as it, or
- * longer. */
-static Allocation *manager_find_retained(const Manager *manager, const Region *region, const Piece *plan, uid_t uid,
-                                         bool exactly) {
+ * longer. What was taken from a grant is that grant's. */
+static Allocation *manager_find_retained(const Manager *manager, const Region *region, const Piece *plan,
+                                         const Grant *grant, uid_t uid, bool exactly) {
         Allocation *allocation, *next, *best = NULL;
 
         if (region->reason || region->quarantined == 0)
@@ -87,7 +101,7 @@ static Allocation *manager_find_retained(const Manager *manager, const Region *r
                 const Piece *piece = &allocation->piece;
 
                 if (allocation->owner != uid || allocation->reservation.region != region ||
-                    !allocation_is_retained(allocation) || piece->page_size != plan->page_size ||
+                    allocation->grant != grant || !allocation_is_retained(allocation) || piece->page_size != plan->page_size ||
                     (plan->contiguous && piece->n_ranges > 1) ||
                     piece->length < plan->length || (exactly && piece->length != plan->length))
                         continue;
@@ -98,8 +112,33 @@ static Allocation *manager_find_retained(const Manager *manager, const Region *r
         return best;
 }
 
+/* Whether the broker itself can keep one more. */
+static int admit_one_more(const Manager *manager, Failure *failure) {
+        uint64_t n = manager->n_allocations + HASH_COUNT(manager->grants);
+
+        if (n < manager->max_allocations &&
+            (!getenv("NOTIFY_SOCKET") || manager->n_stored + FD_STORE_OTHERS + 2 <= FD_STORE_MAX)) /* a device has two */
+                return 0;
+        return failure_set(failure, REFUSAL_NoResources,
+                           "the broker keeps %" PRIu64
+                           " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)", n);
+}
+
+static int admit_bytes(const Manager *manager, const Region *region, const Piece *plan, const User *user,
+                       const gid_t *groups, size_t n_groups, Failure *failure) {
+        int r;
+
+        r = quota_admit(manager->config->quotas, user, groups, n_groups, plan->length, failure);
+        if (r >= 0)
+                r = region_admit(region, plan->length, failure);
+        if (r >= 0 && region->provider->fits)
+                r = region->provider->fits(region, plan, failure);
+        return r;
+}
+
 int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
-                  const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained, Failure *failure) {
+                  const Grant *grant, const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained,
+                  Failure *failure) {
         int r;
 
         *ret_retained = NULL;
@@ -109,32 +148,40 @@ int manager_admit(const Manager *manager, const Region *region, const Request *r
                         return r;
         }
 
-        *ret_retained = manager_find_retained(manager, region, plan, user->uid, true);
+        *ret_retained = manager_find_retained(manager, region, plan, grant, user->uid, true);
         if (*ret_retained)
                 return 0;
 
-        r = quota_admit(manager->config->quotas, user, groups, n_groups, plan->length, failure);
-        if (r >= 0)
-                r = region_admit(region, plan->length, failure);
-        if (r >= 0 && region->provider->fits)
-                r = region->provider->fits(region, plan, failure);
+        if (grant) {
+                r = quota_admit_count(manager->config->quotas, user, groups, n_groups, failure);
+                if (r >= 0)
+                        r = grant_admit(grant, plan, failure);
+        } else
+                r = admit_bytes(manager, region, plan, user, groups, n_groups, failure);
         if (r < 0) {
                 if (failure->refusal == REFUSAL_NoSpace || failure->refusal == REFUSAL_QuotaExceeded)
-                        *ret_retained = manager_find_retained(manager, region, plan, user->uid, false);
+                        *ret_retained = manager_find_retained(manager, region, plan, grant, user->uid, false);
                 return *ret_retained ? 0 : r;
         }
 
-        if (manager->n_allocations >= manager->max_allocations ||
-            (getenv("NOTIFY_SOCKET") && manager->n_stored + FD_STORE_OTHERS + 2 > FD_STORE_MAX)) /* a device has two */
-                return failure_set(failure, REFUSAL_NoResources,
-                                   "the broker keeps %" PRIu64
-                                   " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)",
-                                   manager->n_allocations);
-        return 0;
+        return admit_one_more(manager, failure);
+}
+
+int manager_admit_grant(const Manager *manager, const Region *region, const Piece *plan, const User *user,
+                        const gid_t *groups, size_t n_groups, Failure *failure) {
+        int r;
+
+        if (!region->provider->grants)
+                return failure_set(failure, REFUSAL_NotSupported,
+                                   "region '%s' (%s) shares its room with others, so nothing can be promised of it",
+                                   region->name, region->provider->name);
+
+        r = admit_bytes(manager, region, plan, user, groups, n_groups, failure);
+        return r < 0 ? r : admit_one_more(manager, failure);
 }
 
 bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
-                         const User *user, Refusal refusal) {
+                         const Grant *grant, const User *user, Refusal refusal) {
         const Allocation *twin;
 
         switch (refusal) {
@@ -144,6 +191,8 @@ bool manager_is_settling(const Manager *manager, const Region *region, const Req
         case REFUSAL_QuotaExceeded:
                 return user->n_ending > 0;
         case REFUSAL_NoSpace:
+                if (grant)
+                        return grant_is_settling(grant, plan);
                 if (region->replenishing && region->provider->replenished)
                         return true;
                 return region->ending > 0 && region->used - region->ending <= region->size &&
@@ -340,6 +389,8 @@ static int open_directories(Manager *manager) {
         if (r >= 0)
                 r = open_directory(runtime, "allocations", &manager->records_dir);
         if (r >= 0)
+                r = open_directory(runtime, "grants", &manager->grants_dir);
+        if (r >= 0)
                 r = open_directory(runtime, "devices", &manager->devices_dir);
         if (r < 0) {
                 log_error("cannot open the directories below %s: %s", path, strerror(-r));
@@ -395,8 +446,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
                 return -ENOMEM;
 
         manager->leases_dir = manager->records_dir = manager->devices_dir = manager->uevents = -EBADF;
-        manager->listener = -EBADF;
-        manager->lasting_dir = -EBADF;
+        manager->grants_dir = manager->lasting_dir = manager->listener = -EBADF;
         manager->event = sd_event_ref(event);
         raise_limits(manager);
 
@@ -471,6 +521,7 @@ Manager *manager_free(Manager *manager) {
                         HASH_DELETE(by_name, manager->by_name, allocation);
                 allocation_free(allocation);
         }
+        grants_free(manager);
         DL_FOREACH_SAFE(manager->regions, region, next_region)
                 region_free(region);
         assert(!manager->users.users);
@@ -488,6 +539,7 @@ Manager *manager_free(Manager *manager) {
         worker_pool_free(manager->pool);
         safe_close(manager->leases_dir);
         safe_close(manager->records_dir);
+        safe_close(manager->grants_dir);
         safe_close(manager->devices_dir);
         safe_close(manager->lasting_dir);
         safe_close(manager->uevents);

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "discovery.h"
 #include "end-marks.h"
+#include "grant.h"
 #include "node-watch.h"
 #include "region.h"
 #include "user.h"
@@ -20,6 +21,8 @@ typedef struct Observer {
         void (*allocation_added)(Allocation *allocation, void *userdata);
         void (*allocation_removed)(Allocation *allocation, void *userdata);
         void (*allocation_changed)(Allocation *allocation, const char *property, void *userdata);
+        void (*grant_added)(Grant *grant, void *userdata);
+        void (*grant_removed)(Grant *grant, void *userdata);
         void (*region_added)(Region *region, void *userdata);
         void (*region_changed)(Region *region, void *userdata);
         void (*config_changed)(void *userdata);
@@ -38,11 +41,12 @@ struct Manager {
         UserTable users;
         Allocation *by_id, *by_name; /* uthash */
         Allocation *by_claim;        /* by the name they are about to get */
+        Grant *grants;               /* uthash, those that are being made included */
         struct Reserved *reserves; /* places of an earlier boot that are still to be taken */
         uint64_t n_allocations;
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */
-        int leases_dir, records_dir, devices_dir;
+        int leases_dir, records_dir, grants_dir, devices_dir;
         int lasting_dir;          /* records of what outlives the machine's power; -EBADF without STATE_DIRECTORY */
         unsigned n_listing;       /* regions whose media are being looked at */
         sd_event_source *mounts;  /* tells that file systems were mounted or unmounted */
@@ -82,15 +86,24 @@ Allocation *manager_find_allocation_by_name(const Manager *manager, const char *
 /* Refuses with NameExists a name that an allocation has, or is about to get. */
 int manager_admit_name(const Manager *manager, const char *name, Failure *failure);
 
+/* An id that nothing has, or has had: 64 random bits, so that an object path that was seen once never means something else
+ * later. -EAGAIN: there is no randomness yet. */
+int manager_make_id(const Manager *manager, char ret[static 17]);
+
 /* Judges whether a validated and planned request can be met now: its name is free, the quota allows it, there is room,
- * and the broker can keep one more. No side effects. *ret_retained is what this user has had before and nobody else may
- * have, if that is to be taken, else NULL. */
+ * and the broker can keep one more. With a grant (or NULL), from that. No side effects. *ret_retained is what this user has
+ * had before and nobody else may have, if that is to be taken, else NULL. */
 int manager_admit(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
-                  const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained, Failure *failure);
+                  const Grant *grant, const User *user, const gid_t *groups, size_t n_groups, Allocation **ret_retained,
+                  Failure *failure);
+
+/* The same for a grant of what the plan says. */
+int manager_admit_grant(const Manager *manager, const Region *region, const Piece *plan, const User *user,
+                        const gid_t *groups, size_t n_groups, Failure *failure);
 
 /* Whether something that manager_admit() refused might be admitted when endings in progress are over. */
 bool manager_is_settling(const Manager *manager, const Region *region, const Request *request, const Piece *plan,
-                         const User *user, Refusal refusal);
+                         const Grant *grant, const User *user, Refusal refusal);
 
 /* The watch over device nodes, which is made when the first one is to be watched. */
 int manager_get_nodes(Manager *manager, NodeWatch **ret);

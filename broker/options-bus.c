@@ -26,6 +26,17 @@ static const Option allocate_options[] = {
         { "prefer", 's', offsetof(AllocateOptions, prefer), OPTION_NOT_NOTED },
         { "contiguous", 'b', offsetof(Request, contiguous), OPTION_NOT_NOTED },
         { "reserve", 'b', offsetof(Request, reserve), OPTION_NOT_NOTED },
+        { "grant", 'o', offsetof(Request, grant), OPTION_NOT_NOTED },
+        { 0 },
+};
+
+static const Option reserve_options[] = {
+        { "region", 's', offsetof(Request, region), OPTION_NOT_NOTED },
+        { "alignment", 't', offsetof(Request, alignment), OPTION_NOT_NOTED },
+        { "numa-node", 'u', offsetof(Request, numa_node), offsetof(Request, numa_node_set) },
+        { "page-size", 't', offsetof(Request, page_size), offsetof(Request, page_size_set) },
+        { "prefer", 's', offsetof(AllocateOptions, prefer), OPTION_NOT_NOTED },
+        { "contiguous", 'b', offsetof(Request, contiguous), OPTION_NOT_NOTED },
         { 0 },
 };
 
@@ -54,6 +65,8 @@ static const char *type_name(char type) {
                 return "string (s)";
         case 'u':
                 return "32-bit number (u)";
+        case 'o':
+                return "object path (o)";
         case 't':
                 return "64-bit number (t)";
         default:
@@ -153,6 +166,15 @@ static int preference_read(const char *text, Preference *ret, Failure *failure) 
                            text);
 }
 
+static int request_options_read(sd_bus_message *message, const Option *table, AllocateOptions *options, Failure *failure) {
+        int r;
+
+        r = options_read(message, table, options, failure);
+        if (r >= 0 && options->prefer)
+                r = preference_read(options->prefer, &options->request.prefer, failure);
+        return r;
+}
+
 int request_read(sd_bus_message *message, Request *ret, Failure *failure) {
         AllocateOptions options = { 0 };
         int r;
@@ -160,14 +182,24 @@ int request_read(sd_bus_message *message, Request *ret, Failure *failure) {
         r = sd_bus_message_read(message, "tt", &options.request.size, &options.request.alignment);
         if (r < 0)
                 return bad_message(r, failure);
-        r = options_read(message, allocate_options, &options, failure);
+        r = request_options_read(message, allocate_options, &options, failure);
         if (r < 0)
                 return r;
-        if (options.prefer) {
-                r = preference_read(options.prefer, &options.request.prefer, failure);
-                if (r < 0)
-                        return r;
-        }
+
+        *ret = options.request;
+        return 0;
+}
+
+int reserve_request_read(sd_bus_message *message, Request *ret, Failure *failure) {
+        AllocateOptions options = { .request.alignment = 1 };
+        int r;
+
+        r = sd_bus_message_read(message, "t", &options.request.size);
+        if (r < 0)
+                return bad_message(r, failure);
+        r = request_options_read(message, reserve_options, &options, failure);
+        if (r < 0)
+                return r;
 
         *ret = options.request;
         return 0;

@@ -13,7 +13,7 @@
 /* One option that a method knows: where its value goes in a structure, and where it is noted that it was given. */
 typedef struct Option {
         const char *name;
-        char type; /* s, u, t or b; a b is stored as bool */
+        char type; /* s, o, u, t or b; a b is stored as bool */
         size_t value, given; /* offsets; given is of a bool, or OPTION_NOT_NOTED */
 } Option;
 
@@ -25,6 +25,9 @@ int options_read(sd_bus_message *message, const Option *table, void *target, Fai
 
 /* Reads size, alignment and options of Allocate and Check. */
 int request_read(sd_bus_message *message, Request *ret, Failure *failure);
+
+/* Reads size and options of Reserve. */
+int reserve_request_read(sd_bus_message *message, Request *ret, Failure *failure);
 
 /* Reads the options of Open. */
 int open_options_read(sd_bus_message *message, bool *ret_read_only, Failure *failure);

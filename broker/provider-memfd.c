@@ -370,6 +370,7 @@ const Provider provider_memfd = {
         .isolation = "inode",
         .persistent = false,
         .stores_fd = true,
+        .grants = true,
         .probe = memfd_probe,
         .plan = memfd_plan,
         .carve = memfd_carve,

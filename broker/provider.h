@@ -20,6 +20,9 @@
 
 typedef struct Region Region;
 
+/* Places of a region that are kept for one user; the provider's, in the event loop. */
+typedef struct Hold Hold;
+
 #define PIECE_RANGES_MAX 16
 
 /* The provider's side of an allocation. */
@@ -47,6 +50,7 @@ typedef struct Piece {
         const char *name; /* while it is carved: what its owner calls it, for media that have names; NULL if it has none */
         char *handle; /* what the provider finds it by after a restart; NULL where the descriptor is all there is */
         void *state;  /* the provider's, of the region */
+        Hold *hold;   /* borrowed: where its ranges come from and go to, if that is not the region; the event loop's */
 } Piece;
 
 /* One thing that a medium holds. */
@@ -78,6 +82,7 @@ typedef struct Provider {
         bool persistent;       /* pieces survive a reboot where that is asked for */
         bool stores_fd;        /* the service manager keeps the descriptors over a restart */
         bool discovered;       /* its regions are found by themselves, see discovery.h */
+        bool grants;           /* memory can be kept for who takes it later, with the next four functions or by the account */
         bool drains;           /* memory is not taken from its holders: an end waits until they have let go */
 
         /* ---- in the event loop ---- */
@@ -100,6 +105,14 @@ typedef struct Provider {
 
         /* Gives its ranges back: nothing is there any more, and clean says whether they hold nothing but zeros. */
         void (*release)(Piece *piece);
+
+        /* Keeps free what a plan says that fits, for pieces that have this hold; or what a handle says that was kept by an
+         * earlier broker. fits(), reserve(), claim() and release() of pieces with a hold are about that. */
+        int (*hold)(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
+        int (*hold_again)(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
+        uint64_t (*hold_largest)(const Hold *hold);
+        /* What is free of it is the region's again. No piece has it any more. */
+        void (*hold_end)(Region *region, Hold *hold);
 
         /* What is wrong with a piece that is alive, as far as the last look at its region tells; or 0. */
         int (*examine)(const Piece *piece, Failure *failure);

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "size.h"
 
@@ -357,6 +358,113 @@ bool range_map_fits(const RangeMap *map, const RangeWish *wish) {
         Span spans[RANGE_MAP_RANGES_MAX];
 
         return wish_is_valid(map, wish) && wish_plan(map, wish, false, spans) > 0;
+}
+
+/* Where a range of one map lies in another one. */
+static Span span_elsewhere(const RangeMap *from, Span span, const RangeMap *to) {
+        uint64_t start = (from->whole.start >> from->shift) + span.start - (to->whole.start >> to->shift);
+
+        return (Span) { start, start + (span.end - span.start) };
+}
+
+/* A map in which nothing is free but these ranges, and clean what is said to be so in the first one. */
+static int part_new(const RangeMap *map, const uint64_t *clean, const Range *ranges, size_t n, RangeMap **ret) {
+        uint64_t start = UINT64_MAX, last = 0;
+        RangeMap *part;
+        int r;
+
+        for (size_t i = 0; i < n; i++) {
+                if (ranges[i].start < start)
+                        start = ranges[i].start;
+                if (ranges[i].start + (ranges[i].length - 1) > last)
+                        last = ranges[i].start + (ranges[i].length - 1);
+        }
+        r = range_map_new((Range) { start, last - start + 1 }, UINT64_C(1) << map->shift, &part);
+        if (r < 0)
+                return r;
+
+        map_take(part, (Span) { 0, part->n_units });
+        for (size_t i = 0; i < n; i++) {
+                Span span, clean_span = { 0, 0 };
+
+                r = span_from_range(map, ranges[i], &span);
+                if (r < 0) {
+                        range_map_free(part);
+                        return r;
+                }
+                range_map_give(part, ranges[i], false);
+                clean_span.end = span.start;
+                while (clean_span = bits_find_span(clean, clean_span.end, span.end), clean_span.start < span.end)
+                        bits_fill(part->clean, span_elsewhere(map, clean_span, part), true);
+        }
+
+        *ret = part;
+        return 0;
+}
+
+/* What is clean now; free() it. */
+static uint64_t *copy_clean(const RangeMap *map) {
+        size_t size = (map->n_units / BITS + 1) * sizeof(*map->clean);
+        uint64_t *copy;
+
+        copy = malloc(size);
+        return copy ? memcpy(copy, map->clean, size) : NULL;
+}
+
+int range_map_split(RangeMap *map, const RangeWish *wish, Range *ret, size_t *ret_n, RangeMap **ret_part) {
+        bool all_clean;
+        uint64_t *clean;
+        size_t n;
+        int r;
+
+        clean = copy_clean(map);
+        if (!clean)
+                return -ENOMEM;
+        r = range_map_take(map, wish, ret, &n, &all_clean);
+        if (r >= 0) {
+                r = part_new(map, clean, ret, n, ret_part);
+                for (size_t i = 0; r < 0 && i < n; i++)
+                        range_map_give(map, ret[i], all_clean);
+        }
+        free(clean);
+        if (r < 0)
+                return r;
+
+        *ret_n = n;
+        return 0;
+}
+
+int range_map_split_ranges(RangeMap *map, const Range *ranges, size_t n, RangeMap **ret_part) {
+        uint64_t *clean;
+        size_t i = 0;
+        int r = n > 0 ? 0 : -EINVAL;
+
+        clean = copy_clean(map);
+        if (!clean)
+                return -ENOMEM;
+        while (r >= 0 && i < n) {
+                r = range_map_claim(map, ranges[i]);
+                if (r >= 0)
+                        i++;
+        }
+        if (r >= 0)
+                r = part_new(map, clean, ranges, n, ret_part);
+        while (r < 0 && i > 0)
+                range_map_give(map, ranges[--i], false);
+        free(clean);
+        return r;
+}
+
+RangeMap *range_map_join(RangeMap *map, RangeMap *part) {
+        Span span = { 0, 0 };
+
+        while (span = bits_find_span(part->free, span.end, part->n_units), span.start < part->n_units)
+                range_map_give(map, span_to_range(part, span), false);
+        span.end = 0;
+        while (span = bits_find_span(part->clean, span.end, part->n_units), span.start < part->n_units)
+                bits_fill(map->clean, span_elsewhere(part, span, map), true);
+
+        return range_map_free(part);
 }
 
 int range_map_claim(RangeMap *map, Range range) {

@@ -37,6 +37,16 @@ int range_map_take(RangeMap *map, const RangeWish *wish, Range *ret, size_t *ret
 /* The same without taking. */
 bool range_map_fits(const RangeMap *map, const RangeWish *wish);
 
+/* The same into a map of their own, which knows what is clean of them. */
+int range_map_split(RangeMap *map, const RangeWish *wish, Range *ret, size_t *ret_n, RangeMap **ret_part);
+
+/* Takes exactly these ranges, of which no two overlap, into a map of their own. Errors: as of range_map_claim(); then nothing
+ * was taken. */
+int range_map_split_ranges(RangeMap *map, const Range *ranges, size_t n, RangeMap **ret_part);
+
+/* Gives back what is free in a part. Cannot fail. Returns NULL. */
+RangeMap *range_map_join(RangeMap *map, RangeMap *part);
+
 /* Takes exactly this. -EADDRINUSE: not all of it is free; -ERANGE: outside; -EINVAL: not of this granularity. */
 int range_map_claim(RangeMap *map, Range range);
 

@@ -21,7 +21,7 @@
 #include "size.h"
 
 #define FIRST_KEY "daxbroker-record="
-#define VERSION 2
+#define VERSION 3
 #define LAST_LINE "complete=yes"
 
 typedef enum FieldType {
@@ -60,6 +60,7 @@ static const struct Field {
         { "marks", FIELD_TEXT, offsetof(Record, marks), true, 1 },
         { "owner-name", FIELD_TEXT, offsetof(Record, owner_name), true, 2 },
         { "reserve", FIELD_BOOL, offsetof(Record, reserve), false, 2 },
+        { "grant", FIELD_NAME, offsetof(Record, grant), true, 3 },
         { "stage", FIELD_STAGE, offsetof(Record, stage), false, 1 },
 };
 
@@ -80,6 +81,7 @@ void record_done(Record *record) {
         free(record->handle);
         free(record->marks);
         free(record->owner_name);
+        free(record->grant);
         *record = (Record){ 0 };
 }
 

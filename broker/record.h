@@ -31,6 +31,7 @@ typedef struct Record {
         bool read_only; /* somebody has got a descriptor for reading only */
         char *owner_name; /* of the owner when it became his, as in identity.h; NULL if that does not matter */
         bool reserve;   /* its place is kept over a reboot */
+        char *grant;    /* the id of the grant that it was taken from, NULL if from none */
         char *marks;    /* that tell which ends have come, see end-marks.h; NULL if none do */
         RecordStage stage;
 } Record;

@@ -51,7 +51,7 @@ typedef struct Recovery {
         Manager *manager;
         StoredFd *store;
         bool unlisted; /* there are regions of which it is not known yet what they hold */
-        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans, n_ownerless;
+        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans, n_ownerless, n_grants;
 } Recovery;
 
 /* A descriptor that nobody has a record of, on its way out. */
@@ -130,9 +130,7 @@ static int recover_orphans(Recovery *recovery) {
         return 0;
 }
 
-/* The region a record names. If the configuration has none of that name any more, or one of another kind, an unusable one
- * keeps the account. */
-static int recover_region(Manager *manager, const char *name, const Provider *provider, Region **ret) {
+int recovery_region(Manager *manager, const char *name, const Provider *provider, Region **ret) {
         Region *region;
         int r;
 
@@ -228,6 +226,7 @@ static int allocation_from_record(Manager *manager, const char *id, Record *reco
         allocation->marked = record->marks && manager->marks &&
                              strcmp(record->marks, end_marks_name(manager->marks)) == 0;
         allocation->created = record->created;
+        (void) snprintf(allocation->grant_id, sizeof(allocation->grant_id), "%.16s", record->grant ? record->grant : "");
         allocation->piece.offset = record->offset;
         allocation->piece.length = record->length;
         allocation->piece.alignment = record->alignment;
@@ -449,6 +448,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         Failure failure = { 0 };
         Allocation *allocation;
         bool unheld_ends;
+        Grant *grant;
         int fds[2], r;
         Region *region;
 
@@ -457,7 +457,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                           record->provider);
                 return 0;
         }
-        r = recover_region(manager, record->region, provider, &region);
+        r = recovery_region(manager, record->region, provider, &region);
         if (r < 0)
                 return r;
         if (!is_countable(manager, record->length))
@@ -467,10 +467,14 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         if (r < 0)
                 return r;
         allocation->provider = provider;
+        grant = grant_find_origin(manager, allocation, region);
+        if (grant)
+                allocation->piece.hold = grant->hold;
 
-        if (provider->claim && provider->claim(region, &allocation->piece, &failure) < 0)
+        if (provider->claim && provider->claim(region, &allocation->piece, &failure) < 0) {
+                allocation->piece.hold = NULL; /* it has nothing of it */
                 allocation_set_unusable(recovery, allocation, ALLOCATION_QUARANTINED, failure.text);
-        else if (record->stage == RECORD_LIVE || !provider->drains) {
+        } else if (record->stage == RECORD_LIVE || !provider->drains) {
                 r = recover_live(recovery, allocation);
                 if (r == -ESTALE) {
                         allocation_free(allocation);
@@ -494,6 +498,8 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 recover_without_name(recovery, allocation, record->stage);
 
         r = recover_link(recovery, allocation, region);
+        if (r >= 0 && grant && (!provider->claim || allocation->piece.state))
+                grant_take(grant, allocation);
         if (r >= 0 && unheld_ends) {
                 allocation->end_cause = "the machine was started anew";
                 return allocation_resume_end(allocation, RECORD_CARVING);
@@ -848,8 +854,25 @@ static int handle_record_entry(Recovery *recovery, const char *name) {
         return 0;
 }
 
+static int handle_grant_entry(Recovery *recovery, const char *name) {
+        int r;
+
+        if (!is_id(name)) {
+                (void) unlinkat(recovery->manager->grants_dir, name, 0); /* as above */
+                return 0;
+        }
+
+        r = grant_recover(recovery->manager, name);
+        if (r >= 0 && manager_find_grant(recovery->manager, name))
+                recovery->n_grants++;
+        if (r < 0)
+                log_error("grant %s cannot be found again: %s", name, strerror(-r));
+        return r;
+}
+
 static int handle_lease_entry(Recovery *recovery, const char *name) {
-        if (!recovery->unlisted && !manager_find_allocation(recovery->manager, name) && !has_record(recovery->manager, name))
+        if (!recovery->unlisted && !manager_find_allocation(recovery->manager, name) &&
+            !manager_find_grant(recovery->manager, name) && !has_record(recovery->manager, name))
                 (void) unlinkat(recovery->manager->leases_dir, name, 0);
         return 0;
 }
@@ -882,6 +905,8 @@ int recovery_run(Manager *manager) {
         manager->uevents = fd_store_find(recovery.store, DISCOVERY_SOCKET);
         manager->listener = fd_store_find(recovery.store, LISTENER_SOCKET);
         r = recover_watch(&recovery);
+        if (r >= 0) /* before what was taken from them */
+                r = each_entry(manager->grants_dir, handle_grant_entry, &recovery);
         if (r >= 0)
                 r = each_entry(manager->records_dir, handle_record_entry, &recovery);
         if (r >= 0)
@@ -905,5 +930,7 @@ int recovery_run(Manager *manager) {
                            "out",
                            recovery.n_live, recovery.n_ending, recovery.n_detached, recovery.n_quarantined, recovery.n_gone,
                            recovery.n_orphans);
+        if (recovery.n_grants > 0)
+                log_notice("found %u grants again", recovery.n_grants);
         return 0;
 }

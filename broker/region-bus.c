@@ -90,6 +90,17 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
         return sd_bus_message_append(reply, "s", value);
 }
 
+/* What is kept for holders of grants, and not taken. */
+static uint64_t region_granted(const Server *server, const Region *region) {
+        const Grant *grant, *next;
+        uint64_t bytes = 0;
+
+        HASH_ITER(hh, server->manager->grants, grant, next)
+                if (grant->reservation.region == region)
+                        bytes += grant->reservation.bytes;
+        return bytes;
+}
+
 /* What is left to be zeroed of memory whose end waits for that. */
 static uint64_t region_cleaning(const Server *server, const Region *region) {
         const Allocation *allocation, *next;
@@ -124,6 +135,8 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
                 value = region->granularity;
         else if (strcmp(property, "Quarantined") == 0)
                 value = region->quarantined;
+        else if (strcmp(property, "Granted") == 0)
+                value = region_granted(userdata, region);
         else if (strcmp(property, "Cleaning") == 0)
                 value = region_cleaning(userdata, region);
         else if (strcmp(property, "LargestAvailable") == 0)
@@ -185,6 +198,7 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Size", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Available", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LargestAvailable", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Granted", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Quarantined", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Cleaning", "t", get_bytes, 0, 0), /* it changes all the time */
         SD_BUS_PROPERTY("Granularity", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

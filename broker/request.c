@@ -64,6 +64,9 @@ int request_validate(const Request *request, const gid_t *groups, size_t n_group
         if (request->prefer != PREFER_NOTHING && request->region)
                 return failure_set(failure, REFUSAL_BadOption,
                                    "options region and prefer: the one names a region, the other has it chosen");
+        if (request->prefer != PREFER_NOTHING && request->grant)
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "options grant and prefer: a grant is of a region, the other has one chosen");
         if (request->page_size_set && !is_power_of_two(request->page_size))
                 return failure_set(failure, REFUSAL_BadOption, "option page-size: %" PRIu64 " is not a power of two",
                                    request->page_size);

@@ -21,6 +21,7 @@ typedef struct Request {
         uint64_t size, alignment;
         uint64_t page_size;
         const char *region, *name; /* NULL if not said; borrowed from whatever the request was read from */
+        const char *grant;         /* the same: the object of one that it is to be taken from */
         uint32_t mode, group, numa_node;
         bool mode_set, group_set, numa_node_set, page_size_set;
         Preference prefer;

@@ -105,8 +105,9 @@ void server_doubt(Server *server) {
 
 /* Something that is to be told. */
 typedef struct News {
-        const Allocation *allocation; /* NULL if it is for everybody */
-        const char *path;
+        const Allocation *allocation; /* these are NULL if it is for everybody */
+        const Grant *grant;
+        const char *path, *interface;
         const char *what; /* a signal's name and arguments, or a property */
         const char *types;
 } News;
@@ -115,25 +116,32 @@ typedef int (*Teller)(sd_bus *bus, const News *news);
 
 /* On the system bus everybody hears it; the values are for whom may ask for them. On a direct connection it is for who wants
  * to hear it, and may see what it is about. */
+static bool news_are_for(const News *news, const Peer *peer) {
+        if (news->allocation)
+                return peer->sees_all || allocation_is_visible(news->allocation, peer->caller);
+
+        return !news->grant || peer->sees_all || grant_is_visible(news->grant, peer->caller);
+}
+
 static void server_tell(Server *server, Teller tell, const News *news) {
         Peer *peer;
 
         (void) tell(server->bus, news);
         DL_FOREACH2(server->peers.listening, peer, listen_next)
-                if (!news->allocation || peer->sees_all || allocation_is_visible(news->allocation, peer->caller)) {
+                if (news_are_for(news, peer)) {
                         (void) tell(peer->bus, news);
                         peer_has_been_told(peer);
                 }
 }
 
-/* An allocation has come or gone: what types says, the path and the name of the interface in it. */
+/* An object has come or gone: what types says, the path and the name of the interface in it. */
 static int tell_object(sd_bus *bus, const News *news) {
         sd_bus_message *m = NULL;
         int r;
 
         r = sd_bus_message_new_signal(bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, news->what);
         if (r >= 0) /* the last argument is the number of properties, where there is such a thing */
-                r = sd_bus_message_append(m, news->types, news->path, 1, DAXBROKER_ALLOCATION_INTERFACE, 0);
+                r = sd_bus_message_append(m, news->types, news->path, 1, news->interface, 0);
         if (r >= 0)
                 r = sd_bus_send(bus, m, NULL);
         sd_bus_message_unref(m);
@@ -150,7 +158,7 @@ static int tell_region_added(sd_bus *bus, const News *news) {
 
 static int tell_region(sd_bus *bus, const News *news) {
         return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_REGION_INTERFACE, "Available", "LargestAvailable",
-                                              "Quarantined", "Size", "Granularity", "Alignments", "NumaNode", "TargetNode",
+                                              "Granted", "Quarantined", "Size", "Granularity", "Alignments", "NumaNode", "TargetNode",
                                               "ReadBandwidth", "WriteBandwidth", "ReadLatency", "WriteLatency", "Clean",
                                               "Recycle", "Persistent", "State", "Reason", NULL);
 }
@@ -162,9 +170,18 @@ static int tell_manager(sd_bus *bus, const News *news) {
 static void tell_of_allocation(Server *server, const Allocation *allocation, Teller tell, const char *what,
                                const char *types) {
         char path[ALLOCATION_PATH_MAX];
-        const News news = { allocation, allocation_path(allocation, path), what, types };
+        const News news = { .allocation = allocation, .path = allocation_path(allocation, path),
+                            .interface = DAXBROKER_ALLOCATION_INTERFACE, .what = what, .types = types };
 
         server_tell(server, tell, &news);
+}
+
+static void tell_of_grant(Server *server, const Grant *grant, const char *what, const char *types) {
+        char path[GRANT_PATH_MAX];
+        const News news = { .grant = grant, .path = grant_path(grant, path), .interface = DAXBROKER_GRANT_INTERFACE,
+                            .what = what, .types = types };
+
+        server_tell(server, tell_object, &news);
 }
 
 static void tell_of_region(Server *server, const Region *region, Teller tell) {
@@ -180,6 +197,14 @@ static void on_allocation_added(Allocation *allocation, void *userdata) {
 
 static void on_allocation_removed(Allocation *allocation, void *userdata) {
         tell_of_allocation(userdata, allocation, tell_object, "InterfacesRemoved", "oas");
+}
+
+static void on_grant_added(Grant *grant, void *userdata) {
+        tell_of_grant(userdata, grant, "InterfacesAdded", "oa{sa{sv}}");
+}
+
+static void on_grant_removed(Grant *grant, void *userdata) {
+        tell_of_grant(userdata, grant, "InterfacesRemoved", "oas");
 }
 
 static void on_allocation_changed(Allocation *allocation, const char *property, void *userdata) {
@@ -263,6 +288,8 @@ int server_add_objects(Server *server, sd_bus *bus) {
                 r = server_add_regions(server, bus);
         if (r >= 0)
                 r = server_add_allocations(server, bus);
+        if (r >= 0)
+                r = server_add_grants(server, bus);
         return r < 0 ? r : sd_bus_add_object_manager(bus, NULL, DAXBROKER_ROOT_PATH);
 }
 
@@ -279,6 +306,8 @@ int server_new(Manager *manager, Server **ret) {
                 .allocation_added = on_allocation_added,
                 .allocation_removed = on_allocation_removed,
                 .allocation_changed = on_allocation_changed,
+                .grant_added = on_grant_added,
+                .grant_removed = on_grant_removed,
                 .region_added = on_region_added,
                 .region_changed = on_region_changed,
                 .config_changed = on_config_changed,

@@ -49,6 +49,7 @@ int server_add_objects(Server *server, sd_bus *bus);
 int server_add_manager(Server *server, sd_bus *bus);
 int server_add_regions(Server *server, sd_bus *bus);
 int server_add_allocations(Server *server, sd_bus *bus);
+int server_add_grants(Server *server, sd_bus *bus);
 
 /* To be called when descriptors were sent: makes sure, a little later, that the bus still takes what we say. */
 void server_doubt(Server *server);
@@ -59,6 +60,7 @@ int append_properties(Server *server, sd_bus_message *reply, const char *path, c
 
 extern const sd_bus_vtable region_vtable[];
 extern const sd_bus_vtable allocation_vtable[];
+extern const sd_bus_vtable grant_vtable[];
 
 /* region-bus.c */
 int region_path(const Region *region, char **ret);
@@ -70,6 +72,20 @@ Allocation *allocation_from_path(const Server *server, const char *path);
 bool allocation_is_visible(const Allocation *allocation, const Caller *caller);
 void call_set_about(Call *call, const Allocation *allocation);
 int allocation_open_for(Call *call, Allocation *allocation, Failure *failure);
+
+/* grant-bus.c. The second is NULL if there is none, or none yet. */
+#define GRANT_PATH_MAX 64
+char *grant_path(const Grant *grant, char buffer[static GRANT_PATH_MAX]);
+Grant *grant_from_path(const Server *server, const char *path);
+bool grant_is_visible(const Grant *grant, const Caller *caller);
+int do_reserve(Call *call, Failure *failure);
+
+/* The grant that a caller wants to take from. NULL, and the refusal, if there is none, or if it is not his. */
+Grant *call_grant_to_use(Call *call, const char *path, Failure *failure);
+
+/* Details that decisions about new memory are made with: what is asked for, and what the user holds already. */
+void details_add_request(Details *details, const Region *region, const Piece *plan, const Request *request, bool grant);
+void details_add_held(Details *details, uint64_t bytes, uint64_t count);
 
 /* Who hears of an allocation that is being made or opened; userdata of reply_with_memory(). NULL if out of memory. */
 typedef struct MemoryReply MemoryReply;

@@ -96,20 +96,31 @@ static int quota_admit_bytes(const QuotaRule *of_bytes, const User *user, uint64
         return 0;
 }
 
-int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
-                Failure *failure) {
-        const QuotaRule *of_bytes, *of_count;
-
-        quota_find(rules, user, groups, n_groups, &of_bytes, &of_count);
-
+static int quota_admit_one(const QuotaRule *of_count, const User *user, Failure *failure) {
         if (of_count && user->count >= of_count->max_count)
                 return failure_set(failure, REFUSAL_QuotaExceeded,
                                    "user %" PRIu32 " may hold %" PRIu64
                                    " allocations ([Quota%s%s] MaxAllocations), holds %" PRIu64 ", none is left",
                                    (uint32_t) user->uid, of_count->max_count, of_count->name[0] ? " " : "", of_count->name,
                                    user->count);
+        return 0;
+}
 
-        return quota_admit_bytes(of_bytes, user, bytes, failure);
+int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
+                Failure *failure) {
+        const QuotaRule *of_bytes, *of_count;
+        int r;
+
+        quota_find(rules, user, groups, n_groups, &of_bytes, &of_count);
+        r = quota_admit_one(of_count, user, failure);
+        return r < 0 ? r : quota_admit_bytes(of_bytes, user, bytes, failure);
+}
+
+int quota_admit_count(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, Failure *failure) {
+        const QuotaRule *of_bytes, *of_count;
+
+        quota_find(rules, user, groups, n_groups, &of_bytes, &of_count);
+        return quota_admit_one(of_count, user, failure);
 }
 
 int quota_admit_growth(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,

@@ -51,6 +51,9 @@ typedef struct Charge {
 int quota_admit(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
                 Failure *failure);
 
+/* The same for one more that takes no more bytes than he holds already. */
+int quota_admit_count(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, Failure *failure);
+
 /* The same for so many more bytes in one that he holds already. */
 int quota_admit_growth(const QuotaRule *rules, const User *user, const gid_t *groups, size_t n_groups, uint64_t bytes,
                        Failure *failure);

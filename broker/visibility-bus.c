@@ -3,6 +3,7 @@
 /* Who may see which allocation. Every message passes here before sd-bus processes it; those that would show allocations to
  * somebody are held until it is known what he may see:
  *
+ *      properties of a grant: its owner's, else polkit's inspect-other
  *      properties of an allocation: its owner's, whom its mode lets read it, else polkit's inspect-other; not of somebody
  *              who has the uid of an owner that is gone
  *      GetManagedObjects, Introspect: everything if polkit grants inspect-other without asking anybody, else those
@@ -22,6 +23,7 @@
 int call_sees_all(Call *call, Failure *failure) {
         const Manager *manager = call->server->manager;
         Allocation *allocation, *next;
+        Grant *grant, *next_grant;
         Details details = { 0 };
         bool hidden = false;
 
@@ -30,6 +32,8 @@ int call_sees_all(Call *call, Failure *failure) {
                         hidden = true;
                         break;
                 }
+        HASH_ITER(hh, manager->grants, grant, next_grant)
+                hidden = hidden || !grant_is_visible(grant, call->caller);
         /* once it was asked, the answer is taken, whatever has come and gone meanwhile */
         if (!hidden && !call->question)
                 return CALL_DONE;
@@ -86,6 +90,28 @@ static int judge_properties(Call *call, Failure *failure) {
         return r > 0 ? CALL_PASS : call_refuse_stranger(call, allocation, r, failure);
 }
 
+static int judge_grant_properties(Call *call, Failure *failure) {
+        const Grant *grant = grant_from_path(call->server, sd_bus_message_get_path(call->message));
+        Details details = { 0 };
+        int r;
+
+        if (!grant)
+                return failure_set(failure, REFUSAL_NoSuchGrant, "there is no such grant, or it has ended");
+        if (grant_is_visible(grant, call->caller))
+                return CALL_PASS;
+
+        details_add(&details, "region", "%s", grant->reservation.region->name);
+        details_add(&details, "owner", "%u", (unsigned) grant->owner);
+        details_add(&details, "polkit.message", "Authentication is required to look at memory of another user");
+        r = authorize(call, "org.daxbroker1.inspect-other", &details, true, failure);
+        return r > 0 ? CALL_PASS : r;
+}
+
+static int refuse_missing_grant(Call *call, Failure *failure) {
+        (void) call;
+        return failure_set(failure, REFUSAL_NoSuchGrant, "there is no such grant, or it has ended");
+}
+
 static int refuse_missing(Call *call, Failure *failure) {
         (void) call;
         return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
@@ -103,10 +129,17 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
 
         if ((strcmp(path, DAXBROKER_ROOT_PATH) == 0 &&
              sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")) ||
-            (strcmp(path, DAXBROKER_ALLOCATION_PATH) == 0 &&
+            ((strcmp(path, DAXBROKER_ALLOCATION_PATH) == 0 || strcmp(path, DAXBROKER_GRANT_PATH) == 0) &&
              sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Introspectable", "Introspect")))
                 return call_run(server, message, judge_listing);
 
+        if (strncmp(path, DAXBROKER_GRANT_PATH "/", strlen(DAXBROKER_GRANT_PATH "/")) == 0) {
+                if (strcmp(interface, PROPERTIES_INTERFACE) == 0)
+                        return call_run(server, message, judge_grant_properties);
+                if (strcmp(interface, DAXBROKER_GRANT_INTERFACE) == 0 && !grant_from_path(server, path))
+                        return call_run(server, message, refuse_missing_grant);
+                return 0;
+        }
         if (strncmp(path, DAXBROKER_ALLOCATION_PATH "/", strlen(DAXBROKER_ALLOCATION_PATH "/")) != 0)
                 return 0;
         if (strcmp(interface, PROPERTIES_INTERFACE) == 0)

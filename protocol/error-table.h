@@ -26,4 +26,5 @@
         X(StillReferenced, EBUSY, "the kernel refers to pages of the memory, or may do so")                    \
         X(NotSupported, EOPNOTSUPP, "the memory is of a kind that this cannot be done to")                     \
         X(ShuttingDown, EAGAIN, "the broker was stopped before anything was done; the call may be repeated")            \
-        X(Failed, EIO, "the kernel refused; the message has its words")
+        X(Failed, EIO, "the kernel refused; the message has its words")                                        \
+        X(NoSuchGrant, ENOENT, "there is no such grant, or it has ended")

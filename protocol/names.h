@@ -7,6 +7,7 @@
 #define DAXBROKER_ROOT_PATH "/org/daxbroker1"
 #define DAXBROKER_REGION_PATH DAXBROKER_ROOT_PATH "/region"
 #define DAXBROKER_ALLOCATION_PATH DAXBROKER_ROOT_PATH "/allocation"
+#define DAXBROKER_GRANT_PATH DAXBROKER_ROOT_PATH "/grant"
 
 /* Where clients connect without a bus in between, and what the broker is called there. */
 #define DAXBROKER_DIRECT_SOCKET "/run/daxbroker/bus"
@@ -15,6 +16,7 @@
 #define DAXBROKER_MANAGER_INTERFACE "org.daxbroker1.Manager"
 #define DAXBROKER_REGION_INTERFACE "org.daxbroker1.Region"
 #define DAXBROKER_ALLOCATION_INTERFACE "org.daxbroker1.Allocation"
+#define DAXBROKER_GRANT_INTERFACE "org.daxbroker1.Grant"
 
 /* Bytes of an allocation's or region's name, the final NUL not counted. */
 #define DAXBROKER_NAME_MAX 63

@@ -34,6 +34,8 @@ typedef enum Method {
         METHOD_CHECK,
         METHOD_GET_ALLOCATION,
         METHOD_RELOAD,
+        METHOD_RESERVE,
+        METHOD_RELEASE,
 } Method;
 
 typedef struct Request {
@@ -56,6 +58,7 @@ static char option_type(const char *name) {
                 char type;
         } known[] = {
                 { "mode", 'u' }, { "group", 'u' }, { "numa-node", 'u' }, { "page-size", 't' },
+                { "grant", 'o' }, { "alignment", 't' },
                 { "prefault", 'b' }, { "persistent", 'b' }, { "read-only", 'b' },
                 { "contiguous", 'b' }, { "reserve", 'b' }, { "despite-references", 'b' },
         };
@@ -73,6 +76,7 @@ static void append_variant(sd_bus_message *message, char type, const char *value
 
         switch (type) {
         case 's':
+        case 'o':
                 r = sd_bus_message_append(message, "v", signature, value);
                 break;
         case 'u':
@@ -119,15 +123,18 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
                 [METHOD_ALLOCATE] = "Allocate", [METHOD_OPEN] = "Open", [METHOD_OPEN_OBJECT] = "Open",
                 [METHOD_FREE] = "Free", [METHOD_REVOKE] = "Revoke", [METHOD_SET_MODE] = "SetMode",
                 [METHOD_SET_OWNER] = "SetOwner", [METHOD_RENAME] = "Rename", [METHOD_RESIZE] = "Resize", [METHOD_CHECK] = "Check",
-                [METHOD_GET_ALLOCATION] = "GetAllocation", [METHOD_RELOAD] = "Reload",
+                [METHOD_GET_ALLOCATION] = "GetAllocation", [METHOD_RELOAD] = "Reload", [METHOD_RESERVE] = "Reserve",
+                [METHOD_RELEASE] = "Release",
         };
         bool of_allocation = request->method >= METHOD_OPEN_OBJECT && request->method <= METHOD_RESIZE;
+        bool of_grant = request->method == METHOD_RELEASE;
         sd_bus_message *message = NULL;
         int r;
 
         r = sd_bus_message_new_method_call(bus, &message, DAXBROKER_BUS_NAME,
-                                           of_allocation ? request->name : DAXBROKER_ROOT_PATH,
+                                           of_allocation || of_grant ? request->name : DAXBROKER_ROOT_PATH,
                                            of_allocation ? DAXBROKER_ALLOCATION_INTERFACE
+                                           : of_grant    ? DAXBROKER_GRANT_INTERFACE
                                                          : DAXBROKER_MANAGER_INTERFACE,
                                            members[request->method]);
         g_assert_cmpint(r, >=, 0);
@@ -153,19 +160,21 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
                 r = sd_bus_message_append(message, "s", request->new_name);
                 break;
         case METHOD_RESIZE:
+        case METHOD_RESERVE:
                 r = sd_bus_message_append(message, "t", request->size);
                 break;
         case METHOD_OPEN_OBJECT:
         case METHOD_FREE:
         case METHOD_REVOKE:
         case METHOD_RELOAD:
+        case METHOD_RELEASE:
                 break;
         }
         g_assert_cmpint(r, >=, 0);
 
         if (request->method == METHOD_ALLOCATE || request->method == METHOD_OPEN || request->method == METHOD_CHECK ||
             request->method == METHOD_OPEN_OBJECT || request->method == METHOD_REVOKE || request->method == METHOD_SET_OWNER ||
-            request->method == METHOD_RENAME || request->method == METHOD_RESIZE)
+            request->method == METHOD_RENAME || request->method == METHOD_RESIZE || request->method == METHOD_RESERVE)
                 append_options(message, request->options);
         return message;
 }
@@ -186,6 +195,19 @@ static void read_grant(sd_bus_message *message, Reply *reply) {
         reply->slot = slot_add_consume_fds(memory, lease, reply->offset, reply->length);
 }
 
+static void read_reserved(sd_bus_message *message, Reply *reply) {
+        const char *object;
+        int memory, lease;
+
+        g_assert_cmpint(sd_bus_message_read(message, "oht", &object, &lease, &reply->length), >, 0);
+        copy(reply->object, sizeof(reply->object), object);
+        memory = open("/dev/null", O_RDONLY | O_CLOEXEC); /* a slot has two that can be given away */
+        lease = fcntl(lease, F_DUPFD_CLOEXEC, 3);
+        g_assert_cmpint(memory, >=, 0);
+        g_assert_cmpint(lease, >=, 0);
+        reply->slot = slot_add_consume_fds(memory, lease, 0, reply->length);
+}
+
 static void read_reply(Method method, sd_bus_message *message, Reply *reply) {
         const char *one, *two;
         int allowed;
@@ -195,6 +217,9 @@ static void read_reply(Method method, sd_bus_message *message, Reply *reply) {
         case METHOD_OPEN:
         case METHOD_OPEN_OBJECT:
                 read_grant(message, reply);
+                break;
+        case METHOD_RESERVE:
+                read_reserved(message, reply);
                 break;
         case METHOD_CHECK:
                 g_assert_cmpint(sd_bus_message_read(message, "bsst", &allowed, &one, &two, &reply->length), >, 0);
@@ -215,6 +240,7 @@ static void read_reply(Method method, sd_bus_message *message, Reply *reply) {
         case METHOD_SET_OWNER:
         case METHOD_RENAME:
         case METHOD_RELOAD:
+        case METHOD_RELEASE:
                 g_assert_cmpint(sd_bus_message_at_end(message, true), >, 0);
                 break;
         }
@@ -374,6 +400,24 @@ Reply user_resize(User *user, const char *object, uint64_t size) {
         return request_send(user, &request);
 }
 
+void user_begin_reserve(User *user, uint64_t size, const char *options) {
+        Request request = request_new(METHOD_RESERVE, NULL, options);
+
+        request.size = size;
+        begin(user, &request);
+}
+
+Reply user_reserve(User *user, uint64_t size, const char *options) {
+        user_begin_reserve(user, size, options);
+        return user_end_reply(user);
+}
+
+Reply user_release_grant(User *user, const char *object) {
+        Request request = request_new(METHOD_RELEASE, object, NULL);
+
+        return request_send(user, &request);
+}
+
 Reply user_get_allocation(User *user, const char *name) {
         Request request = request_new(METHOD_GET_ALLOCATION, name, NULL);
 
@@ -399,13 +443,14 @@ static int compare_lines(const void *a, const void *b) {
         return strcmp(*x, *y);
 }
 
+/* data is the method. */
 static int64_t do_list(UserCall *call) {
         g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
         g_autofree char *text = NULL;
         sd_bus_message *reply = NULL;
         const char *name, *object;
 
-        g_assert_cmpint(sd_bus_call_method(user_bus(), MANAGER, "ListAllocations", NULL, &reply, NULL), >=, 0);
+        g_assert_cmpint(sd_bus_call_method(user_bus(), MANAGER, call->data, NULL, &reply, NULL), >=, 0);
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(soa{sv})"), >, 0);
         while (sd_bus_message_enter_container(reply, 'r', "soa{sv}") > 0) {
                 g_assert_cmpint(sd_bus_message_read(reply, "so", &name, &object), >, 0);
@@ -423,11 +468,19 @@ static int64_t do_list(UserCall *call) {
         return 0;
 }
 
-char *user_list(User *user) {
+static char *list(User *user, const char *method) {
         char *text = g_malloc(USER_DATA_MAX);
 
-        user_call(user, do_list, NULL, 0, text, USER_DATA_MAX);
+        user_call(user, do_list, method, strlen(method) + 1, text, USER_DATA_MAX);
         return text;
+}
+
+char *user_list(User *user) {
+        return list(user, "ListAllocations");
+}
+
+char *user_list_grants(User *user) {
+        return list(user, "ListGrants");
 }
 
 /* Length of one of ListAllocations, whose properties come next. */
@@ -574,14 +627,31 @@ static int64_t do_get_property(UserCall *call) {
         return 0;
 }
 
-static PropertyReply allocation_property(User *user, const char *object, const char *property) {
-        PropertyRequest request = { .interface = DAXBROKER_ALLOCATION_INTERFACE };
+static PropertyReply object_property(User *user, const char *interface, const char *object, const char *property) {
+        PropertyRequest request = {};
         PropertyReply reply;
 
+        copy(request.interface, sizeof(request.interface), interface);
         copy(request.path, sizeof(request.path), object);
         copy(request.property, sizeof(request.property), property);
         user_call(user, do_get_property, &request, sizeof(request), &reply, sizeof(reply));
         return reply;
+}
+
+static PropertyReply allocation_property(User *user, const char *object, const char *property) {
+        return object_property(user, DAXBROKER_ALLOCATION_INTERFACE, object, property);
+}
+
+uint64_t grant_get(User *user, const char *object, const char *property) {
+        PropertyReply reply = object_property(user, DAXBROKER_GRANT_INTERFACE, object, property);
+
+        if (reply.error[0] != '\0')
+                g_error("Property %s of %s: %s", property, object, reply.error);
+        return reply.number;
+}
+
+char *grant_get_error(User *user, const char *object, const char *property) {
+        return g_strdup(object_property(user, DAXBROKER_GRANT_INTERFACE, object, property).error);
 }
 
 uint64_t allocation_get(User *user, const char *object, const char *property) {

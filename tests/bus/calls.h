@@ -37,16 +37,21 @@ Reply user_set_owner(User *user, const char *object, uint32_t uid, const char *o
 Reply user_rename(User *user, const char *object, const char *name);
 Reply user_resize(User *user, const char *object, uint64_t size); /* length is what it has then */
 Reply user_check(User *user, uint64_t size, uint64_t alignment, const char *options);
+Reply user_reserve(User *user, uint64_t size, const char *options); /* the slot has a lease, and no memory */
+Reply user_release_grant(User *user, const char *object);
 Reply user_get_allocation(User *user, const char *name);
 Reply user_reload(User *user);
 /* What ListAllocations returns: "NAME OBJECT" lines, sorted; g_free() it. */
 char *user_list(User *user);
+/* The same of ListGrants, which have no names. */
+char *user_list_grants(User *user);
 /* The length of all of them together, and how many there are; ret_n may be NULL. */
 uint64_t user_sum(User *user, unsigned *ret_n);
 
 /* Sent, and the reply comes later: user_end_reply(). Interactive authorization is allowed if asked for. */
 void user_begin_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
 void user_begin_interactive_allocate(User *user, uint64_t size, uint64_t alignment, const char *options);
+void user_begin_reserve(User *user, uint64_t size, const char *options);
 void user_begin_rename(User *user, const char *object, const char *name);
 void user_begin_release(User *user, const char *object);
 void user_begin_open(User *user, const char *name, const char *options);
@@ -58,6 +63,9 @@ Reply user_end_reply(User *user);
 uint64_t region_get(const char *region, const char *property);
 char *region_get_string(const char *region, const char *property);
 uint64_t allocation_get(User *user, const char *object, const char *property);
+/* Those of grants; and the error there is instead, or "". */
+uint64_t grant_get(User *user, const char *object, const char *property);
+char *grant_get_error(User *user, const char *object, const char *property);
 char *allocation_get_string(User *user, const char *object, const char *property);
 /* Waits, for at most 20 seconds, until region property has this value; the last one seen is returned. */
 uint64_t region_wait(const char *region, const char *property, uint64_t value);

@@ -140,10 +140,12 @@ static void assert_as_documented(User *user, const char *path, const char *inter
 }
 
 static void test_documents(Scene *scene, gconstpointer unused) {
-        Reply reply = user_get(scene->alice, MIB, "name=example mode=0604");
+        Reply reply = user_get(scene->alice, MIB, "name=example mode=0604"), grant = user_reserve(scene->alice, MIB, NULL);
         g_autofree char *region = provider_text(DAXBROKER_REGION_PATH "/dram");
 
         (void) unused;
+        if (!provider_is_files())
+                assert_as_documented(scene->alice, grant.object, DAXBROKER_GRANT_INTERFACE);
         assert_as_documented(scene->bob, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE);
         assert_as_documented(scene->bob, region, DAXBROKER_REGION_INTERFACE);
         assert_as_documented(scene->bob, DAXBROKER_REGION_PATH "/broken", DAXBROKER_REGION_INTERFACE);
@@ -153,7 +155,7 @@ static void test_documents(Scene *scene, gconstpointer unused) {
 /* The documents have a paragraph for each member, as "Name:". */
 static void test_documented_in_words(void) {
         static const char *const interfaces[] = { DAXBROKER_MANAGER_INTERFACE, DAXBROKER_REGION_INTERFACE,
-                                                  DAXBROKER_ALLOCATION_INTERFACE };
+                                                  DAXBROKER_ALLOCATION_INTERFACE, DAXBROKER_GRANT_INTERFACE };
 
         for (size_t i = 0; i < G_N_ELEMENTS(interfaces); i++) {
                 g_autofree char *file = g_strconcat(interfaces[i], ".xml", NULL);
@@ -279,7 +281,7 @@ static void call_all(User *user, const char *path, const char *interface) {
 
 static void test_calls(Scene *scene, gconstpointer unused) {
         User *const users[] = { scene->bob, scene->alice, scene->root };
-        Reply reply = user_get(scene->alice, MIB, "name=example mode=0604");
+        Reply reply = user_get(scene->alice, MIB, "name=example mode=0604"), grant = user_reserve(scene->alice, MIB, NULL);
 
         (void) unused;
         for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
@@ -287,6 +289,9 @@ static void test_calls(Scene *scene, gconstpointer unused) {
                 call_all(users[i], reply.object, DAXBROKER_ALLOCATION_INTERFACE);
                 call_all(users[i], DAXBROKER_ALLOCATION_PATH "/0123456789abcdef",
                          DAXBROKER_ALLOCATION_INTERFACE);
+                if (!provider_is_files())
+                        call_all(users[i], grant.object, DAXBROKER_GRANT_INTERFACE);
+                call_all(users[i], DAXBROKER_GRANT_PATH "/0123456789abcdef", DAXBROKER_GRANT_INTERFACE);
         }
 }
 

@@ -519,8 +519,8 @@ static void test_old_record(Scene *scene, gconstpointer unused) {
         g_autofree char *users = save_users(), *text = NULL, *old = NULL;
         Reply data = user_get(scene->alice, MIB, "name=data");
         g_autofree char *path = g_build_filename(scene->broker->runtime, "allocations", strrchr(data.object, '/') + 1, NULL);
-        g_autoptr(GRegex) since = g_regex_new("^(owner-name|reserve)=.*\n", G_REGEX_MULTILINE, 0, NULL);
-        g_autoptr(GRegex) version = g_regex_new("^daxbroker-record=2$", G_REGEX_MULTILINE, 0, NULL);
+        g_autoptr(GRegex) since = g_regex_new("^(owner-name|reserve|grant)=.*\n", G_REGEX_MULTILINE, 0, NULL);
+        g_autoptr(GRegex) version = g_regex_new("^daxbroker-record=3$", G_REGEX_MULTILINE, 0, NULL);
         g_autofree char *shorter = NULL;
         User *later = process_of("alice");
 

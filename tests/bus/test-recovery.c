@@ -143,7 +143,7 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
                 "length=18446744073709551615", "offset=9223372036854775807", "name=two words",
                         "name=../../etc",
                 "alignment=3", "page-size=0", "persistent=maybe", "region=", "complete=no",
-                        "daxbroker-record=3",
+                        "daxbroker-record=4",
         };
 
         (void) unused;

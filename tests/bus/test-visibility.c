@@ -16,7 +16,7 @@
 #include "signals.h"
 #include "world.h"
 
-#define N_PROPERTIES 20 /* of an allocation */
+#define N_PROPERTIES 21 /* of an allocation */
 #define CONFIGURATION "[Region dram]\nSize=256M\n"
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 #define PROPERTIES_INTERFACE "org.freedesktop.DBus.Properties"

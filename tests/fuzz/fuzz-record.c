@@ -17,7 +17,7 @@ static void check_again(const char *text) {
         char *again;
 
         check(record_parse(text, &record, &problem) == 0);
-        check(!record.owner_name && !record.reserve);
+        check(!record.grant);
         check(record_format(&record, &again) == 0);
         check(strcmp(text, again) == 0);
         free(again);
@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         r = record_format(&record, &again);
         if (r >= 0) {
-                if (strncmp(text, "daxbroker-record=1\n", 19) == 0)
+                if (strncmp(text, "daxbroker-record=3\n", 19) != 0)
                         check_again(again);
                 else
                         check(strcmp(text, again) == 0);

@@ -47,7 +47,7 @@ def shipped_keys():
 
 
 def interfaces():
-    for name in ("Manager", "Region", "Allocation"):
+    for name in ("Manager", "Region", "Allocation", "Grant"):
         yield name, ElementTree.fromstring(read(f"protocol/org.daxbroker1.{name}.xml")).find("interface")
 
 
@@ -69,7 +69,8 @@ def code_properties():
 
 
 def page_properties():
-    headings = {"PROPERTIES OF THE MANAGER": "Manager", "REGION": "Region", "ALLOCATION": "Allocation"}
+    headings = {"PROPERTIES OF THE MANAGER": "Manager", "REGION": "Region", "ALLOCATION": "Allocation",
+                "GRANT": "Grant"}
     return {(headings[heading], *found) for heading, text in sections(BUS_PAGE, r"^# (.+)$").items()
             if heading in headings
             for line in re.findall(r"^\*.*\)$", text, re.MULTILINE) if "->" not in line

@@ -317,6 +317,54 @@ static void test_pieces(void) {
         range_map_free(map);
 }
 
+/* A part knows what is clean of it, as the whole knows it again in the end. */
+static void test_split(void) {
+        RangeMap *map = map_new(4 * GIB, 200 * UNIT), *part;
+        RangeWish wish = wish_of(80 * UNIT, UNIT, 4);
+        Range ranges[4];
+        size_t n;
+
+        /* in three pieces, of which one is clean, and one a little */
+        assert_claimed(map, 4 * GIB + 50 * UNIT, UNIT);
+        assert_claimed(map, 4 * GIB + 80 * UNIT, 120 * UNIT);
+        make_clean(map, 4 * GIB, 50 * UNIT);
+        make_clean(map, 4 * GIB + 60 * UNIT, 3 * UNIT);
+        assert_claimed(map, 4 * GIB + 70 * UNIT, UNIT);
+        wish.length = 60 * UNIT;
+        g_assert_cmpint(range_map_split(map, &wish, ranges, &n, &part), ==, 0);
+        g_assert_cmpuint(n, ==, 2);
+        g_assert_cmpuint(range_map_available(part), ==, 60 * UNIT);
+        g_assert_cmpuint(range_map_available(map), ==, 18 * UNIT);
+        assert_refused(map, wish_of(19 * UNIT, UNIT, 4), -ENOSPC);
+
+        assert_taken_at(part, 50 * UNIT, UNIT, true, 4 * GIB);
+        (void) take_one(part, 10 * UNIT, UNIT, false);
+        g_assert_cmpuint(range_map_available(part), ==, 0);
+        range_map_give(part, (Range) { 4 * GIB, 40 * UNIT }, true);
+        g_assert_null(range_map_join(map, part));
+        g_assert_cmpuint(range_map_available(map), ==, 58 * UNIT);
+        assert_taken_at(map, 40 * UNIT, UNIT, true, 4 * GIB);
+
+        /* all or nothing */
+        g_assert_cmpint(range_map_split(map, &wish, ranges, &n, &part), ==, -ENOSPC);
+        range_map_give(map, (Range) { 4 * GIB, 40 * UNIT }, true);
+        ranges[0] = (Range) { 4 * GIB + 10 * UNIT, 10 * UNIT };
+        ranges[1] = (Range) { 4 * GIB + 15 * UNIT, 10 * UNIT };
+        g_assert_cmpint(range_map_split_ranges(map, ranges, 2, &part), ==, -EADDRINUSE);
+        ranges[1] = (Range) { 4 * GIB + 200 * UNIT, UNIT };
+        g_assert_cmpint(range_map_split_ranges(map, ranges, 2, &part), ==, -ERANGE);
+        g_assert_cmpint(range_map_split_ranges(map, ranges, 0, &part), ==, -EINVAL);
+        g_assert_cmpuint(range_map_available(map), ==, 58 * UNIT);
+        ranges[1] = (Range) { 4 * GIB, 2 * UNIT };
+        g_assert_cmpint(range_map_split_ranges(map, ranges, 2, &part), ==, 0);
+        g_assert_cmpuint(range_map_available(part), ==, 12 * UNIT);
+        g_assert_cmpuint(range_map_available(map), ==, 46 * UNIT);
+        assert_refused(part, wish_of(11 * UNIT, UNIT, 1), -ENOSPC);
+        (void) range_map_join(map, part);
+        g_assert_cmpuint(range_map_available(map), ==, 58 * UNIT);
+        range_map_free(map);
+}
+
 static void test_soil(void) {
         RangeMap *map = map_new(4 * GIB, 200 * UNIT);
 
@@ -466,6 +514,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/range-map/gigabytes-stay-whole", test_gigabytes_stay_whole);
         g_test_add_func("/range-map/clean", test_clean);
         g_test_add_func("/range-map/pieces", test_pieces);
+        g_test_add_func("/range-map/split", test_split);
         g_test_add_func("/range-map/soil", test_soil);
         g_test_add_func("/range-map/fragmentation", test_fragmentation);
         g_test_add_func("/range-map/random", test_random);

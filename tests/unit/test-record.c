@@ -22,6 +22,7 @@ static Record sample(void) {
                 .unit = g_strdup("user@1000.service"),
                 .handle = g_strdup("dax0.1"),
                 .owner_name = g_strdup("alice"),
+                .grant = g_strdup("0123456789abcdef"),
                 .owner = 1000,
                 .group = 100,
                 .mode = 0640,
@@ -58,6 +59,7 @@ static void assert_same(const Record *a, const Record *b) {
         g_assert_cmpstr(a->handle, ==, b->handle);
         g_assert_cmpstr(a->marks, ==, b->marks);
         g_assert_cmpstr(a->owner_name, ==, b->owner_name);
+        g_assert_cmpstr(a->grant, ==, b->grant);
         g_assert_cmpint(a->reserve, ==, b->reserve);
         g_assert_cmpuint(a->owner, ==, b->owner);
         g_assert_cmpuint(a->group, ==, b->group);
@@ -203,7 +205,7 @@ static void test_lines(void) {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         guint n = g_strv_length(lines) - 1; /* the last one is what follows the last line break */
 
-        g_assert_cmpuint(n, ==, 23);
+        g_assert_cmpuint(n, ==, 24);
         for (guint i = 0; i < n; i++) {
                 g_autoptr(GStrvBuilder) missing = g_strv_builder_new(), doubled = g_strv_builder_new();
                 g_auto(GStrv) without = NULL, twice = NULL;
@@ -260,45 +262,51 @@ static void test_trailing(void) {
 }
 
 /* What an earlier broker has written: without the lines that have come since. */
-static char *sample_of_version_1(void) {
+static char *sample_of_version(unsigned version) {
         g_autofree char *text = sample_text();
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-        GString *old = g_string_new("daxbroker-record=1\n");
+        GString *old = g_string_new(NULL);
 
+        g_string_printf(old, "daxbroker-record=%u\n", version);
         for (char **line = lines + 1; *line && **line; line++)
-                if (!g_str_has_prefix(*line, "owner-name=") && !g_str_has_prefix(*line, "reserve="))
+                if (!g_str_has_prefix(*line, "grant=") &&
+                    (version > 1 || (!g_str_has_prefix(*line, "owner-name=") && !g_str_has_prefix(*line, "reserve="))))
                         g_string_append_printf(old, "%s\n", *line);
         return g_string_free(old, FALSE);
 }
 
-static void test_version_1(void) {
-        g_autofree char *text = sample_of_version_1();
-        g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-        guint n = g_strv_length(lines) - 1;
-        Record record, expected = sample();
-        const char *problem;
+static void test_versions(void) {
+        for (unsigned version = 1; version < 3; version++) {
+                g_autofree char *text = sample_of_version(version);
+                g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+                guint n = g_strv_length(lines) - 1;
+                Record record, expected = sample();
+                const char *problem;
 
-        g_assert_cmpint(record_parse(text, &record, &problem), ==, 0);
-        g_clear_pointer(&expected.owner_name, g_free);
-        assert_same(&record, &expected);
-        assert_round_trip(&record);
-        record_done(&record);
-        record_done(&expected);
+                g_assert_cmpint(record_parse(text, &record, &problem), ==, 0);
+                g_clear_pointer(&expected.grant, g_free);
+                if (version == 1)
+                        g_clear_pointer(&expected.owner_name, g_free);
+                assert_same(&record, &expected);
+                assert_round_trip(&record);
+                record_done(&record);
+                record_done(&expected);
 
-        /* as strict as with its own: it has to be whole, and has nothing that came later */
-        for (size_t size = 0; size < strlen(text); size++) {
-                g_autofree char *torn = g_strndup(text, size);
+                /* as strict as with its own: it has to be whole, and has nothing that came later */
+                for (size_t size = 0; size < strlen(text); size++) {
+                        g_autofree char *torn = g_strndup(text, size);
 
-                assert_refused(torn);
-        }
-        for (guint i = 1; i < n; i++) {
-                g_autofree char *line = lines[i], *with = NULL;
+                        assert_refused(torn);
+                }
+                for (guint i = 1; i < n; i++) {
+                        g_autofree char *line = lines[i], *with = NULL;
 
-                lines[i] = g_strconcat("owner-name=alice\n", line, NULL);
-                with = join(lines);
-                assert_refused(with);
-                g_free(lines[i]);
-                lines[i] = g_steal_pointer(&line);
+                        lines[i] = g_strconcat(version == 1 ? "owner-name=alice\n" : "grant=0123456789abcdef\n", line, NULL);
+                        with = join(lines);
+                        assert_refused(with);
+                        g_free(lines[i]);
+                        lines[i] = g_steal_pointer(&line);
+                }
         }
 }
 
@@ -323,7 +331,8 @@ static void test_values(void) {
         } bad[] = {
                 { "daxbroker-record", "0" },
                 { "daxbroker-record", "1" }, /* it had not got all of these */
-                { "daxbroker-record", "3" },
+                { "daxbroker-record", "2" },
+                { "daxbroker-record", "4" },
                 { "daxbroker-record", "-1" },
                 { "daxbroker-record", "11" },
                 { "daxbroker-record", "" },
@@ -371,6 +380,8 @@ static void test_values(void) {
                 { "owner-name", "a\tb" },
                 { "reserve", "" },
                 { "reserve", "true" },
+                { "grant", "a/b" },
+                { "grant", "a b" },
                 { "stage", "" },
                 { "stage", "maybe" },
                 { "created", "99999999999999999999999999" },
@@ -538,7 +549,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/record/damaged", test_damaged);
         g_test_add_func("/record/lines", test_lines);
         g_test_add_func("/record/trailing", test_trailing);
-        g_test_add_func("/record/version-1", test_version_1);
+        g_test_add_func("/record/versions", test_versions);
         g_test_add_func("/record/values", test_values);
         g_test_add_func("/record/files", test_files);
         g_test_add_func("/record/bad-files", test_bad_files);
