@@ -101,6 +101,9 @@ int daxbroker_request_set_prefault(daxbroker_request *request, int prefault);
 int daxbroker_request_set_persistent(daxbroker_request *request, int persistent);
 /* Have the place of a named allocation kept over a reboot: it is there again then, and empty. */
 int daxbroker_request_set_reserve(daxbroker_request *request, int reserve);
+/* Take it from this grant (see below): its object, or the last part of that; NULL for none. polkit is not asked
+ * then, and nobody else can have taken the memory. Errors: ENOENT (no such thing). */
+int daxbroker_request_set_grant(daxbroker_request *request, const char *which);
 /* Allow polkit to ask the user for a password; the call then takes as long as that takes. */
 int daxbroker_request_set_interactive(daxbroker_request *request, int interactive);
 
@@ -179,6 +182,28 @@ const char *daxbroker_allocation_get_object(const daxbroker_allocation *allocati
  * untouched memory counts as small pages. Errors: ENODATA if it is not mapped. */
 int daxbroker_allocation_get_page_size(daxbroker_allocation *allocation, uint64_t *ret);
 
+/* ---- Grants ------------------------------------------------------------------------------------------ */
+
+/* A hold on memory that is kept free for this user: polkit is asked once, and what is then taken from it with
+ * daxbroker_request_set_grant() is there, whatever others take. */
+typedef struct daxbroker_grant daxbroker_grant;
+
+/* Has as much memory reserved as the request says, where it says; it may have no name and nothing else that is
+ * about an allocation. Errors: as of daxbroker_allocate(), and EOPNOTSUPP (a region that shares its room with
+ * others, and can promise nothing). */
+int daxbroker_reserve(daxbroker_client *client, const daxbroker_request *request, daxbroker_grant **ret);
+
+/* Lets go: when nobody has the lease any more, what was not taken is free for everybody. Allocations that were
+ * taken live on. Returns NULL; NULL is fine. */
+daxbroker_grant *daxbroker_grant_close(daxbroker_grant *grant);
+
+/* The object on the bus, "/org/daxbroker1/grant/…". What has it can be used by every process of this user, as
+ * long as one has the lease. Owned by the grant. */
+const char *daxbroker_grant_get_object(const daxbroker_grant *grant);
+/* Borrowed, valid until the grant is closed. */
+int daxbroker_grant_get_lease_fd(const daxbroker_grant *grant);
+uint64_t daxbroker_grant_get_size(const daxbroker_grant *grant);
+
 /* ---- Persistence (libpmem2). address and length lie within the mapping, else EINVAL. ----------------- */
 
 /* These make stores durable as far as the memory is: on memory that does not outlive the power they succeed,
@@ -203,7 +228,7 @@ int daxbroker_get_store_granularity(daxbroker_allocation *allocation, uint64_t *
 
 /* ---- What is there ----------------------------------------------------------------------------------- */
 
-/* The properties of one region or allocation, as the service's interfaces document them, by name. Three have
+/* The properties of one region, allocation or grant, as the service's interfaces document them, by name. Three have
  * a form of their own: Holder is "HolderUnit" (a string) and "HolderPid", Alignments is a string such as
  * "4096 2097152", and Ranges one of offsets and lengths such as "0+2097152 8388608+4194304". What a newer
  * service adds can be read if it is a string or a number.
@@ -233,6 +258,12 @@ int daxbroker_list_regions(daxbroker_client *client, daxbroker_list **ret);
 int daxbroker_list_allocations(daxbroker_client *client, daxbroker_list **ret);
 /* One allocation, by name, by object, or by the last part of its object ("which" in what follows, too). */
 int daxbroker_get_allocation(daxbroker_client *client, const char *which, daxbroker_info **ret);
+
+/* Grants: the caller's own, everything where polkit grants inspect-other; one, by object or the last part of it. */
+int daxbroker_list_grants(daxbroker_client *client, daxbroker_list **ret);
+int daxbroker_get_grant(daxbroker_client *client, const char *which, daxbroker_info **ret);
+/* Ends one, whoever has its lease. Errors: ENOENT, EACCES. */
+int daxbroker_release_grant(daxbroker_client *client, const char *which);
 
 /* Ends an allocation for everybody who holds it: mappings get SIGBUS. Errors: ENOENT, EACCES, EBUSY (a
  * holder keeps it from being revoked; it ends as soon as that is over).

@@ -4,6 +4,7 @@
 
 #include "call.h"
 #include "info.h"
+#include "list.h"
 #include "names.h"
 #include "util.h"
 
@@ -122,7 +123,7 @@ static int list_parse(sd_bus_message *reply, const void *arguments, void *result
         return 0;
 }
 
-static int list_get(daxbroker_client *client, const char *method, daxbroker_list **ret) {
+int list_get(daxbroker_client *client, const char *method, daxbroker_list **ret) {
         daxbroker_list *list;
         Call call = {
                 .path = DAXBROKER_ROOT_PATH,

@@ -36,6 +36,7 @@ _public_ daxbroker_request *daxbroker_request_free(daxbroker_request *request) {
         free(request->region);
         free(request->name);
         free(request->prefer);
+        free(request->grant);
         free(request);
         return NULL;
 }
@@ -123,13 +124,15 @@ int request_copy(const daxbroker_request *request, daxbroker_request **ret) {
                 return error_set(-ENOMEM, "out of memory");
 
         *copy = *request;
-        copy->region = copy->name = copy->prefer = NULL;
+        copy->region = copy->name = copy->prefer = copy->grant = NULL;
 
         r = request_replace(&copy->region, request->region);
         if (r >= 0)
                 r = request_replace(&copy->name, request->name);
         if (r >= 0)
                 r = request_replace(&copy->prefer, request->prefer);
+        if (r >= 0)
+                r = request_replace(&copy->grant, request->grant);
         if (r < 0) {
                 daxbroker_request_free(copy);
                 return r;
@@ -166,6 +169,8 @@ static int request_append_options(sd_bus_message *message, const daxbroker_reque
                 r = sd_bus_message_append(message, "{sv}", "persistent", "b", 1);
         if (r >= 0 && request->reserve)
                 r = sd_bus_message_append(message, "{sv}", "reserve", "b", 1);
+        if (r >= 0 && request->grant)
+                r = sd_bus_message_append(message, "{sv}", "grant", "o", request->grant);
 
         return r;
 }
@@ -179,6 +184,29 @@ int request_append(sd_bus_message *message, const void *arguments) {
                 return r;
 
         r = sd_bus_message_open_container(message, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        r = request_append_options(message, request);
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_close_container(message);
+}
+
+int request_append_reserve(sd_bus_message *message, const void *arguments) {
+        const daxbroker_request *request = arguments;
+        int r;
+
+        r = sd_bus_message_append(message, "t", request->size);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(message, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_append(message, "{sv}", "alignment", "t", request->alignment);
         if (r < 0)
                 return r;
 

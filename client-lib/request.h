@@ -10,7 +10,7 @@
 
 struct daxbroker_request {
         uint64_t size, alignment;
-        char *region, *name;
+        char *region, *name, *grant;
         bool has_mode, has_group, has_numa_node;
         mode_t mode;
         gid_t group;
@@ -24,3 +24,6 @@ int request_copy(const daxbroker_request *request, daxbroker_request **ret);
 
 /* For Call.append: size, alignment and options, from a const daxbroker_request. */
 int request_append(sd_bus_message *message, const void *arguments);
+
+/* The same for a grant, whose alignment is an option. */
+int request_append_reserve(sd_bus_message *message, const void *arguments);

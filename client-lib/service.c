@@ -94,15 +94,10 @@ static int service_parse_properties(sd_bus_message *reply, const void *arguments
         return 0;
 }
 
-_public_ int daxbroker_get_allocation(daxbroker_client *client, const char *which, daxbroker_info **ret) {
-        _cleanup_(freep) char *object = NULL;
+int service_get_properties(daxbroker_client *client, const char *object, const char *interface, daxbroker_info **ret) {
         daxbroker_info *info;
         Call call;
         int r;
-
-        r = service_resolve(client, which, &object);
-        if (r < 0)
-                return r;
 
         r = info_new(object, &info);
         if (r < 0)
@@ -113,7 +108,7 @@ _public_ int daxbroker_get_allocation(daxbroker_client *client, const char *whic
                 .interface = "org.freedesktop.DBus.Properties",
                 .member = "GetAll",
                 .append = call_append_string,
-                .arguments = DAXBROKER_ALLOCATION_INTERFACE,
+                .arguments = interface,
                 .parse = service_parse_properties,
                 .result = info,
         };
@@ -125,6 +120,14 @@ _public_ int daxbroker_get_allocation(daxbroker_client *client, const char *whic
 
         *ret = info;
         return 0;
+}
+
+_public_ int daxbroker_get_allocation(daxbroker_client *client, const char *which, daxbroker_info **ret) {
+        _cleanup_(freep) char *object = NULL;
+        int r;
+
+        r = service_resolve(client, which, &object);
+        return r < 0 ? r : service_get_properties(client, object, DAXBROKER_ALLOCATION_INTERFACE, ret);
 }
 
 _public_ int daxbroker_end_allocation(daxbroker_client *client, const char *which) {

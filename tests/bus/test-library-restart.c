@@ -44,6 +44,31 @@ static int64_t do_keep(UserCall *call) {
         return 0;
 }
 
+/* A grant goes on, and a Reserve that met a restart is made again. */
+static daxbroker_grant *granted;
+
+static int64_t do_reserve(UserCall *call) {
+        daxbroker_request *request = request_make(8 * MIB, 1, NULL);
+
+        (void) call;
+        assert_works(daxbroker_reserve(NULL, request, &granted));
+        daxbroker_request_free(request);
+        return 0;
+}
+
+static int64_t do_use_grant(UserCall *call) {
+        daxbroker_request *request = request_make(8 * MIB, 1, NULL);
+        daxbroker_allocation *allocation;
+
+        (void) call;
+        assert_works(daxbroker_request_set_grant(request, daxbroker_grant_get_object(granted)));
+        assert_works(daxbroker_allocate(NULL, request, &allocation));
+        daxbroker_allocation_close(allocation);
+        granted = daxbroker_grant_close(granted);
+        daxbroker_request_free(request);
+        return 0;
+}
+
 static unsigned count_allocations(void) {
         daxbroker_list *list;
         size_t n;
@@ -492,9 +517,31 @@ static void test_no_polkit(Scene *scene, const void *unused) {
 
 #define add(path, function) scene_add("/library-restart/" path, CONFIGURATION, function)
 
+static void test_grant(Scene *scene, const void *unused) {
+        (void) unused;
+        for (unsigned i = 0; i < 4; i++) {
+                as(scene->alice, do_reserve);
+                if (i % 2)
+                        broker_restart(scene->broker);
+                else {
+                        broker_kill(scene->broker);
+                        broker_start(scene->broker);
+                }
+                as(scene->alice, do_use_grant);
+
+                /* asked while there is nobody */
+                broker_stop(scene->broker);
+                as_begin(scene->alice, do_reserve);
+                broker_start(scene->broker);
+                as_end(scene->alice);
+                as(scene->alice, do_use_grant);
+        }
+}
+
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         add("service/between-calls", test_between_calls);
+        add("service/grant", test_grant);
         add("service/never-there", test_never_there);
         add("service/comes-back", test_comes_back);
         add("service/stays-away", test_stays_away);

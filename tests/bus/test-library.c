@@ -3,6 +3,7 @@
 /* What a program gets from the library, call by call: the two lines, the full interface, and each error with the sentence
  * that goes with it. */
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +409,130 @@ TEST_AS(alice, lists)
 TEST_AS(alice, version)
 TEST_AS(alice, reload_refused)
 
+/* ---- Grants ---- */
+
+static uint64_t grant_number(const daxbroker_grant *grant, const char *property) {
+        daxbroker_info *info;
+        uint64_t number;
+
+        assert_works(daxbroker_get_grant(NULL, daxbroker_grant_get_object(grant), &info));
+        g_assert_cmpstr(daxbroker_info_get_object(info), ==, daxbroker_grant_get_object(grant));
+        g_assert_cmpstr(info_text(info, "Region"), ==, provider_region("dram"));
+        number = info_number(info, property);
+        daxbroker_info_free(info);
+        return number;
+}
+
+static size_t count_grants(void) {
+        daxbroker_list *list;
+        size_t n;
+
+        assert_works(daxbroker_list_grants(NULL, &list));
+        n = daxbroker_list_get_size(list);
+        for (size_t i = 0; i < n; i++)
+                g_assert_cmpuint(info_number(daxbroker_list_get(list, i), "Owner"), ==, getuid());
+        daxbroker_list_free(list);
+        return n;
+}
+
+static int64_t do_grant(UserCall *call) {
+        daxbroker_request *whole = request_make(16 * MIB - 1, 1, NULL), *piece = request_make(4 * MIB, 1, NULL);
+        daxbroker_allocation *pieces[4], *more;
+        daxbroker_grant *grant;
+        unsigned fds;
+
+        (void) call;
+        daxbroker_allocation_close(allocation_make(NULL, MIB, NULL)); /* so that there is a connection */
+        fds = count_own_fds();
+        assert_works(daxbroker_request_set_region(whole, provider_region("dram")));
+        assert_works(daxbroker_request_set_numa_node(whole, 0));
+        assert_works(daxbroker_reserve(NULL, whole, &grant));
+        g_assert_true(g_str_has_prefix(daxbroker_grant_get_object(grant), "/org/daxbroker1/grant/"));
+        g_assert_cmpuint(daxbroker_grant_get_size(grant), ==, 16 * MIB);
+        g_assert_cmpint(fcntl(daxbroker_grant_get_lease_fd(grant), F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpuint(count_grants(), ==, 1);
+
+        /* by its object, or its last part */
+        assert_works(daxbroker_request_set_grant(piece, daxbroker_grant_get_object(grant)));
+        for (unsigned i = 0; i < 4; i++) {
+                if (i == 2)
+                        assert_works(daxbroker_request_set_grant(piece, strrchr(daxbroker_grant_get_object(grant), '/') + 1));
+                assert_works(daxbroker_allocate(NULL, piece, &pieces[i]));
+                memset(allocation_address(pieces[i]), 1, 4 * MIB);
+        }
+        g_assert_cmpuint(grant_number(grant, "Available"), ==, 0);
+        assert_fails(daxbroker_allocate(NULL, piece, &more), ENOSPC, "the grant has 0 bytes left of 16 MiB");
+        assert_fails(daxbroker_check(NULL, piece, NULL), ENOSPC, "the grant has 0 bytes left of 16 MiB");
+        assert_works(daxbroker_request_set_grant(piece, NULL));
+        assert_works(daxbroker_check(NULL, piece, NULL));
+
+        for (unsigned i = 1; i < 4; i++)
+                daxbroker_allocation_close(pieces[i]);
+        g_assert_true(wait_until(20, grant_number(grant, "Available") == 12 * MIB));
+        g_assert_null(daxbroker_grant_close(grant));
+        g_assert_true(wait_until(20, count_grants() == 0));
+        g_assert_true(is_filled(allocation_address(pieces[0]), 1, 4 * MIB));
+        daxbroker_allocation_close(pieces[0]);
+        g_assert_null(daxbroker_grant_close(NULL));
+        daxbroker_request_free(whole);
+        daxbroker_request_free(piece);
+        g_assert_cmpuint(count_own_fds(), ==, fds);
+        return 0;
+}
+
+static int64_t do_grant_refused(UserCall *call) {
+        static const char *const nothing[] = { "", "/", "/org/daxbroker1/allocation/0123456789abcdef", "0123456789abcdeg",
+                                               "/org/daxbroker1/grant/", "/org/daxbroker1/grant/a-b" };
+        daxbroker_request *request = request_make(MIB, 1, NULL);
+        daxbroker_allocation *allocation;
+        daxbroker_grant *grant;
+        daxbroker_info *info;
+
+        (void) call;
+        assert_fails(daxbroker_reserve(NULL, NULL, &grant), EINVAL, "there is no request");
+        assert_works(daxbroker_request_set_name(request, "name"));
+        assert_fails(daxbroker_reserve(NULL, request, &grant), EINVAL, "a grant has a size");
+        assert_works(daxbroker_request_set_name(request, NULL));
+        assert_works(daxbroker_request_set_prefault(request, 1));
+        assert_fails(daxbroker_reserve(NULL, request, &grant), EINVAL, "a grant has a size");
+        assert_works(daxbroker_request_set_prefault(request, 0));
+        assert_works(daxbroker_request_set_region(request, "nowhere"));
+        assert_fails(daxbroker_reserve(NULL, request, &grant), ENODEV, "nowhere");
+        assert_works(daxbroker_request_set_region(request, "small"));
+        assert_works(daxbroker_reserve(NULL, request, &grant));
+        assert_works(daxbroker_release_grant(NULL, daxbroker_grant_get_object(grant)));
+        assert_fails(daxbroker_release_grant(NULL, daxbroker_grant_get_object(grant)), ENOENT, "there is no such grant");
+        assert_fails(daxbroker_get_grant(NULL, daxbroker_grant_get_object(grant), &info), ENOENT, "there is no such grant");
+        daxbroker_grant_close(grant);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(nothing); i++) {
+                if (i < 4)
+                        assert_fails(daxbroker_request_set_grant(request, nothing[i]), ENOENT, "not the object of a grant");
+                assert_fails(daxbroker_release_grant(NULL, nothing[i]), ENOENT, "");
+                assert_fails(daxbroker_get_grant(NULL, nothing[i], &info), ENOENT, "");
+        }
+        assert_fails(daxbroker_get_grant(NULL, NULL, &info), ENOENT, "not the object of a grant");
+        assert_works(daxbroker_request_set_grant(request, "0123456789abcdef"));
+        assert_fails(daxbroker_allocate(NULL, request, &allocation), ENOENT, "there is no grant");
+        assert_fails(daxbroker_reserve(NULL, request, &grant), EINVAL, "a grant has a size");
+        daxbroker_request_free(request);
+        return 0;
+}
+
+static int64_t do_grant_unauthorized(UserCall *call) {
+        daxbroker_request *request = request_make(MIB, 1, NULL);
+        daxbroker_grant *grant;
+
+        (void) call;
+        assert_fails(daxbroker_reserve(NULL, request, &grant), EACCES, "polkit does not allow org.daxbroker1.allocate");
+        daxbroker_request_free(request);
+        return 0;
+}
+
+TEST_AS(alice, grant)
+TEST_AS(alice, grant_refused)
+TEST_AS(bob, grant_unauthorized)
+
 #define add(path, function) scene_add("/library/" path, CONFIGURATION, function)
 
 int main(int argc, char **argv) {
@@ -423,6 +548,9 @@ int main(int argc, char **argv) {
         add("request/again", test_request_again);
         add("request/check", test_check);
         add("request/check-unauthorized", test_check_unauthorized);
+        add("grant/taken", test_grant);
+        add("grant/refused", test_grant_refused);
+        add("grant/unauthorized", test_grant_unauthorized);
         add("there/lists", test_lists);
         add("there/version", test_version);
         add("there/reload-refused", test_reload_refused);
