@@ -16,7 +16,7 @@
 
 DEFINE_CLEANUP(Table, table_free)
 
-#define COLUMNS_MAX 9
+#define COLUMNS_MAX 10
 
 static int64_t region_get_node(const daxbroker_info *region, const char *property) {
         int64_t node;
@@ -63,13 +63,14 @@ static json_t *alignments_to_json(const char *alignments) {
 
 static json_t *region_to_json(const daxbroker_info *region) {
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                         "s:o, s:o, s:b, s:o, s:o, s:o}",
+                         "s:o, s:o, s:o, s:b, s:o, s:o, s:o}",
                          "object", output_string(daxbroker_info_get_object(region)),
                          "name", output_string(info_string(region, "Name")),
                          "provider", output_string(info_string(region, "Provider")),
                          "size", output_number(info_number(region, "Size")),
                          "available", output_number(info_number(region, "Available")),
                          "largest_available", output_number(info_number(region, "LargestAvailable")),
+                         "granted", output_number(info_number(region, "Granted")),
                          "quarantined", output_number(info_number(region, "Quarantined")),
                          "cleaning", output_number(info_number(region, "Cleaning")),
                          "granularity", output_number(info_number(region, "Granularity")),
@@ -100,7 +101,7 @@ static Status regions_print_json(const daxbroker_list *list, JsonMode mode) {
 
 /* Columns that are left out where they would tell nothing. */
 typedef struct Extras {
-        bool quarantined, bandwidth, latency;
+        bool granted, quarantined, bandwidth, latency;
 } Extras;
 
 static Extras extras_look(const daxbroker_list *list) {
@@ -109,6 +110,7 @@ static Extras extras_look(const daxbroker_list *list) {
         for (size_t i = 0; i < daxbroker_list_get_size(list); i++) {
                 const daxbroker_info *region = daxbroker_list_get(list, i);
 
+                extras.granted |= info_number(region, "Granted") > 0;
                 extras.quarantined |= info_number(region, "Quarantined") > 0;
                 extras.bandwidth |= info_number(region, "ReadBandwidth") > 0 || info_number(region, "WriteBandwidth") > 0;
                 extras.latency |= info_number(region, "ReadLatency") > 0 || info_number(region, "WriteLatency") > 0;
@@ -154,6 +156,8 @@ static void region_add(Table *table, const daxbroker_info *region, const Extras 
         table_add(table, COLOUR_PLAIN, "%s", info_string(region, "Provider"));
         table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "Size"), text));
         table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "Available"), text));
+        if (extras->granted)
+                table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "Granted"), text));
         if (extras->quarantined)
                 table_add(table, quarantined > 0 ? COLOUR_WARNING : COLOUR_PLAIN, "%s", size_format(quarantined, text));
         node_add(table, region_get_node(region, "NumaNode"));
@@ -175,6 +179,7 @@ static size_t columns_choose(const Extras *extras, TableColumn *ret) {
                 { { .title = "PROVIDER", .shortened = 2, .minimum = 5 }, true },
                 { { .title = "SIZE", .right = true }, true },
                 { { .title = "AVAILABLE", .right = true }, true },
+                { { .title = "GRANTED", .right = true }, extras->granted },
                 { { .title = "QUARANTINED", .right = true }, extras->quarantined },
                 { { .title = "NODE", .right = true }, true },
                 { { .title = "BYTES/S", .right = true }, extras->bandwidth },

@@ -59,6 +59,8 @@ static void allocation_print(const Details *details) {
                 field_print("Reason", "%s", details->reason);
         field_print("In use", "%s", details->in_use ? "yes" : "no");
         field_print("Persistent", "%s", details->persistent ? "yes" : "no");
+        if (*details->grant)
+                field_print("Grant", "%s", details->grant);
         if (details->reserve)
                 field_print("Reserve", "yes");
         field_print("Created", "%s", moment_format(details->created, moment));

@@ -70,6 +70,31 @@ const Command commands[] = {
                 .run = command_free,
         },
         {
+                .name = "grant",
+                .synopsis = "[-- COMMAND [ARGUMENT...]]",
+                .meaning = "Have memory kept free for you: until interrupted, or while a command runs",
+                .options = OPTIONS_RESERVE | OPTIONS_ASK | OPTION_JSON,
+                .required = OPTION_SIZE,
+                .takes_program = true,
+                .program_gets_grant = true,
+                .run = command_grant,
+        },
+        {
+                .name = "grants",
+                .synopsis = "",
+                .meaning = "List what is kept free: your own, and what you may see",
+                .options = OPTION_JSON | OPTION_NO_LEGEND,
+                .run = command_grants,
+        },
+        {
+                .name = "release",
+                .synopsis = "GRANT...",
+                .meaning = "End grants, whoever holds them",
+                .arguments_min = 1,
+                .arguments_max = INT_MAX,
+                .run = command_release,
+        },
+        {
                 .name = "set-mode",
                 .synopsis = "NAME|ID MODE",
                 .meaning = "Change who may open an allocation from now on (MODE as in chmod: 0640)",
@@ -159,7 +184,11 @@ static void command_help_print(const Command *command, FILE *file) {
         options_print(command->options | OPTIONS_ALWAYS, file);
         if (command->options & OPTION_SIZE)
                 fputs("\nBYTES are written like 4096, 64M, 64MiB or 1.5G; the base is 1024.\n", file);
-        if (command->takes_program)
+        if (command->program_gets_grant)
+                fputs("\nThe command finds the grant's object in DAXBROKER_GRANT; what it runs takes from it with\n"
+                      "--grant=\"$DAXBROKER_GRANT\". Its exit status is passed on.\n",
+                      file);
+        else if (command->takes_program)
                 fputs("\nThe command finds the memory in the environment: DAXBROKER_FD, DAXBROKER_OFFSET,\n"
                       "DAXBROKER_LENGTH and DAXBROKER_LEASE_FD. Its exit status is passed on.\n",
                       file);

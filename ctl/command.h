@@ -15,6 +15,7 @@ struct Command {
         OptionSet required; /* those it cannot do without */
         int arguments_min, arguments_max;
         bool takes_program; /* a command line to run may follow, after "--" */
+        bool program_gets_grant; /* and no memory */
         bool needs_program; /* … must follow; "--" may be left out */
         Status (*run)(const Options *options);
 };
@@ -32,10 +33,13 @@ Status command_adopt(const Options *options);
 Status command_alloc(const Options *options);
 Status command_check_policy(const Options *options);
 Status command_free(const Options *options);
+Status command_grant(const Options *options);
+Status command_grants(const Options *options);
 Status command_list(const Options *options);
 Status command_monitor(const Options *options);
 Status command_open(const Options *options);
 Status command_regions(const Options *options);
+Status command_release(const Options *options);
 Status command_reload(const Options *options);
 Status command_rename(const Options *options);
 Status command_resize(const Options *options);

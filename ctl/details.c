@@ -67,6 +67,7 @@ Details details_read(const daxbroker_info *info) {
                 .created = info_number(info, "Created"),
                 .persistent = info_number(info, "Persistent"),
                 .reserve = info_number(info, "Reserve"),
+                .grant = info_string(info, "Grant"),
                 .in_use = info_number(info, "InUse"),
         };
 }
@@ -173,7 +174,7 @@ json_t *details_to_json(const Details *details) {
         bool grouped = details->group != DETAILS_NO_GROUP;
 
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                         "s:o, s:b, s:b, s:b, s:o, s:{s:o, s:o}}",
+                         "s:o, s:b, s:b, s:b, s:o, s:o, s:{s:o, s:o}}",
                          "object", output_string(details->object),
                          "id", output_string(details->id),
                          "name", output_string(details->name),
@@ -195,6 +196,7 @@ json_t *details_to_json(const Details *details) {
                          "persistent", details->persistent != 0,
                          "reserve", details->reserve != 0,
                          "in_use", details->in_use != 0,
+                         "grant", *details->grant ? output_string(details->grant) : json_null(),
                          "created", output_moment(details->created),
                          "holder",
                          "unit", output_string(details->holder_unit),

@@ -12,6 +12,7 @@ typedef struct Details {
         const char *id; /* the last part of the object */
         const char *name;
         const char *region;
+        const char *grant; /* the object of the one that it was taken from */
         const char *owner_name; /* NULL if it is not told; "" if he is gone */
         const char *device;
         const char *ranges; /* "OFFSET+LENGTH OFFSET+LENGTH" */

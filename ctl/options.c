@@ -29,6 +29,7 @@ const OptionHelp option_help[] = {
         { OPTION_PREFAULT, "--prefault", "have all of the memory present at once" },
         { OPTION_PERSISTENT, "--persistent", "contents must survive a reboot" },
         { OPTION_RESERVE, "--reserve", "with --name: have its place again after a reboot, empty" },
+        { OPTION_GRANT, "--grant=GRANT", "take it from this grant: its object, or its ID" },
         { OPTION_OWNER, "--owner=USER", "whose it shall be, a name or a number" },
         { OPTION_INTERACTIVE, "--interactive", "a password may be asked for (default: on a terminal)" },
         { OPTION_NO_ASK_PASSWORD, "--no-ask-password", "never ask for a password" },
@@ -58,6 +59,7 @@ static const struct option long_options[] = {
         { "prefault", no_argument, NULL, OPTION_PREFAULT },
         { "persistent", no_argument, NULL, OPTION_PERSISTENT },
         { "reserve", no_argument, NULL, OPTION_RESERVE },
+        { "grant", required_argument, NULL, OPTION_GRANT },
         { "owner", required_argument, NULL, OPTION_OWNER },
         { "interactive", no_argument, NULL, OPTION_INTERACTIVE },
         { "no-ask-password", no_argument, NULL, OPTION_NO_ASK_PASSWORD },
@@ -197,6 +199,9 @@ static int option_parse(Options *options, int option, const char *text) {
                 return 0;
         case OPTION_PREFER:
                 options->prefer = text;
+                return 0;
+        case OPTION_GRANT:
+                options->grant = text;
                 return 0;
         case OPTION_FORCE:
                 options->force++;

@@ -31,13 +31,18 @@ typedef enum OptionSet {
         OPTION_FORCE = 1 << 21,
         OPTION_OWNER = 1 << 22,
         OPTION_RESERVE = 1 << 23,
+        OPTION_GRANT = 1 << 24,
 } OptionSet;
 
 /* What describes a piece of memory; whether a password may be asked for; what every command takes. */
 #define OPTIONS_REQUEST                                                                                \
         (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NAME | OPTION_MODE | OPTION_GROUP |       \
          OPTION_NUMA_NODE | OPTION_PAGE_SIZE | OPTION_PREFAULT | OPTION_PERSISTENT | OPTION_PREFER |   \
-         OPTION_CONTIGUOUS | OPTION_RESERVE)
+         OPTION_CONTIGUOUS | OPTION_RESERVE | OPTION_GRANT)
+/* What describes a grant. */
+#define OPTIONS_RESERVE                                                                                \
+        (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NUMA_NODE | OPTION_PAGE_SIZE |            \
+         OPTION_PREFER | OPTION_CONTIGUOUS)
 #define OPTIONS_ASK (OPTION_INTERACTIVE | OPTION_NO_ASK_PASSWORD)
 #define OPTIONS_ALWAYS (OPTION_HELP | OPTION_VERSION)
 
@@ -69,6 +74,7 @@ typedef struct Options {
         bool interactive;
 
         const char *prefer;
+        const char *grant;
         unsigned force; /* how often */
 
         const char *user;

@@ -54,9 +54,9 @@ static int environment_prepare(const daxbroker_allocation *allocation) {
  * them. */
 static void __attribute__((noreturn))
 program_become(char *const argv[], const daxbroker_allocation *allocation, const sigset_t *mask) {
-        int lease = daxbroker_allocation_get_lease_fd(allocation), error;
+        int lease = allocation ? daxbroker_allocation_get_lease_fd(allocation) : -1, error;
 
-        if (fcntl(daxbroker_allocation_get_fd(allocation), F_SETFD, 0) < 0 ||
+        if ((allocation && fcntl(daxbroker_allocation_get_fd(allocation), F_SETFD, 0) < 0) ||
             (lease >= 0 && fcntl(lease, F_SETFD, 0) < 0)) {
                 complain("cannot pass descriptors on: %s", strerror(errno));
                 _exit(STATUS_CANNOT_EXECUTE);
@@ -108,7 +108,7 @@ int program_run(char *const argv[], const daxbroker_allocation *allocation) {
         pid_t child;
         int r;
 
-        r = environment_prepare(allocation);
+        r = allocation ? environment_prepare(allocation) : 0;
         if (r < 0) {
                 complain("cannot set the environment: %s", strerror(-r));
                 return STATUS_CANNOT_EXECUTE;

@@ -32,6 +32,8 @@ static int request_fill(daxbroker_request *request, const Options *options) {
                 r = daxbroker_request_set_persistent(request, 1);
         if (r >= 0 && (given & OPTION_RESERVE))
                 r = daxbroker_request_set_reserve(request, 1);
+        if (r >= 0 && (given & OPTION_GRANT))
+                r = daxbroker_request_set_grant(request, options->grant);
         return r;
 }
 

@@ -315,6 +315,80 @@ test_run_named() {
     run_as 0 alice free kept
 }
 
+# ---- Grants ----------------------------------------------------------------------------------------------------------
+
+test_grant_holds() {
+    local grant
+
+    start held become alice daxbrokerctl grant --json=short --size 64M --align 2M
+    wait_for 100 test -s "$dir/held"
+    held=$(<"$dir/held")
+    grant=$(held object)
+    matches "$grant" '^/org/daxbroker1/grant/[0-9a-f]{16}$'
+    equals "$(held size)" 67108864
+    run_as 0 alice regions
+    matches "$out" '^NAME +PROVIDER +SIZE +AVAILABLE +GRANTED +NODE +STATE$'
+    matches "$out" '^dram +memfd +256M +192M +64M +- +usable$'
+    run_as 0 alice grants
+    matches "$out" '^ID +REGION +OWNER +SIZE +AVAILABLE +CREATED +HOLDER$'
+    matches "$out" "^${grant##*/} +dram +alice +64M +64M "
+    matches "$out" '^1 grant listed\.$'
+    run_as 0 alice grants --json=pretty
+    equals "$(json 'len(v), v[0]["object"]' <<<"$out")" "(1, '$grant')"
+    run_as 0 bob grants --json=short
+    equals "$(json 'len(v)' <<<"$out")" 0
+
+    # by its object, and by its id
+    run_as 0 alice run --size 60M --grant "$grant" -- daxbrokerctl grants --json=short
+    equals "$(json 'v[0]["size"], v[0]["available"], v[0]["largest_available"], v[0]["region"]' <<<"$out")" \
+        "(67108864, 4194304, 4194304, 'dram')"
+    run_as 0 alice alloc --size 1M --name piece --no-hold --grant "${grant##*/}"
+    run_as 0 alice show piece
+    matches "$out" "^ *Grant: +$grant$"
+    run_as 0 alice list --json=short
+    equals "$(json 'v[0]["grant"]' <<<"$out")" "$grant"
+    run_as 1 alice alloc --size 64M --grant "$grant"
+    matches "$err" 'the grant has 63 MiB left of 64 MiB, 64 MiB were asked for'
+    run_as 1 bob alloc --size 1M --grant "$grant"
+    run_as 0 alice check-policy --size 1M --grant "$grant"
+
+    kill "$job"
+    finish 0 "$job"
+    run_as 1 alice alloc --size 1M --grant "$grant"
+    matches "$err" 'there is no grant'
+    run_as 0 alice list --json=short
+    equals "$(json 'v[0]["grant"]' <<<"$out")" None
+    run_as 0 alice free piece
+}
+
+test_grant_runs() {
+    run_as 3 alice grant --size 16M -- sh -c 'daxbrokerctl run --size 16M --grant "$DAXBROKER_GRANT" -- sh -c "exit 3"'
+    run_as 1 alice grant --size 16M -- sh -c 'daxbrokerctl run --size 17M --grant "$DAXBROKER_GRANT" -- true'
+    run_as 127 alice grant --size 16M -- no-such-command
+    run_as 1 bob grant --size 16M -- touch "$dir/was-run"
+    matches "$err" '^daxbrokerctl: cannot reserve memory: polkit does not allow org\.daxbroker1\.allocate to user '
+    [ ! -e "$dir/was-run" ]
+    run_as 1 alice grant --size 257M -- touch "$dir/was-run"
+    [ ! -e "$dir/was-run" ]
+    run_as 2 alice grant --size 1M --name something
+    matches "$err" "'grant' does not take --name"
+    wait_for 100 is_all_free
+}
+
+test_release() {
+    start held become alice daxbrokerctl grant --json=short --size 64M
+    wait_for 100 test -s "$dir/held"
+    held=$(<"$dir/held")
+    run_as 1 bob release "$(held object)"
+    run_as 0 root release "$(held object)"
+    run_as 1 alice release "$(held object)"
+    matches "$err" "^daxbrokerctl: cannot release '/org/daxbroker1/grant/[0-9a-f]*': there is no such grant"
+    run_as 1 alice release nonsense
+    matches "$err" "'nonsense' is not the object of a grant"
+    kill "$job"
+    finish 0 "$job"
+}
+
 # Freed while somebody has it mapped: SIGBUS.
 test_free_while_in_use() {
     start run become alice daxbrokerctl run --size 1M --name doomed -- "$python" -c 'import mmap, os, time
@@ -849,7 +923,7 @@ tap_main test_regions test_regions_json test_regions_unusable test_list_empty te
     test_run_lives_with_its_holders test_run_named test_free_while_in_use test_open_as_mode_says \
     test_open_by_group test_open_read_only test_open_holds test_free_several test_free_by_force test_rename test_resize \
     test_resize_files test_adopt test_set_owner test_owner_is_gone test_prefer \
-    test_free_by_id test_root_may \
+    test_free_by_id test_root_may test_grant_holds test_grant_runs test_release \
     test_check_policy test_check_policy_of_others test_check_policy_leaves_nothing test_reload test_monitor \
     test_monitor_in_words test_monitor_without_reader test_json_is_valid test_tables test_full_disk test_usage \
     test_completion test_no_service test_no_bus test_restart_while_in_use

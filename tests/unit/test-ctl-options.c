@@ -33,7 +33,7 @@ static Options assert_valid(const char *line) {
 static void test_request(void) {
         Options o = assert_valid("ctl alloc --size 1.5G --align=2M --region dram --name db --mode 640 "
                                  "--group 0 --numa-node 1 --page-size 2MiB --prefault --persistent "
-                                 "--prefer bandwidth --contiguous --reserve "
+                                 "--prefer bandwidth --contiguous --reserve --grant g "
                                  "--no-ask-password --json=short");
 
         g_assert_cmpstr(o.command->name, ==, "alloc");
@@ -43,6 +43,7 @@ static void test_request(void) {
         g_assert_cmpstr(o.region, ==, "dram");
         g_assert_cmpstr(o.name, ==, "db");
         g_assert_cmpstr(o.prefer, ==, "bandwidth");
+        g_assert_cmpstr(o.grant, ==, "g");
         g_assert_cmpuint(o.mode, ==, 0640);
         g_assert_cmpuint(o.group, ==, 0);
         g_assert_cmpuint(o.numa_node, ==, 1);
