@@ -29,6 +29,14 @@ test_alloc_64m() {
     matches "$err" "^alloc-64m: got no memory: $refusal"
 }
 
+test_arena() {
+    run 0 become alice "$DAXBROKER_EXAMPLES/arena"
+    equals "$out" '64 MiB reserved, and taken in 32 pieces'
+    run 1 become bob "$DAXBROKER_EXAMPLES/arena"
+    matches "$err" "^arena: cannot reserve memory: $refusal"
+    equals "$(become alice daxbrokerctl grants --no-legend)" ''
+}
+
 test_share() {
     run 0 become alice "$DAXBROKER_EXAMPLES/share"
     equals "$out" $'child: found "hello, child"\nparent: found "hello, parent"'
@@ -261,7 +269,7 @@ test_no_service() {
     local example
 
     broker stop
-    for example in hello alloc-64m share event-loop; do
+    for example in hello alloc-64m arena share event-loop; do
         run 1 become alice "$DAXBROKER_EXAMPLES/$example"
         matches "$err" "^$example: .*the daxbroker service is not running"
     done
@@ -276,7 +284,7 @@ test_valgrind() {
 
     [ "$DAXBROKER_SANITIZE" = none ] || skip "valgrind cannot run programs that are built with sanitizers"
     needs valgrind valgrind
-    for example in hello alloc-64m share event-loop; do
+    for example in hello alloc-64m arena share event-loop; do
         run 0 become alice "${valgrind[@]}" "$DAXBROKER_EXAMPLES/$example"
         run 1 become bob "${valgrind[@]}" "$DAXBROKER_EXAMPLES/$example"
     done
@@ -290,6 +298,6 @@ test_valgrind() {
     run 0 become alice daxbrokerctl free log
 }
 
-tap_main test_hello test_hello_region test_alloc_64m test_share test_event_loop test_plain_dbus test_append_log \
+tap_main test_hello test_hello_region test_alloc_64m test_arena test_share test_event_loop test_plain_dbus test_append_log \
     test_append_log_alone test_append_log_kill test_append_log_lasts test_object_pool test_object_pool_lasts \
     test_no_service test_valgrind
