@@ -33,13 +33,14 @@ class World:
     broker: str = ""
     region: str = ""
     live: int = 0
+    needs: str = ""  # a key of the configuration that the broker has to know
 
 
 WORLDS = {
     "dbus-daemon": World(),
     "dbus-broker": World(bus="dbus-broker"),
     "asked": World(broker="DecisionCacheSec=0"),
-    "warm": World(region="Warm=128M"),
+    "warm": World(region="Warm=128M", needs="Warm"),
 } | {f"live-{n}": World(live=n) for n in LIVE}
 
 
