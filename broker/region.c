@@ -89,7 +89,7 @@ int region_configure(Region *region, const RegionConfig *config) {
                         region->provider->forget(region);
                 if (region->provider != provider) {
                         region->unprepared[0] = region->unlisted[0] = '\0';
-                        region->listed = false;
+                        region->listed = region->prepared = region->prepare_later = false;
                 }
                 region->provider = provider;
                 region_clear_facts(region);

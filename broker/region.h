@@ -45,6 +45,7 @@ struct Region {
         void *replenisher;    /* who started it */
         Failure replenish_failure;
         char unprepared[FAILURE_TEXT_MAX]; /* why the last try has failed; "" if it has not */
+        bool prepared, prepare_later; /* once, and so a failure of ours is no reason to refuse everything */
         bool listed;          /* what its medium holds is known; only where the provider lists it */
         bool listing, list_again, list_later;
         Job list;

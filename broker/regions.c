@@ -168,6 +168,7 @@ static int configure_discovered(Manager *manager, const Config *config) {
                 else if (!find_dax(manager, region->name)) {
                         region->dax = NULL;
                         region->unprepared[0] = '\0'; /* with what comes back it may be otherwise */
+                        region->prepared = region->prepare_later = false;
                         region_disable(region, "the kernel has no region of this name any more; it appears by itself "
                                                "when the kernel shows it again");
                         if (region->listed && manager->started)
@@ -304,20 +305,26 @@ static void replenish_done(Job *job, int r) {
         Manager *manager = region->replenisher;
         bool again = region->configure_again || (r >= 0 && region->unprepared[0] != '\0');
 
-        region->replenishing = false;
+        region->replenishing = region->prepare_later = false;
         region->unprepared[0] = '\0';
         if (region->provider->replenished) {
                 region->provider->replenished(region);
                 manager_settle(manager);
                 regions_replenish(manager, region); /* for what has come meanwhile */
         }
-        if (r < 0) {
+        if (region->prepared && region->provider->is_low && (r == -ENOMEM || r == -EMFILE || r == -ENFILE)) {
+                log_warning("region '%s': %s; trying again soon", region->name, region->replenish_failure.text);
+                region->prepare_later = true;
+                prepare_again(manager);
+        } else if (r < 0) {
                 (void) snprintf(region->unprepared, sizeof(region->unprepared), "%s", region->replenish_failure.text);
                 region_disable(region, region->unprepared);
                 /* not by the uevents that it has made itself */
                 prepare_again(manager);
-        } else
+        } else {
+                region->prepared = true;
                 manager->prepare_pause = 0;
+        }
         if (again)
                 configure_region_again(manager, region);
 }
@@ -340,7 +347,7 @@ int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userd
         (void) source;
         (void) usec;
         DL_FOREACH(manager->regions, region) {
-                if (region->unprepared[0] != '\0')
+                if (region->unprepared[0] != '\0' || region->prepare_later)
                         region_replenish(manager, region);
                 if (region->list_later) {
                         region->list_later = false;
@@ -351,8 +358,8 @@ int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userd
 }
 
 void regions_replenish(Manager *manager, Region *region) {
-        if (manager->started && !region->replenishing && region->unprepared[0] == '\0' && region->provider &&
-            region->provider->is_low && region->provider->is_low(region))
+        if (manager->started && !region->replenishing && !region->prepare_later && region->unprepared[0] == '\0' &&
+            region->provider && region->provider->is_low && region->provider->is_low(region))
                 region_replenish(manager, region);
 }
 
