@@ -3,6 +3,7 @@
 #include "scene.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "memory.h"
 #include "polkit.h"
@@ -85,6 +86,31 @@ void scene_revoke(Scene *scene, const Reply *reply) {
 void scene_set_rules(Scene *scene, const char *javascript) {
         polkit_set_rules(javascript);
         scene->has_rules = true;
+}
+
+typedef struct Limit {
+        pid_t pid;
+        int resource;
+        uint64_t value;
+} Limit;
+
+static int64_t do_limit(UserCall *call) {
+        const Limit *wanted = call->data;
+        struct rlimit limit;
+
+        g_assert_cmpint(prlimit(wanted->pid, wanted->resource, NULL, &limit), ==, 0);
+        limit.rlim_cur = MIN(wanted->value, limit.rlim_max);
+        g_assert_cmpint(prlimit(wanted->pid, wanted->resource, &limit, NULL), ==, 0);
+        return 0;
+}
+
+/* By its own user: root may lack the capability. */
+void scene_limit_broker(const Scene *scene, int resource, uint64_t value) {
+        Limit limit = { .pid = scene->broker->pid, .resource = resource, .value = value };
+        User *daxbroker = user_new("daxbroker");
+
+        user_call(daxbroker, do_limit, &limit, sizeof(limit), NULL, 0);
+        user_free(daxbroker);
 }
 
 User *scene_listener(const Scene *scene) {

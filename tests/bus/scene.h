@@ -45,6 +45,9 @@ void scene_assert_gone(Scene *scene, const Reply *reply);
 /* Of a device without its descriptor nobody can tell any more whether it is held: root decides that it is not. */
 void scene_revoke(Scene *scene, const Reply *reply);
 
+/* A limit of the running broker, such as RLIMIT_NOFILE; at most what it was started with. */
+void scene_limit_broker(const Scene *scene, int resource, uint64_t value);
+
 /* Somebody who hears of everybody's allocations: over the bus that is anybody, directly whom polkit lets see them. */
 User *scene_listener(const Scene *scene);
 

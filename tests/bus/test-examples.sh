@@ -60,6 +60,21 @@ test_plain_dbus() {
     matches "$err" "^org\.daxbroker1\.Error\.NotAuthorized: $refusal"
 }
 
+# What it takes is the socket: without it there is nobody to ask.
+test_in_a_container() {
+    local folders=${DAXBROKER_EXAMPLES%/examples}
+
+    command -v bwrap >/dev/null || skip "bubblewrap is not installed"
+    become alice bwrap --unshare-all --ro-bind / / true 2>/dev/null || skip "users cannot make namespaces here"
+    run 0 become alice env CONTAINER_FOLDERS="$folders" "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
+    matches "$out" '^hello from 0x[0-9a-f]+$'
+    run 1 become bob env CONTAINER_FOLDERS="$folders" "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
+    matches "$err" "^hello: no memory: $refusal"
+    run 1 become alice env CONTAINER_FOLDERS="$folders" DAXBROKER_BUS=system \
+        "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
+    matches "$err" 'cannot connect to the system bus'
+}
+
 # ---- A log that survives -----------------------------------------------------------------------------------------------
 
 # append STATUS LINES: alice appends a file's lines to the log; what was reported as written is in $dir/reported
@@ -298,6 +313,6 @@ test_valgrind() {
     run 0 become alice daxbrokerctl free log
 }
 
-tap_main test_hello test_hello_region test_alloc_64m test_arena test_share test_event_loop test_plain_dbus test_append_log \
-    test_append_log_alone test_append_log_kill test_append_log_lasts test_object_pool test_object_pool_lasts \
-    test_no_service test_valgrind
+tap_main test_hello test_hello_region test_alloc_64m test_arena test_share test_event_loop test_plain_dbus \
+    test_in_a_container test_append_log test_append_log_alone test_append_log_kill test_append_log_lasts \
+    test_object_pool test_object_pool_lasts test_no_service test_valgrind

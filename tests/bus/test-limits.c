@@ -57,33 +57,8 @@ static void free_now(Scene *scene, User *user, const Reply *reply) {
 
 /* ---- Descriptors -------------------------------------------------------------------------------------------------- */
 
-typedef struct Limit {
-        pid_t pid;
-        int resource;
-        uint64_t value;
-} Limit;
-
-static int64_t do_limit(UserCall *call) {
-        const Limit *wanted = call->data;
-        struct rlimit limit;
-
-        g_assert_cmpint(prlimit(wanted->pid, wanted->resource, NULL, &limit), ==, 0);
-        limit.rlim_cur = wanted->value;
-        g_assert_cmpint(prlimit(wanted->pid, wanted->resource, &limit, NULL), ==, 0);
-        return 0;
-}
-
-/* Of the running broker, by its own user: root may lack the capability. */
-static void limit_broker(Scene *scene, int resource, uint64_t value) {
-        Limit limit = { .pid = scene->broker->pid, .resource = resource, .value = value };
-        User *daxbroker = user_new("daxbroker");
-
-        user_call(daxbroker, do_limit, &limit, sizeof(limit), NULL, 0);
-        user_free(daxbroker);
-}
-
 static void limit_fds(Scene *scene, uint64_t n) {
-        limit_broker(scene, RLIMIT_NOFILE, n);
+        scene_limit_broker(scene, RLIMIT_NOFILE, n);
 }
 
 /* The limit it was started with: it knows how far it can go. */
@@ -398,7 +373,7 @@ static void test_no_threads(Scene *scene, const void *unused) {
 
         (void) unused;
         broker_restart(scene->broker);
-        limit_broker(scene, RLIMIT_NPROC, 1);
+        scene_limit_broker(scene, RLIMIT_NPROC, 1);
         for (unsigned round = 0; round < 5; round++) {
                 for (size_t i = 0; i < G_N_ELEMENTS(users); i++)
                         user_begin_allocate(users[i], 16 * MIB, 1, "prefault=1");
@@ -412,7 +387,7 @@ static void test_no_threads(Scene *scene, const void *unused) {
                         user_drop_all(users[i]);
                 }
         }
-        limit_broker(scene, RLIMIT_NPROC, 1024); /* sanitizers need a thread to look for leaks */
+        scene_limit_broker(scene, RLIMIT_NPROC, 1024); /* sanitizers need a thread to look for leaks */
         broker_restart(scene->broker);
 }
 
