@@ -83,20 +83,24 @@ def decision_rows():
               user="daxbroker")
     yield Row("decision/asked", "asked", "allocate broker@bus 2M map 16", "floor/daemon/map/2M",
               "Allocate, polkit asked each time")
+    for way, (world, how) in WAYS.items():
+        yield Row(f"decision/granted/{way}", world, f"allocate granted@{how} 2M map 16", f"floor/{way}/map/2M",
+                  "Allocate from a grant")
     yield Row("warm/touch/2M", "warm", "allocate broker@direct 2M touch 8", "own/memfd/2M", "Allocate of warm memory")
 
 
 def many_rows():
     for way, (world, how) in WAYS.items():
-        for who in ("floor", "broker"):
+        for who in ("floor", "broker", "granted"):
             for n in (1, 8, 64):
-                base = f"pipeline/floor/{way}/{n}" if who == "broker" else f"pipeline/floor/{way}/1"
+                base = f"pipeline/floor/{way}/{n}" if who != "floor" else f"pipeline/floor/{way}/1"
                 yield Row(f"pipeline/{who}/{way}/{n}", world, f"pipeline {who}@{how} 2M {n} {{many}}", base,
                           f"each call, {n} without an answer")
             for n in (1, 16, 256):
-                base = f"clients/floor/{way}/{n}" if who == "broker" else f"clients/floor/{way}/1"
+                base = f"clients/floor/{way}/{n}" if who != "floor" else f"clients/floor/{way}/1"
                 yield Row(f"clients/{who}/{way}/{n}", world, f"clients {who}@{how} 2M {n} {{each:{n}}}", base,
                           f"each call, {n} clients", cost=2 if n > 16 else 1)
+        for who in ("floor", "broker"):
             yield Row(f"cold/{who}/{way}", world, f"cold {who}@{how} 2M 2",
                       f"cold/floor/{way}" if who == "broker" else "cold/nobody", "a process for it")
     yield Row("cold/nobody", "dbus-daemon", "cold nobody 2M 4", "unit", "a process that asks nobody")
@@ -190,11 +194,13 @@ class Aim:
 
 AIMS = [
     Aim("Allocate+map 2 MiB, decided before, over dbus-daemon", "broker/daemon/map/2M", ("floor/daemon/map/2M",), 1.4),
-    Aim("the same, direct, against the bare service, direct", "broker/direct/map/2M", ("floor/direct/map/2M",), 2.0),
-    Aim("the same, direct, against the bare service on dbus-daemon", "broker/direct/map/2M", ("floor/daemon/map/2M",), 0.6),
+    Aim("the same from a grant", "decision/granted/daemon", ("floor/daemon/map/2M",), 1.4),
+    Aim("decided before, direct, against the bare service, direct", "broker/direct/map/2M", ("floor/direct/map/2M",), 2.0),
+    Aim("decided before, direct, against the bare service on dbus-daemon", "broker/direct/map/2M",
+        ("floor/daemon/map/2M",), 0.6),
     Aim("Allocate+map 2 MiB, not decided before", "decision/asked", ("floor/daemon/map/2M", "decision/polkit"), 1.1),
 ] + [
-    Aim(f"64 calls without an answer, each, {way}", f"pipeline/broker/{way}/64", (f"pipeline/floor/{way}/64",), 1 / 0.7)
+    Aim(f"64 calls without an answer, granted, {way}", f"pipeline/granted/{way}/64", (f"pipeline/floor/{way}/64",), 1 / 0.7)
     for way in WAYS
 ] + [
     Aim("Allocate+touch 2 MiB, warm, direct, against memfd", "warm/touch/2M", ("own/memfd/2M",), 0.15),

@@ -21,12 +21,19 @@
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define DIRECT_SOCKET "/run/daxbroker/bus"
 #define HELD_MAX 4096
+#define BUDGET (UINT64_C(1200) << 20) /* 2 MiB for each of two calls of 256 clients, and some more */
+
+#define BROKER .destination = DAXBROKER_BUS_NAME, .root = DAXBROKER_ROOT_PATH, .interface = DAXBROKER_MANAGER_INTERFACE, \
+               .is_broker = true
+#define FLOOR .destination = FLOOR_NAME, .root = FLOOR_PATH, .interface = FLOOR_NAME
 
 static Target targets[] = {
-        { "broker@bus", DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, true, false, NULL },
-        { "broker@direct", NULL, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, true, true, NULL },
-        { "floor@bus", FLOOR_NAME, FLOOR_PATH, FLOOR_NAME, false, false, NULL },
-        { "floor@direct", NULL, FLOOR_PATH, FLOOR_NAME, false, true, NULL },
+        { .name = "broker@bus", BROKER },
+        { .name = "broker@direct", BROKER, .is_direct = true },
+        { .name = "granted@bus", BROKER, .is_granted = true },
+        { .name = "granted@direct", BROKER, .is_granted = true, .is_direct = true },
+        { .name = "floor@bus", FLOOR },
+        { .name = "floor@direct", FLOOR, .is_direct = true },
 };
 
 /* ---- Connections ------------------------------------------------------------------------------------------------------ */
@@ -64,13 +71,30 @@ int target_connect(const Target *target, sd_bus **ret) {
         return 0;
 }
 
+static int target_reserve(Target *target) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_call_method(target->bus, target->destination, target->root, target->interface, "Reserve", &error,
+                               &target->budget, "ta{sv}", BUDGET, 1, "alignment", "t", HUGE_PAGE);
+        if (r >= 0)
+                r = sd_bus_message_read(target->budget, "o", &target->grant);
+        if (r < 0)
+                return failed("Reserve: %s", error.message ? error.message : strerror(-r));
+        return 0;
+}
+
 int target_get(const char *name, Target **ret) {
         for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
                 Target *target = &targets[i];
 
                 if (strcmp(target->name, name) != 0)
                         continue;
+                if (target->is_direct)
+                        target->destination = NULL; /* there are no names without a bus */
                 if (!target->bus && target_connect(target, &target->bus) < 0)
+                        return -1;
+                if (target->is_granted && !target->grant && target_reserve(target) < 0)
                         return -1;
                 *ret = target;
                 return 0;
@@ -89,7 +113,9 @@ int target_request(const Target *target, sd_bus *bus, uint64_t size, const char 
                 return failed("Allocate: %s", strerror(-r));
         r = sd_bus_message_append(m, "tt", size, size >= HUGE_PAGE ? HUGE_PAGE : UINT64_C(4096));
         if (r >= 0)
-                r = name ? sd_bus_message_append(m, "a{sv}", 1, "name", "s", name) : sd_bus_message_append(m, "a{sv}", 0);
+                r = name ? sd_bus_message_append(m, "a{sv}", 1, "name", "s", name) :
+                        target->grant ? sd_bus_message_append(m, "a{sv}", 1, "grant", "o", target->grant) :
+                        sd_bus_message_append(m, "a{sv}", 0);
         if (r < 0) {
                 sd_bus_message_unref(m);
                 return failed("Allocate: %s", strerror(-r));

@@ -5,12 +5,15 @@
 
 #include "bench.h"
 
-/* "broker@bus", "broker@direct", "floor@bus" or "floor@direct": who, and whether by way of the bus or not. */
+/* "broker@bus", "granted@bus", "floor@bus", or "@direct": who, and whether by way of the bus or not. "granted" is the
+ * broker, who has been asked for a budget before, from which everything comes then. */
 typedef struct Target {
         const char *name;
         const char *destination, *root, *interface;
-        bool is_broker, is_direct;
+        bool is_broker, is_direct, is_granted;
         sd_bus *bus;
+        sd_bus_message *budget; /* the reply with the grant, its object and its lease */
+        const char *grant;
 } Target;
 
 /* A piece of memory. */
