@@ -16,11 +16,43 @@
 
 #define FILES "fsdax:"
 #define FILES_REGION "files"
+#define NVDIMM "nvdimm:"
 
-bool provider_is_files(void) {
+#define KIB (UINT64_C(1) << 10)
+#define PAGE (UINT64_C(2) << 20)
+/* The kernel makes namespaces of so many bytes, or several times that. */
+#define SPACE (UINT64_C(16) << 20)
+
+static bool begins_with(const char *prefix) {
         const char *name = g_getenv("DAXBROKER_TEST_REGION");
 
-        return name && g_str_has_prefix(name, FILES);
+        return name && g_str_has_prefix(name, prefix);
+}
+
+static const char *sync_mode(void) {
+        const char *name = g_getenv("DAXBROKER_TEST_SYNC");
+
+        return name ? name : "none";
+}
+
+bool provider_is_files(void) {
+        return begins_with(FILES);
+}
+
+bool provider_has_dax_files(void) {
+        return provider_is_files() && g_str_equal(sync_mode(), "dax");
+}
+
+bool provider_has_huge_pages(void) {
+        return !provider_is_files() || provider_has_dax_files();
+}
+
+bool provider_is_nvdimm(void) {
+        return begins_with(NVDIMM);
+}
+
+bool provider_is_medium(void) {
+        return provider_is_files() || provider_is_nvdimm();
 }
 
 static const char *other_region(void) {
@@ -28,7 +60,13 @@ static const char *other_region(void) {
 
         if (provider_is_files())
                 return FILES_REGION;
+        if (provider_is_nvdimm())
+                return name + strlen(NVDIMM);
         return name && name[0] != '\0' ? name : NULL;
+}
+
+bool provider_zeroed_by_kernel(void) {
+        return !other_region();
 }
 
 bool provider_is_device(void) {
@@ -48,7 +86,36 @@ char *provider_make_folder(uid_t uid) {
 }
 
 uint64_t provider_page_size(void) {
-        return provider_is_device() ? UINT64_C(2) << 20 : 4096;
+        return provider_is_device() ? PAGE : 4096;
+}
+
+const char *provider_name(void) {
+        return provider_is_files() ? "fsdax" : provider_is_nvdimm() ? "nvdimm" : other_region() ? "devdax" : "memfd";
+}
+
+static uint64_t round_up(uint64_t size, uint64_t unit) {
+        return (size + unit - 1) / unit * unit;
+}
+
+/* What the kernel knows of the pages of a namespace lies in front of them. */
+static uint64_t page_map(uint64_t space) {
+        return round_up(8 * KIB + (space - 8 * KIB) / 4096 * 64, PAGE);
+}
+
+uint64_t provider_taken(uint64_t size) {
+        uint64_t space = round_up(size, SPACE);
+
+        if (!provider_is_nvdimm())
+                return provider_length(size);
+        while (space - page_map(space) < size)
+                space += SPACE;
+        return space;
+}
+
+uint64_t provider_length(uint64_t size) {
+        if (provider_is_nvdimm())
+                return provider_taken(size) - page_map(provider_taken(size));
+        return round_up(size, provider_page_size());
 }
 
 unsigned provider_regions(unsigned regions) {
@@ -65,12 +132,16 @@ int provider_reopened(void) {
         return provider_is_device() || provider_is_files() ? -EACCES : 0;
 }
 
+bool provider_is_slow(void) {
+        return provider_is_device() || provider_has_dax_files();
+}
+
 unsigned provider_rounds(unsigned rounds) {
-        return provider_is_device() ? (rounds + 9) / 10 : rounds;
+        return provider_is_slow() ? (rounds + 9) / 10 : rounds;
 }
 
 int64_t provider_patience(unsigned seconds) {
-        return (provider_is_device() ? 5 : 1) * (int64_t) seconds * G_USEC_PER_SEC;
+        return (provider_is_slow() ? 5 : 1) * (int64_t) seconds * G_USEC_PER_SEC;
 }
 
 const char *provider_region(const char *region) {
@@ -101,7 +172,6 @@ char *provider_text(const char *text) {
  * one. */
 char *provider_configuration(const char *text, const char *folder) {
         g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
-        const char *sync = g_getenv("DAXBROKER_TEST_SYNC");
         GString *translated = g_string_new(NULL);
         bool in_section = false;
 
@@ -109,14 +179,17 @@ char *provider_configuration(const char *text, const char *folder) {
                 return g_string_free(g_string_append(translated, text ? text : ""), FALSE);
 
         g_string_append_printf(translated, "[Broker]\nDefaultRegion=%s\n", other_region());
-        if (!folder)
+        if (provider_is_slow())
                 g_string_append(translated, "PolkitTimeoutSec=60\n");
+        if (folder || provider_is_nvdimm()) /* there may be other memory as well */
+                g_string_append(translated, "DiscoverDax=no\n");
         g_string_append(translated, "[Region dram]\nEnabled=no\n");
         if (folder)
                 g_string_append_printf(translated, "[Region %s]\nProvider=fsdax\nPath=%s\nSync=%s\nSize=25%%\n",
-                                       other_region(), folder, sync ? sync : "none");
+                                       other_region(), folder, sync_mode());
         else
-                g_string_append_printf(translated, "[Region %s]\nProvider=devdax\nRecycle=any\n", other_region());
+                g_string_append_printf(translated, "[Region %s]\nProvider=%s\nRecycle=any\n", other_region(),
+                                       provider_name());
         for (char **line = lines; *line; line++) {
                 if (**line == '[') {
                         in_section = g_str_equal(*line, "[Region dram]");

@@ -10,14 +10,15 @@
 #include "broker.h"
 #include "calls.h"
 #include "footprint.h"
+#include "provider.h"
 #include "user.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
-/* What no provider has to round up. */
-#define UNIT (2 * MIB)
+/* What no provider has to round up: 2 MiB, but for namespaces. */
+#define UNIT provider_length(2 * MIB)
 
 typedef struct Scene {
         Broker *broker;

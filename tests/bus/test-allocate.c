@@ -90,7 +90,7 @@ static void test_alignments(Scene *scene, gconstpointer unused) {
                         0, 3, 4095, 4097, GIB - 1, GIB + 1, 2 * GIB, UINT64_C(1) << 63, UINT64_MAX };
 
         (void) unused;
-        skip_on_files("where they are not mapped with DAX, files have small pages only");
+        skip_on_small_pages("where they are not mapped with DAX, files have small pages only");
         for (size_t i = 0; i < G_N_ELEMENTS(small); i++)
                 assert_granted(scene, PAGE + 1, small[i], NULL, 2 * PAGE);
         /* from here on it is whole huge pages, so that the end can be mapped with one, too */
@@ -304,7 +304,7 @@ static void test_modes(Scene *scene, gconstpointer unused) {
 
 static void test_persistent(Scene *scene, gconstpointer unused) {
         (void) unused;
-        skip_on_files("files are");
+        skip_on_media("it is");
         assert_refused(scene, 1, 1, "persistent=1", "BadOption", "needs a name");
         assert_refused(scene, 1, 1, "name=p persistent=1", "BadOption",
                        provider_is_device() ? "gone after a reboot" : "ordinary memory");

@@ -120,7 +120,8 @@ static void test_defaults(Folders *folders, gconstpointer unused) {
         uint64_t quarter = pages_of(memory_size() / 4);
 
         (void) unused;
-        skip_on_devices("about files, whatever they say");
+        skip_on_files("about what is configured where, whatever it says");
+        skip_on_devices("about what is configured where, whatever it says");
         broker_start(folders->broker);
         provider = region_get_string("dram", "Provider");
         g_assert_cmpstr(provider, ==, "memfd");
@@ -133,7 +134,8 @@ static void test_defaults(Folders *folders, gconstpointer unused) {
 
 static void test_main_file(Folders *folders, gconstpointer unused) {
         (void) unused;
-        skip_on_devices("about files, whatever they say");
+        skip_on_files("about what is configured where, whatever it says");
+        skip_on_devices("about what is configured where, whatever it says");
         put(folders->second, "daxbroker.conf",
             "[Region dram]\nSize=32M\n[Region second]\nProvider=memfd\nSize=1M\n");
         broker_start(folders->broker);
@@ -149,7 +151,8 @@ static void test_main_file(Folders *folders, gconstpointer unused) {
 
 static void test_drop_ins(Folders *folders, gconstpointer unused) {
         (void) unused;
-        skip_on_devices("about files, whatever they say");
+        skip_on_files("about what is configured where, whatever it says");
+        skip_on_devices("about what is configured where, whatever it says");
         put_size(folders->first, "daxbroker.conf", 16);
         broker_start(folders->broker);
 
@@ -177,7 +180,8 @@ static void test_masks(Folders *folders, gconstpointer unused) {
         g_autofree char *null = path_of(folders->first, "+70-b.conf");
 
         (void) unused;
-        skip_on_devices("about files, whatever they say");
+        skip_on_files("about what is configured where, whatever it says");
+        skip_on_devices("about what is configured where, whatever it says");
         put_size(folders->second, "daxbroker.conf", 16);
         put_size(folders->second, "+60-a.conf", 20);
         put_size(folders->second, "+70-b.conf", 24);
@@ -202,7 +206,8 @@ static void test_other_files(Folders *folders, gconstpointer unused) {
         size_t mark;
 
         (void) unused;
-        skip_on_devices("about files, whatever they say");
+        skip_on_files("about what is configured where, whatever it says");
+        skip_on_devices("about what is configured where, whatever it says");
         put_size(folders->first, "daxbroker.conf", 16);
         broker_start(folders->broker);
         put_size(folders->first, "+.90-hidden.conf", 20);
@@ -263,7 +268,8 @@ static void test_bad_lines(Folders *folders, gconstpointer unused) {
         g_autoptr(GString) text = g_string_new(NULL);
 
         (void) unused;
-        skip_on_devices("about files, whatever they say");
+        skip_on_files("about what is configured where, whatever it says");
+        skip_on_devices("about what is configured where, whatever it says");
         for (size_t i = 0; i < G_N_ELEMENTS(lines); i++)
                 g_string_append_printf(text, "%s\n", lines[i].line);
         put(folders->second, "+90-bad.conf", text->str);

@@ -88,8 +88,8 @@ static int64_t do_look_after(UserCall *call) {
         g_assert_true(is_filled(allocation_address(kept), 1, MIB));
         g_assert_true(is_filled(allocation_address(named), 2, MIB));
 
-        /* a device that was let go of last time is listed until it is clean */
-        if (provider_is_device())
+        /* a device that was let go of last time is listed until it is clean, a file until its blocks are free */
+        if (provider_is_device() || provider_is_files())
                 (void) wait_until(20, count_allocations() == 2);
         g_assert_cmpuint(count_allocations(), ==, 2);
         assert_works(daxbroker_get_allocation(NULL, daxbroker_allocation_get_object(kept), &info));

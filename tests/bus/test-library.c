@@ -98,7 +98,9 @@ static int64_t do_two_lines_refused(UserCall *call) {
         assert_no_memory(4096, 2 * GIB, EINVAL, "1 GiB");
         assert_no_memory(SIZE_MAX, 1, EINVAL, "2^63");
         assert_no_memory(SIZE_MAX / 2, 2 * MIB, EINVAL,
-                         provider_is_device() ? "rounded up to 2 MiB" : "rounded up to pages of 2 MiB");
+                         provider_is_device()         ? "rounded up to 2 MiB"
+                         : provider_has_huge_pages() ? "rounded up to pages of 2 MiB"
+                                                     : "rounded up to pages of 4 KiB");
         assert_no_memory(257 * MIB, 1, ENOSPC, "256 MiB");
 
         /* a success changes nothing about it, as with errno */
@@ -242,7 +244,7 @@ static int64_t do_options_refused(UserCall *call) {
 
         request = request_make(1, 1, NULL);
         daxbroker_request_set_numa_node(request, 999);
-        assert_request_fails(request, EINVAL, provider_is_device() ? "lies on node" : "999");
+        assert_request_fails(request, EINVAL, provider_is_device() || provider_is_files() ? "lies on node" : "999");
 
         request = request_make(1, 1, NULL);
         daxbroker_request_set_page_size(request, 12345);
@@ -344,12 +346,12 @@ static int64_t do_lists(UserCall *call) {
                 g_assert_cmpuint(info_number(info, "Available"), ==, 256 * MIB - 2 * provider_page_size());
                 g_assert_cmpstr(info_text(info, "Alignments"), ==,
                                 provider_is_device() ? "2097152 1073741824" : "4096 2097152 1073741824");
-                g_assert_cmpuint(info_number(info, "Persistent"), ==, 0);
+                g_assert_cmpuint(info_number(info, "Persistent"), ==, provider_is_medium());
 
                 /* a negative number, a string, nothing */
                 assert_works(daxbroker_info_get_int64(info, "NumaNode", &integer));
-                if (!provider_is_device()) {
-                        g_assert_cmpint(integer, ==, -1);
+                if (integer == -1) {
+                        g_assert_false(provider_is_device());
                         assert_fails(daxbroker_info_get_uint64(info, "NumaNode", &number), EINVAL, "NumaNode");
                 }
                 assert_works(daxbroker_info_get_int64(info, "Size", &integer));
@@ -398,6 +400,7 @@ static int64_t do_reload(UserCall *call) {
 
 static void test_reload_by_root(Scene *scene, const void *unused) {
         (void) unused;
+        skip_on_files("region dram, which comes first, is not the one that they are in");
         skip_on_devices("a dax region has the size it has");
         broker_configure(scene->broker, "[Region dram]\nSize=512M\n");
         as(scene->root, do_reload);

@@ -102,7 +102,7 @@ static Holders hold(Scene *scene) {
 static void assert_held(Scene *scene, const Holders *holders) {
         Reply reply;
 
-        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 4 * UNIT);
+        g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 4 * provider_taken(UNIT));
         footprint_assert_sums(scene->root);
 
         g_assert_cmpint(user_is_filled(scene->alice, holders->unnamed.slot, 1), ==, 1);
@@ -159,13 +159,16 @@ static void test_survive(Scene *scene, void (*end)(Broker *broker)) {
                 }
                 assert_held(scene, &holders);
 
-                /* everybody's next call succeeds, and the account is right to the byte */
-                reply = user_allocate(scene->carol, 250 * MIB, 1, NULL);
-                reply_assert(reply, "NoSpace");
-                reply = user_get(scene->carol, 248 * MIB, NULL);
-                g_assert_cmpuint(region_get("dram", "Available"), ==, 0);
-                user_drop(scene->carol, reply.slot);
-                g_assert_true(allocation_wait_gone(scene->root, reply.object));
+                /* everybody's next call succeeds, and the account is right to the byte; where there is room for a namespace
+                 * is the kernel's to say */
+                if (!provider_is_nvdimm()) {
+                        reply = user_allocate(scene->carol, 250 * MIB, 1, NULL);
+                        reply_assert(reply, "NoSpace");
+                        reply = user_get(scene->carol, 248 * MIB, NULL);
+                        g_assert_cmpuint(region_get("dram", "Available"), ==, 0);
+                        user_drop(scene->carol, reply.slot);
+                        g_assert_true(allocation_wait_gone(scene->root, reply.object));
+                }
                 reply_assert(user_allocate(scene->alice, UNIT, 1, "name=named"), "NameExists");
         }
 
@@ -254,6 +257,7 @@ static void test_no_manager(Scene *scene, const void *unused) {
         size_t mark;
 
         (void) unused;
+        skip_on_files("files are found again without a descriptor");
         if (world_skips_direct("nobody listens while it is away"))
                 return;
         broker_stop(scene->broker);
@@ -279,7 +283,7 @@ static void test_no_manager(Scene *scene, const void *unused) {
                 g_assert_false(is_listed(scene, &holders.kept));
                 reply_assert(user_open(scene->bob, "kept", NULL), "NoSuchAllocation");
 
-                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 3 * UNIT);
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 3 * provider_taken(UNIT));
                 assert_detached(scene, scene->alice, &holders.unnamed, 1);
                 assert_detached(scene, scene->alice, &holders.named, 2);
                 g_assert_cmpint(user_is_filled(scene->carol, holders.reader, 2), ==, 1);
@@ -376,8 +380,8 @@ static void test_stop_while_carving(Scene *scene, const void *unused) {
                 g_usleep((gulong) g_rand_int_range(random, 0, 60000));
                 (stop ? broker_stop : broker_kill)(scene->broker);
                 reply = user_end_reply(scene->alice);
-                /* it finishes what it has begun, but not the cleaning of a device */
-                if (stop && (!provider_is_device() || !g_str_has_suffix(reply.error, ".ShuttingDown")))
+                /* it finishes what it has begun, but for the zeros that are not the kernel's to write */
+                if (stop && (provider_zeroed_by_kernel() || !g_str_has_suffix(reply.error, ".ShuttingDown")))
                         reply_assert(reply, "");
                 broker_start(scene->broker);
                 footprint_assert_sums(scene->root);

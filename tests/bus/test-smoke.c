@@ -46,8 +46,8 @@ static void test_allocate(void) {
 
         reply = user_allocate(alice, 64 * MIB, 2 * MIB, NULL);
         reply_assert(reply, "");
-        g_assert_cmpuint(reply.length, ==, 64 * MIB);
-        g_assert_cmpuint(region_get("dram", "Available"), ==, before - 64 * MIB);
+        g_assert_cmpuint(reply.length, ==, provider_length(64 * MIB));
+        g_assert_cmpuint(region_get("dram", "Available"), ==, before - provider_taken(64 * MIB));
 
         g_assert_cmpint(user_map(alice, reply.slot), ==, 0);
         g_assert_cmpint(user_is_filled(alice, reply.slot, 0), ==, 1);
