@@ -15,7 +15,7 @@
 #define BUNDLE_MAX 128
 
 #define FILES "fsdax:"
-#define FILES_REGION "files"
+#define FILES_REGION "directory"
 #define NVDIMM "nvdimm:"
 
 #define KIB (UINT64_C(1) << 10)
@@ -198,7 +198,9 @@ char *provider_configuration(const char *text, const char *folder) {
                                 continue;
                         }
                 }
-                if (!in_section || folder || !g_str_has_prefix(*line, "Size="))
+                if (g_str_equal(*line, "Sync=none") && folder) /* where there are others, they are of that kind, too */
+                        g_string_append_printf(translated, "Sync=%s\n", sync_mode());
+                else if (!in_section || folder || !g_str_has_prefix(*line, "Size="))
                         g_string_append_printf(translated, "%s\n", *line);
         }
         return g_string_free(translated, FALSE);
