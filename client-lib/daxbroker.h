@@ -306,8 +306,9 @@ int daxbroker_reload(daxbroker_client *client);
 
 /* Poll the descriptor for the events, or until the time, then call process() until it returns 0. The
  * descriptor can change when the connection is made anew: ask for all three before each poll. Connecting
- * waits for the bus, never for the service. A callback may call anything here but process(), and may free
- * the client; process() then returns 0 and the client must not be used any more. */
+ * waits for the bus, and for the service a second at most, before it takes the bus instead; with
+ * DAXBROKER_BUS=direct, 25 seconds. A callback may call anything here but process(), and may free the client;
+ * process() then returns 0 and the client must not be used any more. */
 int daxbroker_client_get_fd(daxbroker_client *client);
 int daxbroker_client_get_events(daxbroker_client *client);
 /* CLOCK_MONOTONIC microseconds; UINT64_MAX for never. */
@@ -327,7 +328,8 @@ int daxbroker_open_async(daxbroker_client *client, const char *name, uint64_t fl
  * properties a comma-separated list of what changed ("" otherwise). Values are read with
  * daxbroker_get_allocation(). When the service comes (back) or the bus was restarted, event is "reset",
  * object is "", and everything should be listed anew. One watch per client; a second call replaces the
- * callback. What happens after daxbroker_watch() has returned is not missed. */
+ * callback. What happens after daxbroker_watch() has returned is not missed. Of allocations that one may not
+ * see only a watch over the system bus hears (DAXBROKER_BUS=system). */
 typedef void (*daxbroker_watch_callback)(const char *event, const char *object, const char *properties,
                                          void *userdata);
 int daxbroker_watch(daxbroker_client *client, daxbroker_watch_callback callback, void *userdata);

@@ -110,6 +110,9 @@ static void test_broker(void) {
         assert_takes(c, "Broker", "DecisionCacheSec", "0");
         g_assert_cmpuint(c->decision_lifetime, ==, 0);
         assert_takes(c, "Broker", "MaxPendingPerUser", "1000000");
+        assert_takes(c, "Broker", "MaxConnections", "100000");
+        assert_takes(c, "Broker", "MaxConnectionsPerUser", "1");
+        assert_takes(c, "Broker", "ConnectionIdleSec", "3600");
         g_assert_cmpuint(c->max_pending_per_user, ==, 1000000);
 
         assert_takes(c, "Broker", "SystemCallFilter", "log");
@@ -145,6 +148,9 @@ static void test_numbers(void) {
         g_assert_cmpuint(c->revoke_timeout, ==, 10000000);
         assert_refuses(c, "Broker", "MaxPendingPerUser", "0", "1 to 1000000");
         assert_refuses(c, "Broker", "MaxPendingPerUser", "1000001", "1 to 1000000");
+        assert_refuses(c, "Broker", "MaxConnections", "0", "1 to 100000");
+        assert_refuses(c, "Broker", "MaxConnectionsPerUser", "100001", "1 to 100000");
+        assert_refuses(c, "Broker", "ConnectionIdleSec", "0", "1 to 3600");
         config_free(c);
 }
 
