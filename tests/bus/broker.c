@@ -46,6 +46,7 @@ static int make_socket(const Broker *broker) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         g_assert_cmpint(fd, >=, 0);
+        (void) unlink(path);
         g_assert_cmpuint(g_strlcpy(address.sun_path, path, sizeof(address.sun_path)), <, sizeof(address.sun_path));
         g_assert_cmpint(bind(fd, (struct sockaddr *) &address, sizeof(address)), ==, 0);
         g_assert_cmpint(chmod(path, 0666), ==, 0);
@@ -211,8 +212,14 @@ void broker_launch(Broker *broker) {
 
         g_assert_cmpint(broker->pid, ==, 0);
         service_manager_prepare(broker->manager, &inheritance);
-        if (broker->socket >= 0)
+        if (broker->socket >= 0 && broker->has_manager) {
+                if (broker->made_socket) { /* an earlier one, which nobody started, in the place of ours */
+                        close(broker->socket);
+                        broker->socket = make_socket(broker);
+                }
                 inherit_socket(broker, &inheritance);
+        }
+        broker->made_socket = !broker->has_manager;
 
         /* It must not speak before the service manager knows whom to listen to. */
         g_assert_cmpint(pipe2(gate, O_CLOEXEC), ==, 0);
@@ -244,6 +251,16 @@ static int reap(Broker *broker) {
         return status;
 }
 
+/* Where nobody listens for the broker, it begins to do so itself a moment after it has its name. */
+static bool can_connect(void) {
+        sd_bus *bus;
+
+        if (world_connect(&bus) < 0)
+                return false;
+        sd_bus_close_unref(bus);
+        return true;
+}
+
 void broker_start(Broker *broker) {
         bool is_ready;
 
@@ -252,7 +269,8 @@ void broker_start(Broker *broker) {
                 g_assert_true(bus_wait_name("org.daxbroker1", false, PATIENCE_SEC));
         broker_launch(broker);
         is_ready = broker->has_manager ? service_manager_wait_ready(broker->manager, 1, PATIENCE_SEC)
-                                       : bus_wait_name("org.daxbroker1", true, PATIENCE_SEC);
+                                       : bus_wait_name("org.daxbroker1", true, PATIENCE_SEC) &&
+                                                 wait_until(PATIENCE_SEC, can_connect());
         if (!is_ready) {
                 broker_print_log(broker);
                 g_error("The broker does not become ready");
