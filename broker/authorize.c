@@ -265,6 +265,10 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
         Server *server = inquiry->server;
 
         (void) ret_error;
+        /* Without the bus this broker ends, and who is connected directly asks the next one. */
+        if (sd_bus_is_open(server->bus) <= 0)
+                return 0;
+
         inquiry_free(inquiry);
         if (question) {
                 int answer;
@@ -359,7 +363,7 @@ void authority_ask_next(Server *server) {
         Authority *authority = &server->authority;
         Question *question;
 
-        if (server->stopping)
+        if (server->stopping || sd_bus_is_open(server->bus) <= 0)
                 return;
 
         for (unsigned interactive = 0; interactive < 2; interactive++)
