@@ -87,9 +87,9 @@ tests/install-packages.sh test || trouble+=("packages are missing")
 
 test_build test gcc all \
     --buildtype debug -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=undefined
-# What sanitizers hide: valgrind's view of the examples, and how much memory the broker really uses.
+# What sanitizers hide: valgrind's view of the examples, how much memory the broker really uses, and forks among threads.
 test_build test-gcc gcc unit --buildtype release &&
-    run test-gcc testlog-release smoke many examples
+    run test-gcc testlog-release smoke many examples library-process library-process-direct
 test_build test-clang clang unit --buildtype release
 
 echo "== Results"

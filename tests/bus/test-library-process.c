@@ -467,8 +467,22 @@ static int64_t do_exec(UserCall *call) {
 TEST_AS(alice, fork)
 TEST_AS(alice, end_in_child)
 TEST_AS(alice, inherit_no_connection)
+#if defined(__SANITIZE_ADDRESS__)
+/* A child of a process that has threads may find the allocator locked by a thread that it has not got. glibc sees to that, the
+ * sanitizer of gcc 12 does not. */
+static void skip_fork_among(Scene *scene, const void *unused) {
+        (void) scene;
+        (void) unused;
+        (void) do_fork_among_locks;
+        (void) do_fork_among_threads;
+        g_test_skip("the sanitizer's allocator does not outlive a fork among threads; other builds try it");
+}
+#define test_fork_among_locks skip_fork_among
+#define test_fork_among_threads skip_fork_among
+#else
 TEST_AS(alice, fork_among_locks)
 TEST_AS(alice, fork_among_threads)
+#endif
 TEST_AS(alice, exit_handlers)
 TEST_AS(alice, exec)
 
