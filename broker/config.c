@@ -423,7 +423,7 @@ int config_new(Config **ret) {
         if (!config)
                 return -ENOMEM;
 
-        config->polkit_timeout = 10 * UINT64_C(1000000);
+        config->polkit_timeout = 20 * UINT64_C(1000000); /* polkit itself ends a rule after 15 */
         config->decision_lifetime = 5 * UINT64_C(1000000);
         config->revoke_timeout = 10 * UINT64_C(1000000);
         config->max_pending_per_user = 1024;

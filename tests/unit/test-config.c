@@ -68,7 +68,7 @@ static void test_defaults(void) {
         const RegionConfig *dram = find_region(c, "dram");
 
         g_assert_cmpstr(c->default_region, ==, "dram");
-        g_assert_cmpuint(c->polkit_timeout, ==, 10000000);
+        g_assert_cmpuint(c->polkit_timeout, ==, 20000000);
         g_assert_cmpuint(c->revoke_timeout, ==, 10000000);
         g_assert_cmpuint(c->max_pending_per_user, ==, 1024);
         g_assert_cmpint(c->filter, ==, FILTER_KILL);
@@ -144,7 +144,7 @@ static void test_numbers(void) {
                 if (strcmp(bad[i], "0") != 0)
                         assert_refuses(c, "Broker", "DecisionCacheSec", bad[i], "not a number from 0 to 3600");
         }
-        g_assert_cmpuint(c->polkit_timeout, ==, 10000000);
+        g_assert_cmpuint(c->polkit_timeout, ==, 20000000);
         g_assert_cmpuint(c->revoke_timeout, ==, 10000000);
         assert_refuses(c, "Broker", "MaxPendingPerUser", "0", "1 to 1000000");
         assert_refuses(c, "Broker", "MaxPendingPerUser", "1000001", "1 to 1000000");
