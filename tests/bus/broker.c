@@ -68,6 +68,12 @@ static void inherit_socket(const Broker *broker, Inheritance *inheritance) {
         inheritance->n++;
 }
 
+static void close_socket(Broker *broker) {
+        if (broker->socket >= 0)
+                close(broker->socket);
+        broker->socket = -1;
+}
+
 Broker *broker_new(const char *configuration) {
         Broker *broker = g_new0(Broker, 1);
         g_autofree char *drop_ins = NULL;
@@ -112,8 +118,7 @@ Broker *broker_free(Broker *broker) {
         if (broker->pid > 0)
                 broker_stop(broker);
         service_manager_free(broker->manager);
-        if (broker->socket >= 0)
-                close(broker->socket);
+        close_socket(broker);
         (void) umount2(broker->runtime, MNT_DETACH);
         remove_tree(broker->directory);
         if (broker->files)
@@ -212,14 +217,12 @@ void broker_launch(Broker *broker) {
 
         g_assert_cmpint(broker->pid, ==, 0);
         service_manager_prepare(broker->manager, &inheritance);
-        if (broker->socket >= 0 && broker->has_manager) {
-                if (broker->made_socket) { /* an earlier one, which nobody started, in the place of ours */
-                        close(broker->socket);
+        if (world_is_direct() && broker->has_manager) {
+                if (broker->socket < 0) /* the last one has put its own in the place of ours */
                         broker->socket = make_socket(broker);
-                }
                 inherit_socket(broker, &inheritance);
-        }
-        broker->made_socket = !broker->has_manager;
+        } else
+                close_socket(broker); /* nobody is to wait there while the broker makes its own */
 
         /* It must not speak before the service manager knows whom to listen to. */
         g_assert_cmpint(pipe2(gate, O_CLOEXEC), ==, 0);

@@ -18,8 +18,7 @@ typedef struct Broker {
         char *runtime;
         char *state;
         char *log;
-        int socket;  /* where it listens for direct connections, if the service manager made that; else -1 */
-        bool made_socket; /* it listens by itself, as the last one did */
+        int socket; /* where it listens for direct connections, if the service manager made that; else -1 */
         char *files; /* where the memory is, if it is files; else NULL */
 
         /* May be changed before broker_start(): */
