@@ -3,7 +3,8 @@
 /* The life of one namespace, write by write. What libnvdimm does that one has to know:
  *
  * - A region has always one namespace without a size, its seed, and one device of each kind that has no namespace. What is
- *   made is made of these; when the device is bound the kernel makes the next ones. So one is made at a time.
+ *   made is made of these; when the device is bound the kernel makes the next ones, which takes it a moment longer than the
+ *   bind. So one is made at a time.
  * - The label is written when the namespace gets its size, with everything that was said before. So the size comes last: a
  *   power cut leaves no namespace, or one with its uuid, its name, and what it is for.
  * - The device gets its page map and its info block on the medium when it is bound. A namespace whose power was cut between
@@ -392,7 +393,7 @@ static int awaited_check(const void *userdata) {
         return 0;
 }
 
-/* Opens what the region says is next, once it is ours. */
+/* Opens what the region says is next, once it is ours. -EAGAIN: it is not there yet; the region names it first. */
 static int seed_open(const char *path, const char *attribute, const char *const *files,
                      char ret_name[static NVDIMM_NAME_MAX], int *ret_folder) {
         _cleanup_close_ int region = -EBADF, folder = -EBADF;
@@ -406,9 +407,11 @@ static int seed_open(const char *path, const char *attribute, const char *const 
                 r = dax_read_text(region, attribute, name, sizeof(name));
         if (r < 0)
                 return r == -ENOENT ? -ENODEV : r;
+        if (name[0] == '\0')
+                return -ENODEV;
         r = name[0] == 'n' ? space_open(path, name, &folder) : holder_open(path, name, &folder);
         if (r < 0)
-                return r == -ENOENT || name[0] == '\0' ? -ENODEV : r == -EINVAL ? -EUCLEAN : r;
+                return r == -ENOENT ? -EAGAIN : r == -EINVAL ? -EUCLEAN : r;
         if (asprintf(&seed, "%s/%s", path, name) < 0) {
                 seed = NULL;
                 return -ENOMEM;
@@ -417,7 +420,7 @@ static int seed_open(const char *path, const char *attribute, const char *const 
         awaited = (Awaited){ folder, files };
         r = dax_await(seed, awaited_check, &awaited, RIGHTS_USEC);
         if (r < 0)
-                return r;
+                return r == -ENODEV ? -EAGAIN : r;
 
         (void) snprintf(ret_name, NVDIMM_NAME_MAX, "%s", name);
         *ret_folder = TAKE_FD(folder);

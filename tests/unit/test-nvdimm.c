@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -308,6 +309,34 @@ static void test_seed_in_use(void) {
         g_assert_cmpint(nvdimm_find(path, THEIRS, &space), ==, 0);
 }
 
+/* The kernel names the next ones before they are there, and their folders before their files. */
+static void test_seed_to_come(void) {
+        static const char *const attributes[] = { "namespace_seed", "dax_seed" };
+        NvdimmNamespace space, *spaces;
+        size_t n;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++) {
+                g_autofree char *before = g_strchomp(fake_get(path, attributes[i]));
+
+                fake_set(path, attributes[i], i == 0 ? "namespace0.77\n" : "dax0.77\n");
+                g_assert_cmpint(make(OURS, 16 * MIB, &space), ==, -EAGAIN);
+                g_assert_cmpint(nvdimm_list(path, &spaces, &n), ==, 0);
+                g_assert_cmpuint(n, ==, 0);
+                free(spaces);
+
+                fake_set(path, attributes[i], "%s\n", before);
+                if (i == 0) {
+                        g_autofree char *file = g_build_filename(path, before, "holder_class", NULL);
+                        g_autofree char *away = g_strconcat(file, ".away", NULL);
+
+                        g_assert_no_errno(rename(file, away));
+                        g_assert_cmpint(make(OURS, 16 * MIB, &space), ==, -EAGAIN);
+                        g_assert_no_errno(rename(away, file));
+                }
+        }
+        g_assert_cmpint(make(OURS, 16 * MIB, &space), ==, 0);
+}
+
 /* ---- What is somebody else's ---- */
 
 static void test_disk(void) {
@@ -396,6 +425,7 @@ static const struct Test {
         { "/nvdimm/failures", test_failures },
         { "/nvdimm/deaths", test_deaths },
         { "/nvdimm/seed-in-use", test_seed_in_use },
+        { "/nvdimm/seed-to-come", test_seed_to_come },
         { "/nvdimm/disk", test_disk },
         { "/nvdimm/labels", test_labels },
         { "/nvdimm/not-whole", test_not_whole },
