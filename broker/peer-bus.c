@@ -290,23 +290,22 @@ static bool peer_is_behind(Peer *peer) {
 }
 
 /* sd-bus writes first what is queued, and reads if that did not work. A message to itself, which nobody hears, keeps it
- * from that. */
+ * from that; and must be gone afterwards, or it would be dispatched in place of what is to be next. */
 static int peer_write(Peer *peer) {
         sd_bus_message *m = NULL;
         uint64_t n = 0;
         int r;
 
         peer->writable = false;
-        r = sd_bus_get_n_queued_read(peer->bus, &n);
-        if (r >= 0 && n == 0) {
-                r = sd_bus_message_new_signal(peer->bus, &m, "/", "org.daxbroker1.Direct", "Write");
-                if (r >= 0)
-                        r = sd_bus_message_seal(m, UINT32_MAX, 0);
-                if (r >= 0)
-                        r = sd_bus_enqueue_for_read(peer->bus, m);
-                sd_bus_message_unref(m);
-        }
-        return r < 0 ? r : sd_bus_process(peer->bus, NULL);
+        r = sd_bus_message_new_signal(peer->bus, &m, "/", "org.daxbroker1.Direct", "Write");
+        if (r >= 0)
+                r = sd_bus_message_seal(m, UINT32_MAX, 0);
+        if (r >= 0)
+                r = sd_bus_enqueue_for_read(peer->bus, m);
+        sd_bus_message_unref(m);
+        while (r >= 0 && sd_bus_get_n_queued_read(peer->bus, &n) >= 0 && n > 0)
+                r = sd_bus_process(peer->bus, NULL);
+        return r;
 }
 
 /* Does one thing, if there is any; returns whether there was. */
