@@ -540,45 +540,10 @@ static int allocation_find(sd_bus *bus, const char *path, const char *interface,
         return 1;
 }
 
-/* Lists what the sender of the current message may see. */
-static int allocation_enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes,
-                                sd_bus_error *ret_error) {
-        Server *server = userdata;
-        Manager *manager = server->manager;
-        Allocation *allocation, *next;
-        bool known = server->viewed && server->viewed == sd_bus_get_current_message(bus);
-        char **nodes;
-        size_t i = 0;
-
-        (void) prefix;
-        (void) ret_error;
-        nodes = calloc(manager->n_allocations + 1, sizeof(*nodes));
-        if (!nodes)
-                return -ENOMEM;
-
-        HASH_ITER(by_id, manager->by_id, allocation, next) {
-                char path[ALLOCATION_PATH_MAX];
-
-                if (!known || allocation->state == ALLOCATION_CARVING ||
-                    (!server->sees_all && !allocation_is_visible(allocation, server->viewer)))
-                        continue;
-                nodes[i] = strdup(allocation_path(allocation, path));
-                if (!nodes[i++]) {
-                        while (i > 0)
-                                free(nodes[--i]);
-                        free(nodes);
-                        return -ENOMEM;
-                }
-        }
-
-        *ret_nodes = nodes;
-        return 1;
-}
-
 int server_add_allocations(Server *server, sd_bus *bus) {
         int r;
 
         r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_ALLOCATION_PATH, DAXBROKER_ALLOCATION_INTERFACE, allocation_vtable,
                                        allocation_find, server);
-        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_ALLOCATION_PATH, allocation_enumerate, server);
+        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_ALLOCATION_PATH, names_enumerate, server);
 }

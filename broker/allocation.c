@@ -87,6 +87,10 @@ Allocation *allocation_new(Manager *manager, const char *id) {
 
         allocation->manager = manager;
         (void) snprintf(allocation->id, sizeof(allocation->id), "%s", id);
+        if (roll_add(&manager->allocation_roll, allocation->id) < 0) {
+                free(allocation);
+                return NULL;
+        }
         allocation->group = DAXBROKER_NO_GROUP;
         allocation->mode = REQUEST_MODE_DEFAULT;
         allocation->piece.fd = allocation->piece.fd_read_only = -EBADF;
@@ -137,6 +141,7 @@ Allocation *allocation_free(Allocation *allocation) {
                 return NULL;
 
         assert(!allocation->operation.running && !allocation->ending);
+        roll_remove(&allocation->manager->allocation_roll, allocation->id);
         lease_close(&allocation->lease);
         sd_event_source_disable_unref(allocation->end_timer);
         node_watch_remove(allocation->manager->nodes, &allocation->node);

@@ -29,8 +29,12 @@
 
 #define PATIENCE_USEC (5 * UINT64_C(1000000))
 
+Call *call_from_waiter(Waiter *waiter) {
+        return (Call *) (void *) ((char *) waiter - offsetof(Call, waiter));
+}
+
 static void on_wake(Waiter *waiter) {
-        call_again((Call *) (void *) ((char *) waiter - offsetof(Call, waiter)));
+        call_again(call_from_waiter(waiter));
 }
 
 static int call_new(Server *server, sd_bus_message *message, Call **ret) {
@@ -63,6 +67,7 @@ Call *call_free(Call *call) {
                 return NULL;
 
         waiter_remove(&call->waiter);
+        call_end_list(call);
         question_free(call->question);
         sd_event_source_disable_unref(call->patience);
         user_unref(call->subject);
@@ -104,6 +109,15 @@ int call_wait(Call *call, Waiter **list, Failure *failure) {
 
         waiter_remove(&call->waiter);
         waiter_add(list, &call->waiter);
+        return CALL_WAITS;
+}
+
+int call_yield(Call *call) {
+        Server *server = call->server;
+
+        waiter_remove(&call->waiter);
+        waiter_add(&server->yielding, &call->waiter);
+        (void) sd_event_source_set_enabled(server->turn, SD_EVENT_ONESHOT);
         return CALL_WAITS;
 }
 

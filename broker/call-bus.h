@@ -13,6 +13,7 @@
 #include "waiter.h"
 
 typedef struct Question Question;
+typedef struct Listing Listing;
 
 struct Call {
         Server *server;
@@ -22,6 +23,7 @@ struct Call {
         User *subject;           /* owned reference: whom it is about, where that is somebody else than the caller */
         bool counted;            /* among its user's pending ones */
         Question *question;      /* owned: what polkit was asked for it */
+        Listing *listing;        /* owned: what was put together of the list that it asks for */
         Waiter waiter;
         bool again;                /* to be run again, as soon as its direct connection has room */
         sd_event_source *patience; /* runs while it waits for space */
@@ -51,6 +53,11 @@ int call_wait(Call *call, Waiter **list, Failure *failure);
 
 /* The same for space that is on its way back, and not for ever: CALL_WAITS, or r if it has waited long enough. */
 int call_wait_for_space(Call *call, int r, Failure *failure);
+
+/* Has it go on when others have had a turn; CALL_WAITS. For handlers with much to do. */
+int call_yield(Call *call);
+
+Call *call_from_waiter(Waiter *waiter);
 
 /* Counts it among its user's pending calls. */
 int call_count(Call *call, Failure *failure);

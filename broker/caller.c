@@ -39,7 +39,11 @@ static Caller *caller_free(Caller *caller) {
 
 void caller_gone(Caller *caller) {
         Server *server = caller->server;
+        Call *call;
 
+        /* what one of them gives up is for others' */
+        DL_FOREACH(caller->calls, call)
+                waiter_remove(&call->waiter);
         while (caller->calls)
                 call_free(caller->calls);
         decisions_drop_connection(&server->authority.decisions, caller);

@@ -287,43 +287,10 @@ static int grant_find(sd_bus *bus, const char *path, const char *interface, void
         return 1;
 }
 
-/* Lists what the sender of the current message may see. */
-static int grant_enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *ret_error) {
-        Server *server = userdata;
-        Manager *manager = server->manager;
-        bool known = server->viewed && server->viewed == sd_bus_get_current_message(bus);
-        Grant *grant, *next;
-        char **nodes;
-        size_t i = 0;
-
-        (void) prefix;
-        (void) ret_error;
-        nodes = calloc(HASH_COUNT(manager->grants) + 1, sizeof(*nodes));
-        if (!nodes)
-                return -ENOMEM;
-
-        HASH_ITER(hh, manager->grants, grant, next) {
-                char path[GRANT_PATH_MAX];
-
-                if (!known || grant->making || (!server->sees_all && !grant_is_visible(grant, server->viewer)))
-                        continue;
-                nodes[i] = strdup(grant_path(grant, path));
-                if (!nodes[i++]) {
-                        while (i > 0)
-                                free(nodes[--i]);
-                        free(nodes);
-                        return -ENOMEM;
-                }
-        }
-
-        *ret_nodes = nodes;
-        return 1;
-}
-
 int server_add_grants(Server *server, sd_bus *bus) {
         int r;
 
         r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_GRANT_PATH, DAXBROKER_GRANT_INTERFACE, grant_vtable, grant_find,
                                        server);
-        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_GRANT_PATH, grant_enumerate, server);
+        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_GRANT_PATH, names_enumerate, server);
 }

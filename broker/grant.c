@@ -46,6 +46,10 @@ static Grant *grant_new(Manager *manager, const char *id) {
 
         grant->manager = manager;
         (void) snprintf(grant->id, sizeof(grant->id), "%s", id);
+        if (roll_add(&manager->grant_roll, grant->id) < 0) {
+                free(grant);
+                return NULL;
+        }
         grant->writer = grant->lease.reader = -EBADF;
         return grant;
 }
@@ -65,6 +69,7 @@ static Grant *grant_free(Grant *grant) {
         if (!grant)
                 return NULL;
 
+        roll_remove(&grant->manager->grant_roll, grant->id);
         grant_dismiss(grant);
         if (grant->hold)
                 grant->reservation.region->provider->hold_end(grant->reservation.region, grant->hold);

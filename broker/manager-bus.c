@@ -389,160 +389,6 @@ static int do_get_allocation(Call *call, Failure *failure) {
         return r < 0 ? r : CALL_DONE;
 }
 
-/* ---- Lists ---- */
-
-int append_properties(Server *server, sd_bus_message *reply, const char *path, const char *interface,
-                      const sd_bus_vtable *vtable) {
-        size_t step = vtable->x.start.element_size;
-        int r;
-
-        r = sd_bus_message_open_container(reply, 'a', "{sv}");
-        for (; r >= 0 && vtable->type != _SD_BUS_VTABLE_END;
-             vtable = (const sd_bus_vtable *) (const void *) ((const char *) vtable + step)) {
-                const char *name = vtable->x.property.member;
-
-                if (vtable->type != _SD_BUS_VTABLE_PROPERTY)
-                        continue;
-
-                r = sd_bus_message_open_container(reply, 'e', "sv");
-                if (r >= 0)
-                        r = sd_bus_message_append(reply, "s", name);
-                if (r >= 0)
-                        r = sd_bus_message_open_container(reply, 'v', vtable->x.property.signature);
-                if (r >= 0)
-                        r = vtable->x.property.get(server->bus, path, interface, name, reply, server, NULL);
-                if (r >= 0)
-                        r = sd_bus_message_close_container(reply);
-                if (r >= 0)
-                        r = sd_bus_message_close_container(reply);
-        }
-
-        return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
-static int append_entry(Server *server, sd_bus_message *reply, const char *name, const char *path, const char *interface,
-                        const sd_bus_vtable *vtable) {
-        int r;
-
-        r = sd_bus_message_open_container(reply, 'r', "soa{sv}");
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "so", name, path);
-        if (r >= 0)
-                r = append_properties(server, reply, path, interface, vtable);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
-static int append_regions(Call *call, sd_bus_message *reply) {
-        const Region *region;
-        int r = 0;
-
-        DL_FOREACH(call->server->manager->regions, region) {
-                _cleanup_free_ char *path = NULL;
-
-                r = region_path(region, &path);
-                if (r >= 0)
-                        r = append_entry(call->server, reply, region->name, path, DAXBROKER_REGION_INTERFACE, region_vtable);
-                if (r < 0)
-                        break;
-        }
-
-        return r;
-}
-
-static int append_allocations(Call *call, sd_bus_message *reply, bool all) {
-        Allocation *allocation, *next;
-        int r;
-
-        HASH_ITER(by_id, call->server->manager->by_id, allocation, next) {
-                char path[ALLOCATION_PATH_MAX];
-
-                if (allocation->state == ALLOCATION_CARVING || (!all && !allocation_is_visible(allocation, call->caller)))
-                        continue;
-                r = append_entry(call->server, reply, allocation->name ? allocation->name : "",
-                                 allocation_path(allocation, path), DAXBROKER_ALLOCATION_INTERFACE, allocation_vtable);
-                if (r < 0)
-                        return r;
-        }
-
-        return 0;
-}
-
-static int append_grants(Call *call, sd_bus_message *reply, bool all) {
-        Grant *grant, *next;
-        int r;
-
-        HASH_ITER(hh, call->server->manager->grants, grant, next) {
-                char path[GRANT_PATH_MAX];
-
-                if (grant->making || (!all && !grant_is_visible(grant, call->caller)))
-                        continue;
-                r = append_entry(call->server, reply, "", grant_path(grant, path), DAXBROKER_GRANT_INTERFACE, grant_vtable);
-                if (r < 0)
-                        return r;
-        }
-
-        return 0;
-}
-
-typedef enum Listed {
-        LIST_REGIONS,
-        LIST_ALLOCATIONS,
-        LIST_GRANTS,
-} Listed;
-
-static int append_listed(Call *call, sd_bus_message *reply, Listed listed, bool all) {
-        switch (listed) {
-        case LIST_REGIONS:
-                return append_regions(call, reply);
-        case LIST_ALLOCATIONS:
-                return append_allocations(call, reply, all);
-        case LIST_GRANTS:
-                return append_grants(call, reply, all);
-        }
-
-        return -EINVAL;
-}
-
-static int reply_list(Call *call, Listed listed, bool all) {
-        sd_bus_message *reply = NULL;
-        int r;
-
-        /* a list is work, and a caller who does not want it could ask for a thousand */
-        if (sd_bus_message_get_expect_reply(call->message) == 0)
-                return CALL_DONE;
-
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(soa{sv})");
-        if (r >= 0)
-                r = append_listed(call, reply, listed, all);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_send(NULL, reply, NULL);
-        sd_bus_message_unref(reply);
-        return r < 0 ? r : CALL_DONE;
-}
-
-static int do_list_regions(Call *call, Failure *failure) {
-        (void) failure;
-        return reply_list(call, LIST_REGIONS, true);
-}
-
-static int do_list_allocations(Call *call, Failure *failure) {
-        int r;
-
-        r = call_may_list(call, failure);
-        return r == CALL_WAITS ? r : reply_list(call, LIST_ALLOCATIONS, r > 0);
-}
-
-static int do_list_grants(Call *call, Failure *failure) {
-        int r;
-
-        r = call_sees_all(call, failure);
-        return r == CALL_WAITS ? r : reply_list(call, LIST_GRANTS, r > 0);
-}
-
 /* ---- Reload ---- */
 
 typedef struct Reload {
@@ -592,7 +438,9 @@ static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *err
                 { "Check", do_check },
                 { "ListRegions", do_list_regions },
                 { "ListAllocations", do_list_allocations },
+                { "ListAllocationsPaged", do_list_allocations_paged },
                 { "ListGrants", do_list_grants },
+                { "ListGrantsPaged", do_list_grants_paged },
                 { "Reserve", do_reserve },
                 { "GetAllocation", do_get_allocation },
                 { "Reload", do_reload },
@@ -643,8 +491,13 @@ static const sd_bus_vtable manager_vtable[] = {
         /* everybody sees his own, polkit: inspect-other */
         SD_BUS_METHOD_WITH_ARGS("ListAllocations", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soa{sv})", allocations), method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListAllocationsPaged", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("a(soa{sv})", allocations, "b", more), method_run,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListGrants", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(soa{sv})", grants), method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListGrantsPaged", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("a(soa{sv})", grants, "b", more), method_run, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetAllocation", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", allocation), method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         /* polkit: manage */

@@ -12,6 +12,7 @@
 #include "grant.h"
 #include "node-watch.h"
 #include "region.h"
+#include "roll.h"
 #include "user.h"
 #include "waiter.h"
 #include "worker.h"
@@ -42,6 +43,7 @@ struct Manager {
         Allocation *by_id, *by_name; /* uthash */
         Allocation *by_claim;        /* by the name they are about to get */
         Grant *grants;               /* uthash, those that are being made included */
+        Roll allocation_roll, grant_roll; /* ids of all of them */
         struct Reserved *reserves; /* places of an earlier boot that are still to be taken */
         uint64_t n_allocations;
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */

@@ -55,6 +55,12 @@ static const Option owner_options[] = {
         { 0 },
 };
 
+static const Option page_options[] = {
+        { "after", 'o', offsetof(PageOptions, after), OPTION_NOT_NOTED },
+        { "limit", 'u', offsetof(PageOptions, limit), OPTION_NOT_NOTED },
+        { 0 },
+};
+
 static const Option no_options[] = {
         { 0 },
 };
@@ -238,6 +244,24 @@ int owner_options_read(sd_bus_message *message, const char **ret_name, Failure *
                 return r;
 
         *ret_name = name;
+        return 0;
+}
+
+int page_options_read(sd_bus_message *message, const char *parent, uint32_t max, PageOptions *ret, Failure *failure) {
+        PageOptions options = { .limit = max };
+        size_t n = strlen(parent);
+        int r;
+
+        r = options_read(message, page_options, &options, failure);
+        if (r < 0)
+                return r;
+        if (options.limit == 0)
+                return failure_set(failure, REFUSAL_BadOption, "option limit: a page has one entry at least");
+        if (options.after && strncmp(options.after, parent, n) != 0)
+                return failure_set(failure, REFUSAL_BadOption, "option after: %.64s is not below %s", options.after, parent);
+
+        ret->after = options.after ? options.after + n : "";
+        ret->limit = options.limit < max ? options.limit : max;
         return 0;
 }
 

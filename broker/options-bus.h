@@ -38,5 +38,15 @@ int revoke_options_read(sd_bus_message *message, bool *ret_despite_references, F
 /* Reads the options of SetOwner; *ret_name is NULL if there is no such option, else borrowed from the message. */
 int owner_options_read(sd_bus_message *message, const char **ret_name, Failure *failure);
 
+/* Of a page of a list: it begins behind the id "after", "" for the first one, and has up to limit entries. */
+typedef struct PageOptions {
+        const char *after; /* borrowed from the message */
+        uint32_t limit;
+} PageOptions;
+
+/* Reads the options of ListAllocationsPaged and its like; the object to begin behind has to be below the parent, and max is
+ * what a page has at most. */
+int page_options_read(sd_bus_message *message, const char *parent, uint32_t max, PageOptions *ret, Failure *failure);
+
 /* Reads options where there are none yet. */
 int no_options_read(sd_bus_message *message, Failure *failure);

@@ -93,16 +93,3 @@ int call_knows_owner_to_show(Call *call, const Allocation *allocation) {
 
         return call_wait(call, &user->identity.waiters, &ignored) < 0 ? CALL_DONE : CALL_WAITS;
 }
-
-int call_knows_owners_to_show(Call *call, bool all) {
-        Allocation *allocation, *next;
-        int r = CALL_DONE;
-
-        /* all that are missing are asked for, and then waited for one after the other */
-        HASH_ITER(by_id, call->server->manager->by_id, allocation, next)
-                if ((all || allocation->owner == call->caller->user->uid ||
-                     allocation_is_visible(allocation, call->caller)) &&
-                    call_knows_owner_to_show(call, allocation) == CALL_WAITS)
-                        r = CALL_WAITS;
-        return r;
-}

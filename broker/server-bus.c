@@ -101,6 +101,20 @@ void server_doubt(Server *server) {
         (void) sd_event_source_set_enabled(server->doubt, SD_EVENT_ONESHOT);
 }
 
+/* One of those that have yielded goes on. Enabled anew each time, this comes behind what else is to be done by now. */
+static int on_turn(sd_event_source *source, void *userdata) {
+        Server *server = userdata;
+        Waiter *waiter = server->yielding;
+
+        if (waiter) {
+                waiter_remove(waiter);
+                waiter->wake(waiter);
+        }
+        if (server->yielding)
+                (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        return 0;
+}
+
 /* ---- What changes ---- */
 
 /* Something that is to be told. */
@@ -320,6 +334,9 @@ int server_new(Manager *manager, Server **ret) {
         r = sd_event_add_time_relative(manager->event, &server->doubt, CLOCK_MONOTONIC, DOUBT_USEC, 0, on_doubt, server);
         if (r < 0)
                 goto fail;
+        r = sd_event_add_defer(manager->event, &server->turn, on_turn, server);
+        if (r < 0)
+                goto fail;
         r = callers_watch(server);
         if (r >= 0)
                 r = authority_watch(server);
@@ -355,7 +372,9 @@ Server *server_free(Server *server) {
         callers_free(server);
         peers_free(server);
         authority_done(&server->authority);
+        names_free(server->viewed_names);
         sd_event_source_disable_unref(server->doubt);
+        sd_event_source_disable_unref(server->turn);
         sd_bus_slot_unref(server->reassurance);
         /* to flush to a bus that does not listen would take for ever */
         if (server_is_heard(server))

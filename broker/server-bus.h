@@ -32,10 +32,13 @@ struct Server {
         sd_bus_slot *reassurance;
         RefusalCount refusals[REFUSAL_COUNTS];
 
-        /* What the sender of the message that is just being processed may see of allocations. */
+        /* Calls that go on when others have had a turn. */
+        Waiter *yielding;
+        sd_event_source *turn;
+
+        /* What the sender of the message that is just being processed may see of allocations, or of grants. */
         sd_bus_message *viewed; /* that message; not a reference, only ever compared */
-        Caller *viewer;         /* borrowed, valid as long as that is the current message */
-        bool sees_all;
+        char **viewed_names;
 };
 
 /* Connects, puts the objects on the bus and takes the name. Blocks until that is done. */
@@ -117,16 +120,31 @@ int call_look_up(Call *call, User *user, bool with_groups, Failure *failure);
 /* The same about the caller, if he has the uid of the owner and that matters: then allocation_is_owned_by() is right. */
 int call_knows_owner(Call *call, const Allocation *allocation, Failure *failure);
 
-/* Well enough to show it, about the owner of one, or of all that the caller sees; never refuses. */
+/* Well enough to show it; never refuses. */
 int call_knows_owner_to_show(Call *call, const Allocation *allocation);
-int call_knows_owners_to_show(Call *call, bool all);
 
 /* Puts a refusal of somebody who has the uid of the owner, and is not he, into better words. */
 int call_refuse_stranger(const Call *call, const Allocation *allocation, int r, Failure *failure);
 
 /* visibility-bus.c: decides what the sender of each message may see, before the message is processed. */
 int server_add_visibility(Server *server, sd_bus *bus);
+
+/* Whether polkit lets the caller see what others have, without a dialog. */
 int call_sees_all(Call *call, Failure *failure);
 
-/* The same for a list, when it is known what is to be shown in it. */
-int call_may_list(Call *call, Failure *failure);
+/* list-bus.c */
+int do_list_regions(Call *call, Failure *failure);
+int do_list_allocations(Call *call, Failure *failure);
+int do_list_allocations_paged(Call *call, Failure *failure);
+int do_list_grants(Call *call, Failure *failure);
+int do_list_grants_paged(Call *call, Failure *failure);
+int do_get_managed_objects(Call *call, Failure *failure);
+
+/* Filters for Introspect; what they have found is for the enumerator. */
+int do_introspect_allocations(Call *call, Failure *failure);
+int do_introspect_grants(Call *call, Failure *failure);
+int names_enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_names, sd_bus_error *ret_error);
+char **names_free(char **names);
+
+/* Drops what a call has of a list, if it has; another one of its user may begin then. */
+void call_end_list(Call *call);

@@ -22,6 +22,8 @@ struct User {
         uint64_t n_peers;      /* direct connections */
         unsigned n_questions[2], n_asked[2]; /* of them to polkit, see authorize.c */
         uint64_t wanted_bytes, wanted_count; /* what these are about */
+        void *lister;             /* the call that a list is being put together for, see list-bus.c */
+        Waiter *waiting_to_list;
         Identity identity;     /* who has the uid */
         UT_hash_handle hh;
 };

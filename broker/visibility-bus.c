@@ -6,10 +6,9 @@
  *      properties of a grant: its owner's, else polkit's inspect-other
  *      properties of an allocation: its owner's, whom its mode lets read it, else polkit's inspect-other; not of somebody
  *              who has the uid of an owner that is gone
- *      GetManagedObjects, Introspect: everything if polkit grants inspect-other without asking anybody, else those
  *
- * The object manager and the introspection of sd-bus then list what the enumerator finds visible for the current message.
- * Calls to allocations that do not exist get the error of our table here, for sd-bus knows none but its own. */
+ * So are lists of the standard interfaces, which are put together elsewhere (list-bus.c): GetManagedObjects is answered, and
+ * introspection goes on in sd-bus, whose enumerators then have the names for the current message. Calls to allocations that do not exist get the error of our table here, for sd-bus knows none but its own. */
 
 #include <string.h>
 
@@ -18,55 +17,11 @@
 
 #define PROPERTIES_INTERFACE "org.freedesktop.DBus.Properties"
 
-/* Whether polkit lets the caller see everybody's allocations: CALL_WAITS, 1, or negative for no. Not asked if there is
- * nothing he could not see anyway. */
 int call_sees_all(Call *call, Failure *failure) {
-        const Manager *manager = call->server->manager;
-        Allocation *allocation, *next;
-        Grant *grant, *next_grant;
         Details details = { 0 };
-        bool hidden = false;
-
-        HASH_ITER(by_id, manager->by_id, allocation, next)
-                if (!allocation_is_visible(allocation, call->caller)) {
-                        hidden = true;
-                        break;
-                }
-        HASH_ITER(hh, manager->grants, grant, next_grant)
-                hidden = hidden || !grant_is_visible(grant, call->caller);
-        /* once it was asked, the answer is taken, whatever has come and gone meanwhile */
-        if (!hidden && !call->question)
-                return CALL_DONE;
 
         details_add(&details, "polkit.message", "Authentication is required to list the memory of other users");
         return authorize(call, "org.daxbroker1.inspect-other", &details, false, failure);
-}
-
-int call_may_list(Call *call, Failure *failure) {
-        int r, all;
-
-        r = call_knows_owners_to_show(call, false);
-        if (r == CALL_WAITS)
-                return r;
-        all = call_sees_all(call, failure);
-        if (all <= 0)
-                return all;
-        r = call_knows_owners_to_show(call, true);
-        return r == CALL_WAITS ? r : all;
-}
-
-static int judge_listing(Call *call, Failure *failure) {
-        Server *server = call->server;
-        int r;
-
-        r = call_may_list(call, failure);
-        if (r == CALL_WAITS)
-                return r;
-
-        server->viewed = call->message;
-        server->viewer = call->caller;
-        server->sees_all = r > 0;
-        return CALL_PASS;
 }
 
 static int judge_properties(Call *call, Failure *failure) {
@@ -123,15 +78,20 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
 
         (void) error;
         server->viewed = NULL;
+        server->viewed_names = names_free(server->viewed_names);
         if (!sd_bus_message_is_method_call(message, NULL, NULL) || !path || !interface ||
             strncmp(path, DAXBROKER_ROOT_PATH, strlen(DAXBROKER_ROOT_PATH)) != 0)
                 return 0;
 
-        if ((strcmp(path, DAXBROKER_ROOT_PATH) == 0 &&
-             sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")) ||
-            ((strcmp(path, DAXBROKER_ALLOCATION_PATH) == 0 || strcmp(path, DAXBROKER_GRANT_PATH) == 0) &&
-             sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Introspectable", "Introspect")))
-                return call_run(server, message, judge_listing);
+        if (strcmp(path, DAXBROKER_ROOT_PATH) == 0 &&
+            sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"))
+                return call_run(server, message, do_get_managed_objects);
+        if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Introspectable", "Introspect")) {
+                if (strcmp(path, DAXBROKER_ALLOCATION_PATH) == 0)
+                        return call_run(server, message, do_introspect_allocations);
+                if (strcmp(path, DAXBROKER_GRANT_PATH) == 0)
+                        return call_run(server, message, do_introspect_grants);
+        }
 
         if (strncmp(path, DAXBROKER_GRANT_PATH "/", strlen(DAXBROKER_GRANT_PATH "/")) == 0) {
                 if (strcmp(interface, PROPERTIES_INTERFACE) == 0)

@@ -27,4 +27,5 @@
         X(NotSupported, EOPNOTSUPP, "the memory is of a kind that this cannot be done to")                     \
         X(ShuttingDown, EAGAIN, "the broker was stopped before anything was done; the call may be repeated")            \
         X(Failed, EIO, "the kernel refused; the message has its words")                                        \
-        X(NoSuchGrant, ENOENT, "there is no such grant, or it has ended")
+        X(NoSuchGrant, ENOENT, "there is no such grant, or it has ended")                                     \
+        X(TooLarge, EMSGSIZE, "there is more than fits into one answer; another call gives it in pages")

@@ -235,6 +235,56 @@ static void test_revoke(void) {
         g_assert_true(despite);
 }
 
+/* Of a page below "/p/", of 100 at most. */
+static int page_of(PageOptions *ret, Failure *failure, const char *after, int64_t limit) {
+        sd_bus_message *m = message_new();
+        int r;
+
+        g_assert_cmpint(sd_bus_message_open_container(m, 'a', "{sv}"), >=, 0);
+        if (after)
+                g_assert_cmpint(sd_bus_message_append(m, "{sv}", "after", "o", after), >=, 0);
+        if (limit >= 0)
+                g_assert_cmpint(sd_bus_message_append(m, "{sv}", "limit", "u", (uint32_t) limit), >=, 0);
+        g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+        r = page_options_read(seal(m), "/p/", 100, ret, failure);
+        if (r >= 0) /* it goes with the message */
+                ret->after = g_strdup(ret->after);
+        sd_bus_message_unref(m);
+        return r;
+}
+
+static void assert_page(const char *after, int64_t limit, const char *says_after, uint32_t says_limit) {
+        Failure failure = { 0 };
+        PageOptions page;
+
+        g_assert_cmpint(page_of(&page, &failure, after, limit), ==, 0);
+        g_assert_cmpstr(page.after, ==, says_after);
+        g_assert_cmpuint(page.limit, ==, says_limit);
+        g_free((char *) (uintptr_t) page.after);
+}
+
+static void assert_no_page(const char *after, int64_t limit, const char *words) {
+        PageOptions page = { .after = "untouched", .limit = 4711 };
+        Failure failure = { 0 };
+
+        g_assert_cmpint(page_of(&page, &failure, after, limit), ==, -EINVAL);
+        assert_says(&failure, words);
+        g_assert_cmpstr(page.after, ==, "untouched");
+        g_assert_cmpuint(page.limit, ==, 4711);
+}
+
+static void test_page(void) {
+        assert_page(NULL, -1, "", 100);
+        assert_page(NULL, 1, "", 1);
+        assert_page("/p/x", 100, "x", 100);
+        assert_page("/p/x/y", 101, "x/y", 100);
+        assert_page("/p/x", UINT32_MAX, "x", 100);
+        assert_no_page(NULL, 0, "limit");
+        assert_no_page("/p", -1, "after");
+        assert_no_page("/", 1, "after");
+        assert_no_page("/q/x", 1, "/q/x is not below /p/");
+}
+
 int main(int argc, char **argv) {
         int ends[2], r;
 
@@ -248,6 +298,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/options/all", test_all);
         g_test_add_func("/options/zeros", test_zeros);
         g_test_add_func("/options/prefer", test_prefer);
+        g_test_add_func("/options/page", test_page);
         g_test_add_func("/options/unknown", test_unknown);
         g_test_add_func("/options/twice", test_twice);
         g_test_add_func("/options/types", test_types);
