@@ -175,5 +175,5 @@ _public_ int daxbroker_release_grant(daxbroker_client *client, const char *which
 }
 
 _public_ int daxbroker_list_grants(daxbroker_client *client, daxbroker_list **ret) {
-        return list_get(client, "ListGrants", ret);
+        return list_get_paged(client, "ListGrantsPaged", ret);
 }

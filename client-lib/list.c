@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Lists of regions and allocations, as the service has them at one moment. */
+/* Lists of regions, allocations and grants. Of the last two there may be many, so the service gives them in pages; what comes
+ * or goes between two of them is in the list or is not, and nothing is in it twice. */
 
 #include "call.h"
 #include "info.h"
@@ -86,8 +87,10 @@ static int list_read(daxbroker_list *list, sd_bus_message *message) {
 
         for (;;) {
                 r = sd_bus_message_enter_container(message, 'r', "soa{sv}");
-                if (r <= 0)
+                if (r < 0)
                         return r;
+                if (r == 0)
+                        return sd_bus_message_exit_container(message);
 
                 r = list_read_entry(list, message);
                 if (r < 0)
@@ -99,53 +102,119 @@ static int list_read(daxbroker_list *list, sd_bus_message *message) {
         }
 }
 
-/* For Call.parse. */
+static int list_parse_failed(int r) {
+        if (r == -ENOMEM)
+                return error_set(r, "out of memory");
+
+        return error_set(-EPROTO, "the service's answer is not what its interface says");
+}
+
+/* For Call.parse: adds to a list. */
 static int list_parse(sd_bus_message *reply, const void *arguments, void *result) {
-        daxbroker_list *list;
         int r;
 
         (void) arguments;
 
-        list = calloc(1, sizeof(*list));
-        if (!list)
-                return error_set(-ENOMEM, "out of memory");
+        r = list_read(result, reply);
+        return r < 0 ? list_parse_failed(r) : 0;
+}
 
-        r = list_read(list, reply);
-        if (r < 0) {
-                daxbroker_list_free(list);
-                if (r == -ENOMEM)
-                        return error_set(r, "out of memory");
+/* A list that is to be gone on with. */
+typedef struct Page {
+        daxbroker_list *list;
+        bool more;
+} Page;
 
-                return error_set(-EPROTO, "the service's answer is not what its interface says");
-        }
+/* For Call.append: it goes on behind the last one that there is. */
+static int page_append(sd_bus_message *message, const void *arguments) {
+        const daxbroker_list *list = ((const Page *) arguments)->list;
 
-        *(daxbroker_list **) result = list;
+        if (list->n_infos == 0)
+                return sd_bus_message_append(message, "a{sv}", 0);
+
+        return sd_bus_message_append(message, "a{sv}", 1, "after", "o",
+                                     daxbroker_info_get_object(list->infos[list->n_infos - 1]));
+}
+
+/* For Call.parse. */
+static int page_parse(sd_bus_message *reply, const void *arguments, void *result) {
+        Page *page = result;
+        size_t n = page->list->n_infos;
+        int more = false, r;
+
+        (void) arguments;
+
+        r = list_read(page->list, reply);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "b", &more);
+        if (r >= 0 && more && page->list->n_infos == n)
+                r = -EPROTO; /* it would never end */
+        if (r < 0)
+                return list_parse_failed(r);
+
+        page->more = more;
         return 0;
 }
 
-int list_get(daxbroker_client *client, const char *method, daxbroker_list **ret) {
-        daxbroker_list *list;
+static int list_new(daxbroker_list **ret) {
+        *ret = calloc(1, sizeof(**ret));
+        return *ret ? 0 : error_set(-ENOMEM, "out of memory");
+}
+
+int list_get_paged(daxbroker_client *client, const char *method, daxbroker_list **ret) {
+        Page page = { 0 };
         Call call = {
                 .path = DAXBROKER_ROOT_PATH,
                 .interface = DAXBROKER_MANAGER_INTERFACE,
                 .member = method,
-                .parse = list_parse,
-                .result = &list,
+                .append = page_append,
+                .arguments = &page,
+                .parse = page_parse,
+                .result = &page,
         };
         int r;
 
-        r = call_run(client, &call, NULL);
+        r = list_new(&page.list);
         if (r < 0)
                 return r;
+
+        do
+                r = call_run(client, &call, NULL);
+        while (r >= 0 && page.more);
+        if (r < 0) {
+                daxbroker_list_free(page.list);
+                return r;
+        }
+
+        *ret = page.list;
+        return 0;
+}
+
+_public_ int daxbroker_list_regions(daxbroker_client *client, daxbroker_list **ret) {
+        daxbroker_list *list;
+        Call call = {
+                .path = DAXBROKER_ROOT_PATH,
+                .interface = DAXBROKER_MANAGER_INTERFACE,
+                .member = "ListRegions",
+                .parse = list_parse,
+        };
+        int r;
+
+        r = list_new(&list);
+        if (r < 0)
+                return r;
+
+        call.result = list;
+        r = call_run(client, &call, NULL);
+        if (r < 0) {
+                daxbroker_list_free(list);
+                return r;
+        }
 
         *ret = list;
         return 0;
 }
 
-_public_ int daxbroker_list_regions(daxbroker_client *client, daxbroker_list **ret) {
-        return list_get(client, "ListRegions", ret);
-}
-
 _public_ int daxbroker_list_allocations(daxbroker_client *client, daxbroker_list **ret) {
-        return list_get(client, "ListAllocations", ret);
+        return list_get_paged(client, "ListAllocationsPaged", ret);
 }

@@ -3,5 +3,5 @@
 
 #include "daxbroker.h"
 
-/* What a method of the service lists as names, objects and properties. */
-int list_get(daxbroker_client *client, const char *method, daxbroker_list **ret);
+/* What a method of the service lists as names, objects and properties, page by page. */
+int list_get_paged(daxbroker_client *client, const char *method, daxbroker_list **ret);
