@@ -109,7 +109,10 @@ void allocation_link(Allocation *allocation) {
         if (allocation->name)
                 HASH_ADD_KEYPTR(by_name, manager->by_name, allocation->name, strlen(allocation->name), allocation);
         manager->n_allocations++;
-        manager->n_stored += allocation->provider->drains ? 2 : 0; /* others are in bundles */
+        if (allocation->provider->drains) {
+                DL_APPEND2(manager->draining, allocation, drain_prev, drain_next);
+                manager->n_stored += 2; /* others are in bundles */
+        }
 }
 
 void allocation_unlink(Allocation *allocation) {
@@ -119,7 +122,10 @@ void allocation_unlink(Allocation *allocation) {
         if (allocation->name)
                 HASH_DELETE(by_name, manager->by_name, allocation);
         manager->n_allocations--;
-        manager->n_stored -= allocation->provider->drains ? 2 : 0;
+        if (allocation->provider->drains) {
+                DL_DELETE2(manager->draining, allocation, drain_prev, drain_next);
+                manager->n_stored -= 2;
+        }
 }
 
 void allocation_release(Allocation *allocation) {

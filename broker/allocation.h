@@ -82,6 +82,7 @@ struct Allocation {
         Completion *ending;    /* who wants to know when it has ended */
         sd_event_source *end_timer; /* of whatever its end waits for */
         Waiter *waiters; /* calls that wait for the operation to be over */
+        Allocation *drain_prev, *drain_next; /* among those whose provider drains */
         UT_hash_handle by_id, by_name, by_claim;
 };
 

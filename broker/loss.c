@@ -79,7 +79,7 @@ void allocation_doubt(Allocation *allocation) {
 void losses_find(Manager *manager) {
         Allocation *allocation, *next;
 
-        HASH_ITER(by_id, manager->by_id, allocation, next) {
+        DL_FOREACH_SAFE2(manager->draining, allocation, next, drain_next) {
                 const Provider *provider = allocation->provider;
 
                 if (provider->misses && provider->misses(allocation->reservation.region, &allocation->piece))

@@ -92,12 +92,12 @@ int manager_admit_name(const Manager *manager, const char *name, Failure *failur
  * longer. What was taken from a grant is that grant's. */
 static Allocation *manager_find_retained(const Manager *manager, const Region *region, const Piece *plan,
                                          const Grant *grant, uid_t uid, bool exactly) {
-        Allocation *allocation, *next, *best = NULL;
+        Allocation *allocation, *best = NULL;
 
         if (region->reason || region->quarantined == 0)
                 return NULL;
 
-        HASH_ITER(by_id, manager->by_id, allocation, next) {
+        DL_FOREACH2(manager->draining, allocation, drain_next) {
                 const Piece *piece = &allocation->piece;
 
                 if (allocation->owner != uid || allocation->reservation.region != region ||
@@ -281,7 +281,7 @@ int manager_start(Manager *manager) {
 void manager_judge_again(Manager *manager) {
         Allocation *allocation, *next;
 
-        HASH_ITER(by_id, manager->by_id, allocation, next)
+        DL_FOREACH_SAFE2(manager->draining, allocation, next, drain_next)
                 allocation_judge_now(allocation);
 }
 

@@ -42,6 +42,7 @@ struct Manager {
         UserTable users;
         Allocation *by_id, *by_name; /* uthash */
         Allocation *by_claim;        /* by the name they are about to get */
+        Allocation *draining;        /* utlist: those whose provider drains, of which there cannot be very many */
         Grant *grants;               /* uthash, those that are being made included */
         Roll allocation_roll, grant_roll; /* ids of all of them */
         struct Reserved *reserves; /* places of an earlier boot that are still to be taken */

@@ -114,7 +114,8 @@ typedef struct Provider {
         /* What is free of it is the region's again. No piece has it any more. */
         void (*hold_end)(Region *region, Hold *hold);
 
-        /* What is wrong with a piece that is alive, as far as the last look at its region tells; or 0. */
+        /* Only of pieces that drain, as the next one. What is wrong with one that is alive, as far as the last look at its
+         * region tells; or 0. */
         int (*examine)(const Piece *piece, Failure *failure);
         /* Whether discovery does not show a complete piece as it was made. It may have looked too early, or too late. */
         bool (*misses)(const Region *region, const Piece *piece);

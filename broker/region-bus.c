@@ -103,10 +103,10 @@ static uint64_t region_granted(const Server *server, const Region *region) {
 
 /* What is left to be zeroed of memory whose end waits for that. */
 static uint64_t region_cleaning(const Server *server, const Region *region) {
-        const Allocation *allocation, *next;
+        const Allocation *allocation;
         uint64_t bytes = 0;
 
-        HASH_ITER(by_id, server->manager->by_id, allocation, next) {
+        DL_FOREACH2(server->manager->draining, allocation, drain_next) {
                 uint64_t cleaned = allocation->piece.cleaned;
 
                 if (allocation->state == ALLOCATION_CLEANING && allocation->reservation.region == region &&

@@ -211,7 +211,7 @@ int regions_configure(Manager *manager, const Config *config) {
 
 /* Tells the regions that are made of it what was found. */
 void regions_apply_found(Manager *manager) {
-        Allocation *allocation, *next;
+        Allocation *allocation;
         const RegionConfig *region_config;
         Region *region;
 
@@ -227,7 +227,7 @@ void regions_apply_found(Manager *manager) {
         (void) configure_discovered(manager, manager->config);
         if (manager->started) /* before anybody else can have them */
                 reserves_restore(manager);
-        HASH_ITER(by_id, manager->by_id, allocation, next)
+        DL_FOREACH2(manager->draining, allocation, drain_next)
                 allocation_examine(allocation);
         DL_FOREACH(manager->regions, region) {
                 RegionConfig by_default = config_region_default(region->name);
