@@ -34,6 +34,7 @@
 #include "recovery.h"
 #include "regions.h"
 #include "size.h"
+#include "warming.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
 #define ENDING_MAX 16
@@ -343,7 +344,12 @@ static int create_work(Job *job) {
         if (r < 0)
                 return failure_set_errno(&operation->failure, r, "cannot make a lease");
 
-        r = operation->reuse ? reuse_piece(allocation, &operation->failure) : create_piece(allocation, &operation->failure);
+        if (operation->makes_room)
+                warming_await(allocation->manager->warming);
+        if (operation->reuse)
+                r = reuse_piece(allocation, &operation->failure);
+        else
+                r = operation->ready ? 0 : create_piece(allocation, &operation->failure);
         if (r < 0)
                 goto undo_lease;
 
@@ -395,6 +401,27 @@ static bool create_elsewhere(Allocation *allocation) {
         return true;
 }
 
+/* What it was short of may be what was made ahead of requests. That is given back, and it is tried again. */
+static bool create_with_more_room(Allocation *allocation, int r) {
+        Operation *operation = &allocation->operation;
+        const Region *region = allocation->reservation.region;
+        Refusal refusal = operation->failure.refusal;
+
+        if ((refusal != REFUSAL_NoSpace && refusal != REFUSAL_NoHugePages && r != -ENOMEM && r != -EMFILE && r != -ENFILE) ||
+            allocation->piece.stuck || operation->reuse || allocation->end_cause ||
+            (!allocation->piece.insists && !warming_may_help(allocation->manager, region)) ||
+            ++allocation->n_tries >= CARVE_TRIES)
+                return false;
+
+        warming_cede(allocation->manager, region->provider);
+        allocation->piece.insists = false;
+        operation->ready = false;
+        operation->makes_room = true;
+        operation->running = false;
+        operation_start(allocation, create_work, create_done);
+        return true;
+}
+
 /* Nobody has seen it, so nobody needs to be told but who asked. */
 static void create_failed(Allocation *allocation, int r) {
         Operation *operation = &allocation->operation;
@@ -428,7 +455,7 @@ static void create_done(Job *job, int r) {
         Manager *manager = allocation->manager;
 
         if (r < 0) {
-                if (!create_elsewhere(allocation))
+                if (!create_elsewhere(allocation) && !create_with_more_room(allocation, r))
                         create_failed(allocation, r);
                 return;
         }
@@ -498,9 +525,10 @@ static void allocation_hand_over(Allocation *from, Allocation *to, const Piece *
         allocation_free(from);
 }
 
-/* Gives the new allocation what it is to be made of: the ranges of the plan, or all of what the owner has had before. */
+/* Gives the new allocation what it is to be made of: the ranges of the plan, what was made ahead, or all of what the owner
+ * has had before. */
 static int allocation_take_memory(Allocation *allocation, Region *region, const Piece *plan, Allocation *retained,
-                                  const Origin *origin, Failure *failure) {
+                                  WarmPiece *warm, const Origin *origin, Failure *failure) {
         int r;
 
         if (retained) {
@@ -510,9 +538,12 @@ static int allocation_take_memory(Allocation *allocation, Region *region, const 
 
         allocation->piece = *plan;
         allocation->piece.fd = allocation->piece.fd_read_only = -EBADF;
-        r = region->provider->reserve ? region->provider->reserve(region, &allocation->piece, failure) : 0;
+        allocation->piece.insists = warming_has_pages(allocation->manager, region, plan);
+        r = region->provider->reserve && !warm ? region->provider->reserve(region, &allocation->piece, failure) : 0;
         if (r < 0)
                 return r;
+        warming_take(region, plan, warm, &allocation->piece);
+        allocation->operation.ready = warm;
 
         reservation_take(&allocation->reservation, region, plan->length);
         charge_take(&allocation->charge, origin->user, plan->length);
@@ -523,6 +554,7 @@ static int allocation_take_memory(Allocation *allocation, Region *region, const 
 
 int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, Allocation *retained,
                       const Origin *origin, AllocationHandler handler, void *userdata, Failure *failure) {
+        WarmPiece *warm = retained ? NULL : warm_find(&region->warm, plan);
         Allocation *allocation;
         char id[17];
         int r;
@@ -531,7 +563,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         if (r < 0)
                 return failure_set_errno(failure, r, "there is no randomness yet");
 
-        allocation = allocation_new(manager, id);
+        allocation = allocation_new(manager, warm ? warm->id : id);
         if (!allocation)
                 return failure_set_errno(failure, -ENOMEM, "cannot keep one more allocation");
 
@@ -555,7 +587,7 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         allocation->created = now_realtime();
         if (origin->grant)
                 (void) snprintf(allocation->grant_id, sizeof(allocation->grant_id), "%s", origin->grant->id);
-        r = allocation_take_memory(allocation, region, plan, retained, origin, failure);
+        r = allocation_take_memory(allocation, region, plan, retained, warm, origin, failure);
         if (r < 0) {
                 allocation_forget(allocation);
                 return r;

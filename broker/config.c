@@ -29,6 +29,7 @@ static RegionConfig *region_config_free(RegionConfig *region) {
         free(region->name);
         free(region->provider);
         free(region->size);
+        free(region->warm);
         free(region->source);
         free(region->path);
         free(region);
@@ -364,6 +365,11 @@ static const char *apply_region(Config *config, const char *name, const char *ke
                 if (size_parse_part(value, SIZE_INFINITE - 1, &number) < 0)
                         return "not a size such as 512M or 16G, nor a part such as 25%";
                 return string_replace(&region->size, value) < 0 ? "out of memory" : NULL;
+        }
+        if (strcmp(key, "Warm") == 0) {
+                if (size_parse_part(value, SIZE_INFINITE - 1, &number) < 0 || number == SIZE_INFINITE)
+                        return "not a size such as 512M or 16G, nor a part such as 25%";
+                return string_replace(&region->warm, value) < 0 ? "out of memory" : NULL;
         }
         if (strcmp(key, "NumaNode") == 0) {
                 problem = parse_number(value, 0, 1023, &number);

@@ -67,6 +67,7 @@ typedef struct RegionConfig {
         char *provider;
         char *size; /* as written; its meaning can depend on the machine */
         char *source; /* the name of what the kernel has it as; NULL if it is that of the region */
+        char *warm;   /* as written, how much of it is made ahead of requests; NULL if not said */
         char *path;   /* the directory of its files, NULL if not said */
         SyncPolicy sync;
         GrowthPolicy growth;

@@ -100,13 +100,33 @@ int text_stream_close(FILE *file, char **text, size_t max, char **ret) {
         return 0;
 }
 
+int file_read_start(const char *path, char *buffer, size_t size) {
+        _cleanup_close_ int fd = -EBADF;
+        size_t used = 0;
+        ssize_t n;
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+
+        do {
+                n = read(fd, buffer + used, size - 1 - used);
+                if (n > 0)
+                        used += (size_t) n;
+                else if (n < 0 && errno != EINTR)
+                        return -errno;
+        } while (n != 0 && used < size - 1);
+
+        buffer[used] = '\0';
+        return 0;
+}
+
 int file_read_uint64(const char *path, uint64_t *ret) {
-        _cleanup_free_ char *text = NULL;
         unsigned long long value;
-        char *end;
+        char text[64], *end;
         int r;
 
-        r = file_read(AT_FDCWD, path, 64, &text);
+        r = file_read_start(path, text, sizeof(text));
         if (r < 0)
                 return r;
 

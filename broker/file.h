@@ -12,6 +12,9 @@
  * if it holds NUL bytes. */
 int file_read(int dir_fd, const char *path, size_t max, char **ret);
 
+/* Reads as much of a file as fits, as a string. Takes nothing from the heap. */
+int file_read_start(const char *path, char *buffer, size_t size);
+
 /* Opens the directory once more, to read its entries from the first one on; the caller closes it. */
 int directory_read(int dir_fd, DIR **ret);
 

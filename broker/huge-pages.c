@@ -53,13 +53,25 @@ bool huge_pages_for_shmem(void) {
         return !strstr(text, "[never]") && !strstr(text, "[deny]");
 }
 
-uint64_t memory_available(void) {
-        _cleanup_free_ char *text = NULL;
+/* The first lines of such a file have what is looked for. */
+static uint64_t read_meminfo(const char *path, const char *key) {
+        char text[512];
         const char *line;
 
-        if (file_read(AT_FDCWD, "/proc/meminfo", 16384, &text) < 0)
+        if (file_read_start(path, text, sizeof(text)) < 0)
                 return UINT64_MAX;
-        line = strstr(text, "MemAvailable:");
+        line = strstr(text, key);
 
-        return line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) * KIB : UINT64_MAX;
+        return line ? strtoull(line + strlen(key), NULL, 10) * KIB : UINT64_MAX;
+}
+
+uint64_t memory_available(int numa_node) {
+        uint64_t available = read_meminfo("/proc/meminfo", "MemAvailable:"), on_node = UINT64_MAX;
+        char path[128];
+
+        if (numa_node >= 0) {
+                (void) snprintf(path, sizeof(path), NODES "/node%d/meminfo", numa_node);
+                on_node = read_meminfo(path, "MemFree:");
+        }
+        return on_node < available ? on_node : available;
 }

@@ -26,6 +26,7 @@
 #include "regions.h"
 #include "reserve.h"
 #include "size.h"
+#include "warming.h"
 
 /* How long a stopping broker waits for what its worker threads are doing. */
 #define DRAIN_USEC (5 * UINT64_C(1000000))
@@ -204,9 +205,12 @@ bool manager_is_settling(const Manager *manager, const Region *region, const Req
 
 static int on_settle(sd_event_source *source, void *userdata) {
         Manager *manager = userdata;
+        Region *region;
 
         (void) source;
         waiters_wake(&manager->waiting_for_space);
+        DL_FOREACH(manager->regions, region)
+                warming_tend(manager, region);
         return 0;
 }
 
@@ -495,7 +499,7 @@ bool manager_drain(Manager *manager) {
         DL_FOREACH(manager->regions, region)
                 if (region->provider && region->provider->hurry)
                         region->provider->hurry(region);
-        if (worker_pool_drain(manager->pool, DRAIN_USEC)) {
+        if (warming_drain(manager, DRAIN_USEC) && worker_pool_drain(manager->pool, DRAIN_USEC)) {
                 DL_FOREACH(manager->regions, region)
                         if (region->provider && region->provider->rest)
                                 region->provider->rest(region);
@@ -522,6 +526,7 @@ Manager *manager_free(Manager *manager) {
                 allocation_free(allocation);
         }
         grants_free(manager);
+        warming_free(manager);
         DL_FOREACH_SAFE(manager->regions, region, next_region)
                 region_free(region);
         assert(!manager->users.users);

@@ -37,6 +37,7 @@ struct Manager {
         Region *regions; /* utlist */
         DaxRegion *dax;  /* what discovery has found; regions point to it */
         Discovery *discovery;
+        struct Warming *warming; /* what is made ahead of requests; NULL while no region wants that */
         NodeWatch *nodes;
         EndMarks *marks; /* NULL if there is no service manager to keep them */
         UserTable users;

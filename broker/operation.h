@@ -51,6 +51,8 @@ typedef struct Operation {
         Change change;        /* all of it 0 if none is made */
         bool reuse;           /* of a creation: the memory is one that this user had before */
         char reused[17];      /* the id it had then */
+        bool ready;           /* of a creation: the memory was made ahead */
+        bool makes_room;      /* of a creation: others are giving memory back for it */
         bool despite_references; /* of a revocation by force */
         int memory, lease;    /* results */
         Completion *completion;

@@ -45,7 +45,17 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 #define HUGE_PAGE (2 * MIB)
+
+#define NODES_MAX 1024U /* of any kernel */
+#define LONG_BITS (8U * sizeof(long))
+
+/* What is made ahead of requests leaves the machine so much: a sixteenth. */
+#define SPARE_PART 16
 
 static uint64_t small_page(void) {
         return (uint64_t) sysconf(_SC_PAGESIZE);
@@ -162,21 +172,37 @@ static int memfd_finish(int fd) {
         return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
 
-static int node_mask_set(struct bitmask **ret, int node) {
-        struct bitmask *mask;
+/* As the kernel wants it, and not from the heap. */
+typedef struct NodeMask {
+        unsigned long words[NODES_MAX / LONG_BITS];
+} NodeMask;
 
-        mask = numa_allocate_nodemask();
-        if (!mask)
-                return -ENOMEM;
+static NodeMask node_mask(int node) {
+        NodeMask mask = { 0 };
 
-        *ret = numa_bitmask_setbit(mask, (unsigned) node);
+        mask.words[(unsigned) node / LONG_BITS] = 1UL << (unsigned) node % LONG_BITS;
+        return mask;
+}
+
+/* All at once; with stop, step by step. */
+static int hugetlb_allocate(const Piece *piece, int fd, const atomic_bool *stop) {
+        uint64_t step = stop ? piece->page_size : piece->length, offset = 0;
+
+        while (offset < piece->length) {
+                if (stop && atomic_load(stop))
+                        return -ECANCELED;
+                if (fallocate(fd, 0, (off_t) offset, (off_t) step) >= 0)
+                        offset += step;
+                else if (errno != EINTR)
+                        return -errno;
+        }
         return 0;
 }
 
 /* hugetlb pages, all of them present. The node is chosen by this thread's policy: a hugetlb inode keeps none. */
-static int carve_hugetlb(const Piece *piece, const char *id, int *ret_fd) {
+static int carve_hugetlb(const Piece *piece, const char *id, const atomic_bool *stop, int *ret_fd) {
+        bool is_bound = piece->numa_node >= 0 && numa_available() >= 0;
         _cleanup_close_ int fd = -EBADF;
-        struct bitmask *mask = NULL;
         int r;
 
         fd = memfd_make(id, MFD_HUGETLB | ((unsigned) __builtin_ctzll(piece->page_size) << MFD_HUGE_SHIFT));
@@ -185,21 +211,15 @@ static int carve_hugetlb(const Piece *piece, const char *id, int *ret_fd) {
         if (ftruncate(fd, (off_t) piece->length) < 0)
                 return -errno;
 
-        if (piece->numa_node >= 0 && numa_available() >= 0) {
-                r = node_mask_set(&mask, piece->numa_node);
-                if (r < 0)
-                        return r;
-                r = set_mempolicy(MPOL_BIND, mask->maskp, mask->size + 1) < 0 ? -errno : 0;
-                numa_free_nodemask(mask);
-                if (r < 0)
-                        return r;
+        if (is_bound) {
+                NodeMask mask = node_mask(piece->numa_node);
+
+                if (set_mempolicy(MPOL_BIND, mask.words, NODES_MAX + 1) < 0)
+                        return -errno;
         }
 
-        do
-                r = fallocate(fd, 0, 0, (off_t) piece->length) < 0 ? -errno : 0;
-        while (r == -EINTR);
-
-        if (mask)
+        r = hugetlb_allocate(piece, fd, stop);
+        if (is_bound)
                 (void) set_mempolicy(MPOL_DEFAULT, NULL, 0);
         if (r < 0)
                 return r;
@@ -215,7 +235,6 @@ static int carve_hugetlb(const Piece *piece, const char *id, int *ret_fd) {
 /* With shared memory the policy stays with the inode, for whoever touches the pages later. */
 static int shmem_prepare(const Piece *piece, int fd) {
         bool huge = piece->alignment >= HUGE_PAGE && piece->length >= HUGE_PAGE && !piece->page_size_demanded;
-        struct bitmask *mask;
         void *memory;
         int r = 0;
 
@@ -227,12 +246,9 @@ static int shmem_prepare(const Piece *piece, int fd) {
                 return -errno;
 
         if (piece->numa_node >= 0 && numa_available() >= 0) {
-                r = node_mask_set(&mask, piece->numa_node);
-                if (r >= 0) {
-                        if (mbind(memory, piece->length, MPOL_BIND, mask->maskp, mask->size + 1, 0) < 0)
-                                r = -errno;
-                        numa_free_nodemask(mask);
-                }
+                NodeMask mask = node_mask(piece->numa_node);
+
+                r = mbind(memory, piece->length, MPOL_BIND, mask.words, NODES_MAX + 1, 0) < 0 ? -errno : 0;
         }
         if (r >= 0 && piece->prefault) {
                 if (huge && huge_pages_for_shmem())
@@ -276,7 +292,7 @@ static int memfd_carve(Piece *piece, const char *id, Failure *failure) {
                 uint64_t wanted = piece->length / piece->page_size;
                 uint64_t there = huge_pages_free(piece->page_size, piece->numa_node);
 
-                r = there >= wanted ? carve_hugetlb(piece, id, &piece->fd) : -ENOSPC;
+                r = there >= wanted ? carve_hugetlb(piece, id, NULL, &piece->fd) : -ENOSPC;
                 if (r >= 0)
                         return 0;
                 if (r != -ENOSPC && r != -ENOMEM)
@@ -286,16 +302,13 @@ static int memfd_carve(Piece *piece, const char *id, Failure *failure) {
                                            "%" PRIu64 " pages of %s are needed, %" PRIu64
                                            " are free; the admin can reserve more with the sysctl vm.nr_hugepages",
                                            wanted, SIZE_TEXT(piece->page_size), there);
+                if (piece->insists)
+                        return failure_set(failure, REFUSAL_NoSpace, "there are no %" PRIu64 " free pages of %s", wanted,
+                                           SIZE_TEXT(piece->page_size));
         }
 
         /* The kernel would rather kill a process than fail this, so ask first. */
-        available = piece->prefault ? memory_available() : UINT64_MAX;
-        if (piece->prefault && piece->numa_node >= 0 && numa_available() >= 0) {
-                long long on_node = 0;
-
-                if (numa_node_size64(piece->numa_node, &on_node) >= 0 && on_node >= 0 && (uint64_t) on_node < available)
-                        available = (uint64_t) on_node;
-        }
+        available = piece->prefault ? memory_available(piece->numa_node) : UINT64_MAX;
         if (piece->length > available)
                 return failure_set(failure, REFUSAL_NoSpace,
                                    "option prefault: the machine has %s of memory left for it, %s were asked for",
@@ -309,6 +322,77 @@ static int memfd_carve(Piece *piece, const char *id, Failure *failure) {
                 return failure_set_errno(failure, r, "cannot make a memfd");
 
         piece->page_size = small_page();
+        return 0;
+}
+
+/* At most a huge page, and one page of it if the kernel has that. What it takes a lock of the whole process for is short:
+ * huge pages are put together without it, from a page that is there and many that are not. */
+static int shmem_populate(int fd, void *window, uint64_t offset, uint64_t length, bool huge) {
+        int r;
+
+        if (huge && pwrite(fd, "", 1, (off_t) offset) < 0)
+                return -errno;
+        if (mmap(window, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t) offset) == MAP_FAILED)
+                return -errno;
+
+        if (huge && madvise(window, length, MADV_COLLAPSE) >= 0)
+                return 0;
+        do
+                r = madvise(window, length, MADV_POPULATE_WRITE) < 0 ? -errno : 0;
+        while (r == -EINTR);
+        return r;
+}
+
+static int shmem_populate_all(const Piece *piece, int fd, const atomic_bool *stop) {
+        bool huge = piece->alignment >= HUGE_PAGE && !piece->page_size_demanded;
+        uint8_t *room, *window;
+        int r = 0;
+
+        room = mmap(NULL, 2 * HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (room == MAP_FAILED)
+                return -errno;
+
+        window = room + -(uintptr_t) room % HUGE_PAGE;
+        for (uint64_t offset = 0; r >= 0 && offset < piece->length; offset += HUGE_PAGE) {
+                uint64_t left = piece->length - offset, length = left < HUGE_PAGE ? left : HUGE_PAGE;
+
+                r = atomic_load(stop) ? -ECANCELED
+                                      : shmem_populate(fd, window, offset, length, huge && length == HUGE_PAGE);
+        }
+        (void) munmap(room, 2 * HUGE_PAGE);
+        return r;
+}
+
+static int memfd_carve_ahead(Piece *piece, const char *id, const atomic_bool *stop, Failure *failure) {
+        uint64_t spare = (uint64_t) sysconf(_SC_PHYS_PAGES) * small_page() / SPARE_PART;
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t available;
+        Piece empty = *piece;
+        int r;
+
+        if (piece->page_size > small_page()) {
+                r = huge_pages_free(piece->page_size, piece->numa_node) >= piece->length / piece->page_size
+                            ? carve_hugetlb(piece, id, stop, &piece->fd)
+                            : -ENOSPC;
+                if (r >= 0)
+                        return 0;
+                if (r == -ECANCELED || piece->page_size_demanded)
+                        return failure_set_errno(failure, r, "there are not enough free huge pages");
+        }
+
+        available = memory_available(piece->numa_node);
+        if (available < spare || available - spare < piece->length)
+                return failure_set(failure, REFUSAL_NoSpace, "the machine has not enough memory left for that");
+
+        empty.prefault = false;
+        r = carve_shmem(&empty, id, &fd);
+        if (r >= 0)
+                r = shmem_populate_all(piece, fd, stop);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot make a memfd");
+
+        piece->page_size = small_page();
+        piece->fd = TAKE_FD(fd);
         return 0;
 }
 
@@ -374,6 +458,7 @@ const Provider provider_memfd = {
         .probe = memfd_probe,
         .plan = memfd_plan,
         .carve = memfd_carve,
+        .carve_ahead = memfd_carve_ahead,
         .open = memfd_open,
         .revoke = memfd_revoke,
         .recover = memfd_recover,

@@ -8,6 +8,7 @@
  * run in worker threads, one at a time for one piece; of a region they touch only what the provider has made for several
  * threads. Where a function is NULL, there is nothing to do. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
@@ -33,6 +34,7 @@ typedef struct Piece {
         bool page_size_demanded;  /* page_size or nothing */
         bool prefault;
         bool contiguous;          /* one range or nothing */
+        bool insists;             /* page_size, or a failure: others may give back pages, and then it is asked for again */
         bool clean;               /* known to hold nothing but zeros */
         Range ranges[PIECE_RANGES_MAX]; /* of the region, as offsets in it; where the provider places pieces itself */
         unsigned n_ranges;
@@ -148,6 +150,11 @@ typedef struct Provider {
         /* Makes it, full of zeros. On failure nothing is left; -EAGAIN: somebody else was in the way,
          * and it may be prepared anew. id is for people who look at maps and device lists. */
         int (*carve)(Piece *piece, const char *id, Failure *failure);
+
+        /* Makes it as carve() does, but with all of its memory present, as nobody waits for it; where this is NULL, there is
+         * nothing to gain by making pieces ahead of requests. A thread does it that may not run for seconds at any point: it
+         * must hold nothing that other threads need. -ECANCELED, soon, once stop is set. NoSpace, if memory is short. */
+        int (*carve_ahead)(Piece *piece, const char *id, const atomic_bool *stop, Failure *failure);
 
         /* Makes a drained piece usable again, for the user who had it before, full of zeros. */
         int (*reuse)(Piece *piece, Failure *failure);

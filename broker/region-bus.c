@@ -139,6 +139,16 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
                 value = region_granted(userdata, region);
         else if (strcmp(property, "Cleaning") == 0)
                 value = region_cleaning(userdata, region);
+        else if (strcmp(property, "Warm") == 0)
+                value = region->warm.limit;
+        else if (strcmp(property, "WarmAvailable") == 0)
+                value = region->warm.bytes;
+        else if (strcmp(property, "WarmLength") == 0)
+                value = region->warm.limit > 0 ? demand_class(&region->warm.demand)->length : 0;
+        else if (strcmp(property, "WarmHits") == 0)
+                value = region->warm.n_hits;
+        else if (strcmp(property, "WarmMisses") == 0)
+                value = region->warm.n_misses;
         else if (strcmp(property, "LargestAvailable") == 0)
                 value = region->largest < available ? region->largest : available;
         else
@@ -201,6 +211,11 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Granted", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Quarantined", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Cleaning", "t", get_bytes, 0, 0), /* it changes all the time */
+        SD_BUS_PROPERTY("Warm", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("WarmAvailable", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("WarmLength", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("WarmHits", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("WarmMisses", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Granularity", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Alignments", "at", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NumaNode", "i", get_other, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -52,6 +52,7 @@ void region_expect_no_more(Region *region) {
 void region_disable(Region *region, const char *reason) {
         char *copy;
 
+        region->warm.limit = 0;
         if (region->reason && strcmp(region->reason, reason) == 0)
                 return;
         copy = strdup(reason);
@@ -63,6 +64,23 @@ void region_disable(Region *region, const char *reason) {
         region->changed = true;
         region_log_unusable(region, (region->dax && !region->settled) || strcmp(reason, REGION_IS_READ) == 0 ? LOG_INFO
                                                                                                              : LOG_WARNING);
+}
+
+/* Before anybody has asked for anything. */
+#define WARM_GUESS (2 * MIB)
+
+static void region_configure_warm(Region *region, const RegionConfig *config) {
+        SizeClass guess = { .length = WARM_GUESS, .page_size = WARM_GUESS, .numa_node = region->numa_node };
+        bool possible = region->provider->carve_ahead;
+        uint64_t limit = 0;
+
+        if (config->warm)
+                (void) size_parse_part(config->warm, region->size, &limit);
+        if (limit > 0 && !possible && !region->warm_refused)
+                log_warning("region '%s': Warm=%s is not supported for provider '%s'; nothing is made ahead of requests",
+                            region->name, config->warm, region->provider->name);
+        region->warm_refused = limit > 0 && !possible;
+        warm_set_limit(&region->warm, !possible ? 0 : limit < region->size ? limit : region->size, &guess);
 }
 
 int region_configure(Region *region, const RegionConfig *config) {
@@ -103,6 +121,7 @@ int region_configure(Region *region, const RegionConfig *config) {
                                 log_notice("region '%s' can be used now", region->name);
                         free(region->reason);
                         region->reason = NULL;
+                        region_configure_warm(region, config);
                         region->changed = true;
                         return 0;
                 }

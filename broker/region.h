@@ -10,6 +10,7 @@
 #include "dax.h"
 #include "failure.h"
 #include "provider.h"
+#include "warm.h"
 #include "worker.h"
 
 #define REGION_ALIGNMENTS_MAX 4
@@ -33,6 +34,8 @@ struct Region {
         uint64_t largest;           /* no piece can be longer, however much is free; UINT64_MAX without such a limit */
         const char *clean, *recycle; /* the policies in force, as daxbroker.conf(5) has them; "" where there are none */
         DaxRegion *dax;             /* what discovery found of this name, or NULL */
+        Warm warm;                  /* what is made ahead of requests */
+        bool warm_refused;          /* it was said that the provider cannot */
         void *state;                /* the provider's */
         int notes_dir;              /* borrowed: where the provider may note what it has made */
         bool settled;               /* what udev and others do about what the kernel shows should be done by now */

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -126,16 +127,29 @@ static uint64_t landlock_rights(long version) {
         return rights;
 }
 
-static int landlock_allow(int ruleset, const char *path, uint64_t rights) {
+static int landlock_allow_opened(int ruleset, const char *path, int flags, uint64_t rights) {
         struct landlock_path_beneath_attr rule = { .allowed_access = rights };
         _cleanup_close_ int fd = -EBADF;
 
-        fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fd = open(path, O_PATH | O_CLOEXEC | flags);
         if (fd < 0) /* there is nothing to allow, then */
                 return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : -errno;
 
         rule.parent_fd = fd;
         return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+}
+
+static int landlock_allow(int ruleset, const char *path, uint64_t rights) {
+        return landlock_allow_opened(ruleset, path, O_DIRECTORY, rights);
+}
+
+/* The file that the service manager has memory pressure told by, if any. */
+static int landlock_allow_pressure(int ruleset) {
+        const char *path = getenv("MEMORY_PRESSURE_WATCH");
+
+        return path && path[0] == '/'
+                       ? landlock_allow_opened(ruleset, path, 0, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE)
+                       : 0;
 }
 
 /* The folders that the service manager has for us. */
@@ -185,6 +199,7 @@ static int landlock_allow_all(int ruleset, uint64_t handled) {
                 { "/run", MAY_READ },
                 { "/var/lib", MAY_READ },
                 { "/proc", MAY_READ },
+                { "/proc/pressure", MAY_WRITE }, /* when to tell that memory is short */
                 { "/sys", MAY_READ },
                 /* Regions come and go, and so do devices in them: all dynamic ones have a parent among the platform's, and
                  * NVDIMMs one there or among ACPI's. The modes of the files there say which are ours to write, see
@@ -206,6 +221,8 @@ static int landlock_allow_all(int ruleset, uint64_t handled) {
                 r = landlock_allow_listed(ruleset, "RUNTIME_DIRECTORY", (MAY_KEEP | LANDLOCK_ACCESS_FS_MAKE_SOCK) & handled);
         if (r >= 0)
                 r = landlock_allow_listed(ruleset, "STATE_DIRECTORY", MAY_KEEP & handled);
+        if (r >= 0)
+                r = landlock_allow_pressure(ruleset);
         if (r >= 0)
                 r = config_each_path(landlock_allow_path, &regions);
         return r;
@@ -268,6 +285,12 @@ static int filter_allow_sockets(scmp_filter_ctx filter) {
         return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
 }
 
+/* Threads may become less important, and nothing else. */
+static int filter_allow_idling(scmp_filter_ctx filter) {
+        return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sched_setscheduler), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
+                                SCMP_A1(SCMP_CMP_EQ, SCHED_IDLE, 0));
+}
+
 int sandbox_filter(FilterMode mode) {
         scmp_filter_ctx filter;
         int r;
@@ -286,6 +309,8 @@ int sandbox_filter(FilterMode mode) {
                 r = filter_allow(filter, allowed_sanitized, sizeof(allowed_sanitized) / sizeof(allowed_sanitized[0]));
         if (r >= 0)
                 r = filter_allow_sockets(filter);
+        if (r >= 0)
+                r = filter_allow_idling(filter);
         if (r >= 0)
                 r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
         if (r >= 0)

@@ -172,7 +172,8 @@ static int tell_region_added(sd_bus *bus, const News *news) {
 
 static int tell_region(sd_bus *bus, const News *news) {
         return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_REGION_INTERFACE, "Available", "LargestAvailable",
-                                              "Granted", "Quarantined", "Size", "Granularity", "Alignments", "NumaNode", "TargetNode",
+                                              "Granted", "Quarantined", "Warm", "WarmAvailable", "WarmLength", "WarmHits",
+                                              "WarmMisses", "Size", "Granularity", "Alignments", "NumaNode", "TargetNode",
                                               "ReadBandwidth", "WriteBandwidth", "ReadLatency", "WriteLatency", "Clean",
                                               "Recycle", "Persistent", "State", "Reason", NULL);
 }

@@ -16,7 +16,7 @@
 
 DEFINE_CLEANUP(Table, table_free)
 
-#define COLUMNS_MAX 10
+#define COLUMNS_MAX 12
 
 static int64_t region_get_node(const daxbroker_info *region, const char *property) {
         int64_t node;
@@ -63,7 +63,7 @@ static json_t *alignments_to_json(const char *alignments) {
 
 static json_t *region_to_json(const daxbroker_info *region) {
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                         "s:o, s:o, s:o, s:b, s:o, s:o, s:o}",
+                         "s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}",
                          "object", output_string(daxbroker_info_get_object(region)),
                          "name", output_string(info_string(region, "Name")),
                          "provider", output_string(info_string(region, "Provider")),
@@ -73,6 +73,11 @@ static json_t *region_to_json(const daxbroker_info *region) {
                          "granted", output_number(info_number(region, "Granted")),
                          "quarantined", output_number(info_number(region, "Quarantined")),
                          "cleaning", output_number(info_number(region, "Cleaning")),
+                         "warm", output_number(info_number(region, "Warm")),
+                         "warm_available", output_number(info_number(region, "WarmAvailable")),
+                         "warm_length", output_number(info_number(region, "WarmLength")),
+                         "warm_hits", output_number(info_number(region, "WarmHits")),
+                         "warm_misses", output_number(info_number(region, "WarmMisses")),
                          "granularity", output_number(info_number(region, "Granularity")),
                          "alignments", alignments_to_json(info_string(region, "Alignments")),
                          "numa_node", node_to_json(region, "NumaNode"),
@@ -101,7 +106,7 @@ static Status regions_print_json(const daxbroker_list *list, JsonMode mode) {
 
 /* Columns that are left out where they would tell nothing. */
 typedef struct Extras {
-        bool granted, quarantined, bandwidth, latency;
+        bool granted, quarantined, warm, bandwidth, latency;
 } Extras;
 
 static Extras extras_look(const daxbroker_list *list) {
@@ -112,6 +117,7 @@ static Extras extras_look(const daxbroker_list *list) {
 
                 extras.granted |= info_number(region, "Granted") > 0;
                 extras.quarantined |= info_number(region, "Quarantined") > 0;
+                extras.warm |= info_number(region, "Warm") > 0;
                 extras.bandwidth |= info_number(region, "ReadBandwidth") > 0 || info_number(region, "WriteBandwidth") > 0;
                 extras.latency |= info_number(region, "ReadLatency") > 0 || info_number(region, "WriteLatency") > 0;
         }
@@ -146,6 +152,17 @@ static void latency_add(Table *table, const daxbroker_info *region) {
                 table_add(table, COLOUR_PLAIN, "%" PRIu64 "/%" PRIu64, reading, writing);
 }
 
+static void warm_add(Table *table, const daxbroker_info *region) {
+        uint64_t hits = info_number(region, "WarmHits"), misses = info_number(region, "WarmMisses");
+        char text[SIZE_TEXT_MAX];
+
+        table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "WarmAvailable"), text));
+        if (hits == 0 && misses == 0)
+                table_add(table, COLOUR_PLAIN, "-");
+        else
+                table_add(table, COLOUR_PLAIN, "%.0f%%", 100 * (double) hits / ((double) hits + (double) misses));
+}
+
 static void region_add(Table *table, const daxbroker_info *region, const Extras *extras) {
         const char *state = info_string(region, "State"), *reason = info_string(region, "Reason");
         bool usable = strcmp(state, "usable") == 0;
@@ -160,6 +177,8 @@ static void region_add(Table *table, const daxbroker_info *region, const Extras 
                 table_add(table, COLOUR_PLAIN, "%s", size_format(info_number(region, "Granted"), text));
         if (extras->quarantined)
                 table_add(table, quarantined > 0 ? COLOUR_WARNING : COLOUR_PLAIN, "%s", size_format(quarantined, text));
+        if (extras->warm)
+                warm_add(table, region);
         node_add(table, region_get_node(region, "NumaNode"));
         if (extras->bandwidth)
                 bandwidth_add(table, region);
@@ -181,6 +200,8 @@ static size_t columns_choose(const Extras *extras, TableColumn *ret) {
                 { { .title = "AVAILABLE", .right = true }, true },
                 { { .title = "GRANTED", .right = true }, extras->granted },
                 { { .title = "QUARANTINED", .right = true }, extras->quarantined },
+                { { .title = "WARM", .right = true }, extras->warm },
+                { { .title = "HITS", .right = true }, extras->warm },
                 { { .title = "NODE", .right = true }, true },
                 { { .title = "BYTES/S", .right = true }, extras->bandwidth },
                 { { .title = "NS", .right = true }, extras->latency },

@@ -493,7 +493,7 @@ static void test_region_appears(Scene *scene, gconstpointer unused) {
         g_assert_false(region_exists(scene->root, "late"));
         reload(scene, "[Region late]\nProvider=memfd\nSize=8M\n");
         user_assert_hears(scene->bob,
-                          "added " DAXBROKER_REGION_PATH "/late *" DAXBROKER_REGION_INTERFACE "(22)*");
+                          "added " DAXBROKER_REGION_PATH "/late *" DAXBROKER_REGION_INTERFACE "(27)*");
         reply_assert(user_allocate(scene->alice, 8 * MIB, 1, "region=late"), "");
         reply_assert(user_allocate(scene->alice, 1, 1, "region=late"), "NoSpace");
 }

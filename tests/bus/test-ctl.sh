@@ -63,6 +63,24 @@ test_regions_json() {
     equals "$(json '{v[0][k] for k in ("read_bandwidth", "write_latency", "clean", "recycle")}' <<<"$out")" "{None}"
 }
 
+# What is ready ahead of requests, where there may be such a thing.
+test_regions_warm() {
+    configure "${configuration[@]}" '[Region dram]' 'Warm=4M'
+    broker restart
+    run_as 0 bob regions
+    matches "$out" '^NAME +PROVIDER +SIZE +AVAILABLE +WARM +HITS +NODE +STATE$'
+    matches "$out" '^dram +memfd +256M +256M +[0-9]+M? +- +- +usable$'
+    run_as 0 alice run --size 2M --align 2M -- true
+    run_as 0 alice run --size 8M -- true
+    run_as 0 bob regions --json=short
+    equals "$(json 'v[0]["warm"], v[0]["warm_length"], v[0]["warm_hits"] + v[0]["warm_misses"]' <<<"$out")" \
+        "(4194304, 2097152, 2)"
+    run_as 0 bob regions
+    matches "$out" '^dram +memfd +256M +[0-9]+M +[0-9]+M? +(0|50)% +- +usable$'
+    configure "${configuration[@]}"
+    broker restart
+}
+
 # An unusable region is told about, and the reason with it.
 test_regions_unusable() {
     configure "${configuration[@]}" '[Region far]' 'Provider=memfd' 'Size=1M' 'NumaNode=999'
@@ -917,7 +935,7 @@ test_restart_while_in_use() {
     finish 5 "$job"
 }
 
-tap_main test_regions test_regions_json test_regions_unusable test_list_empty test_list_and_show \
+tap_main test_regions test_regions_json test_regions_warm test_regions_unusable test_list_empty test_list_and_show \
     test_alloc_holds_until_interrupted test_alloc_in_words test_alloc_killed test_alloc_named_stays \
     test_refusals test_quota test_run_environment test_run_mmap test_run_status test_run_passes_signals_on \
     test_run_lives_with_its_holders test_run_named test_free_while_in_use test_open_as_mode_says \

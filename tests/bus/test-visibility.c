@@ -384,7 +384,8 @@ static void test_regions(Scene *scene, gconstpointer unused) {
                 "busctl", "get-property", DAXBROKER_BUS_NAME, DAXBROKER_REGION_PATH "/dram",
                 DAXBROKER_REGION_INTERFACE, "Size", "Available", "LargestAvailable", "Granularity", "Alignments",
                 "NumaNode", "Persistent", "Isolation", "State", "Reason", "Name", "Provider",
-                "Quarantined", "Cleaning", "TargetNode", "ReadBandwidth", "WriteLatency", "Clean", "Recycle", NULL
+                "Quarantined", "Cleaning", "TargetNode", "ReadBandwidth", "WriteLatency", "Clean", "Recycle", "Warm",
+                "WarmAvailable", "WarmLength", "WarmHits", "WarmMisses", NULL
         };
         g_autofree char *output = NULL;
 
@@ -396,7 +397,7 @@ static void test_regions(Scene *scene, gconstpointer unused) {
         g_assert_cmpstr(output, ==,
                         "t 268435456\nt 209715200\nt 209715200\nt 4096\nat 3 4096 2097152 1073741824\n"
                         "i -1\nb false\ns \"inode\"\ns \"usable\"\ns \"\"\ns \"dram\"\ns \"memfd\"\n"
-                        "t 0\nt 0\ni -1\nt 0\nt 0\ns \"\"\ns \"\"\n");
+                        "t 0\nt 0\ni -1\nt 0\nt 0\ns \"\"\ns \"\"\nt 0\nt 0\nt 0\nt 0\nt 0\n");
 }
 
 /* ---- Signals --------------------------------------------------------------------------------------------------- */

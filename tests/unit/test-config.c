@@ -232,6 +232,9 @@ static void test_regions(void) {
 
         assert_takes(c, "Region fast", "Provider", "memfd");
         assert_takes(c, "Region fast", "Size", "50%");
+        g_assert_null(get_region(c, "fast")->warm);
+        assert_takes(c, "Region fast", "Warm", "12%");
+        assert_takes(c, "Region fast", "Warm", "0");
         assert_takes(c, "Region fast", "NumaNode", "1023");
         assert_takes(c, "Region fast", "Enabled", "no");
         fast = get_region(c, "fast");
@@ -242,6 +245,10 @@ static void test_regions(void) {
 
         assert_refuses(c, "Region fast", "Size", "101%", "not a size");
         assert_refuses(c, "Region fast", "Size", "", "not a size");
+        assert_refuses(c, "Region fast", "Warm", "101%", "not a size");
+        assert_refuses(c, "Region fast", "Warm", "infinity", "not a size");
+        assert_refuses(c, "Region fast", "Warm", "", "not a size");
+        g_assert_cmpstr(fast->warm, ==, "0");
         assert_refuses(c, "Region fast", "NumaNode", "1024", "0 to 1023");
         assert_refuses(c, "Region fast", "NumaNode", "-1", "0 to 1023");
         assert_refuses(c, "Region fast", "Enabled", "maybe", "not yes or no");

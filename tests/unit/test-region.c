@@ -220,6 +220,32 @@ static void test_unconfigured(void) {
         region_free(region);
 }
 
+static void test_warm(void) {
+        char size[] = "8M", part[] = "50%", bytes[] = "3M", much[] = "1G", none[] = "0";
+        RegionConfig config = config_of(size);
+        Region *region = region_of("8M");
+
+        g_assert_cmpuint(region->warm.limit, ==, 0);
+        config.warm = part;
+        g_assert_cmpint(region_configure(region, &config), ==, 0);
+        g_assert_cmpuint(region->warm.limit, ==, 4 * MIB);
+        config.warm = bytes;
+        g_assert_cmpint(region_configure(region, &config), ==, 0);
+        g_assert_cmpuint(region->warm.limit, ==, 3 * MIB);
+        /* no more than there is */
+        config.warm = much;
+        g_assert_cmpint(region_configure(region, &config), ==, 0);
+        g_assert_cmpuint(region->warm.limit, ==, 8 * MIB);
+        region_disable(region, "for a moment");
+        g_assert_cmpuint(region->warm.limit, ==, 0);
+        g_assert_cmpint(region_configure(region, &config), ==, 0);
+        g_assert_cmpuint(region->warm.limit, ==, 8 * MIB);
+        config.warm = none;
+        g_assert_cmpint(region_configure(region, &config), ==, 0);
+        g_assert_cmpuint(region->warm.limit, ==, 0);
+        region_free(region);
+}
+
 static void test_disable(void) {
         Region *region = region_of("1M");
 
@@ -246,6 +272,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/region/more-than-there-is", test_more_than_there_is);
         g_test_add_func("/region/reconfigure", test_reconfigure);
         g_test_add_func("/region/unconfigured", test_unconfigured);
+        g_test_add_func("/region/warm", test_warm);
         g_test_add_func("/region/disable", test_disable);
         g_test_add_func("/region/providers", test_providers);
         return g_test_run();

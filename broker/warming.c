@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What is ready belongs to the broker alone, and nobody has ever had it: it is made as for a request, by the provider, and
+ * goes to the first one that it suits, or back where it came from. Nothing of it is on record or in the service manager's
+ * hands before it is handed out, so that nothing is left of it when the broker dies.
+ *
+ * It is made in batches by a thread that only runs when no processor has anything better to do, and given back in worker
+ * threads. It goes back when others need the bytes of its region, when a request would fail for want of memory or get
+ * smaller pages than there could be, and when the kernel says that processes wait for memory; then nothing is made for a
+ * while. */
+
+#include "warming.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "clock.h"
+#include "idler.h"
+#include "log.h"
+#include "pressure.h"
+#include "size.h"
+
+/* After the first request that has taken something: others are likely to follow. */
+#define SOON_USEC (UINT64_C(10) * 1000)
+/* After memory was needed elsewhere, and after processes had to wait for it. */
+#define PAUSE_USEC (UINT64_C(5) * 1000000)
+#define LONG_PAUSE_USEC (UINT64_C(30) * 1000000)
+
+/* How much is made before it can be taken: little, as it may take long where there is no idle processor. */
+#define BATCH_PIECES 8
+#define BATCH_BYTES (16 * MIB)
+
+/* Each has a descriptor. Allocations are counted as if they had a third more than they have, see manager.c. */
+#define PIECES_MAX 512
+#define PIECES_PART 16
+
+#define AWAIT_USEC (UINT64_C(2) * 1000000)
+#define LOOK_NSEC 1000000
+
+/* No user has this uid, so nobody's jobs are in its way. */
+#define LANE_WARMING ((uid_t) -4)
+
+struct Warming {
+        Manager *manager;
+        Idler *idler;
+        Pressure *pressure;
+        sd_event_source *timer;
+        uint64_t paused_until;
+        unsigned max;             /* pieces of a region */
+        Region *region;           /* for which a batch is being made, or NULL */
+        WarmPiece *batch;         /* the thread's until it is done */
+        uint64_t made_page_size;  /* of what was made last */
+        atomic_bool stop;         /* what is being made is given up */
+        atomic_bool making;
+        atomic_uint n_giving_back; /* jobs */
+};
+
+static WarmPiece *warm_piece_free(WarmPiece *piece) {
+        piece_done(&piece->piece);
+        free(piece);
+        return NULL;
+}
+
+/* ---- Given back ---- */
+
+static void warm_piece_revoke(WarmPiece *piece) {
+        Failure failure = { 0 };
+
+        if (piece->provider->revoke(&piece->piece, &failure) < 0)
+                piece_close(&piece->piece); /* then the kernel has it back, as soon as it can */
+}
+
+static int give_back_work(Job *job) {
+        WarmPiece *list = (WarmPiece *) (void *) ((char *) job - offsetof(WarmPiece, job)), *piece;
+        Warming *warming = list->warming;
+
+        DL_FOREACH(list, piece)
+                warm_piece_revoke(piece);
+        atomic_fetch_sub(&warming->n_giving_back, 1);
+        return 0;
+}
+
+static void give_back_done(Job *job, int r) {
+        WarmPiece *list = (WarmPiece *) (void *) ((char *) job - offsetof(WarmPiece, job)), *piece, *next;
+
+        (void) r;
+        DL_FOREACH_SAFE(list, piece, next)
+                warm_piece_free(piece);
+}
+
+static void give_back(Warming *warming, WarmPiece *list) {
+        list->warming = warming;
+        list->job = (Job){ .work = give_back_work, .done = give_back_done };
+        atomic_fetch_add(&warming->n_giving_back, 1);
+        worker_pool_submit(warming->manager->pool, &list->job, LANE_WARMING);
+}
+
+static void warming_pause(Warming *warming, uint64_t usec) {
+        uint64_t until = now_usec() + usec;
+
+        if (until > warming->paused_until)
+                warming->paused_until = until;
+}
+
+void warming_cede(Manager *manager, const Provider *provider) {
+        Warming *warming = manager->warming;
+        Region *region;
+
+        if (!warming)
+                return;
+
+        warming_pause(warming, PAUSE_USEC);
+        if (warming->region && (!provider || warming->region->provider == provider))
+                atomic_store(&warming->stop, true);
+        DL_FOREACH(manager->regions, region) {
+                WarmPiece *list = NULL, *piece;
+
+                while ((!provider || region->provider == provider) && (piece = warm_take_any(&region->warm)))
+                        DL_APPEND(list, piece);
+                if (!list)
+                        continue;
+                give_back(warming, list);
+                region->changed = true;
+        }
+        manager_settle(manager);
+}
+
+void warming_await(Warming *warming) {
+        const struct timespec moment = { .tv_nsec = LOOK_NSEC };
+        uint64_t deadline = now_usec() + AWAIT_USEC;
+
+        while (warming && now_usec() < deadline &&
+               (atomic_load(&warming->n_giving_back) > 0 ||
+                (atomic_load(&warming->making) && atomic_load(&warming->stop))))
+                (void) clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+}
+
+static void on_pressure(void *userdata) {
+        Warming *warming = userdata;
+        const Region *region;
+        uint64_t bytes = 0;
+
+        DL_FOREACH(warming->manager->regions, region)
+                bytes += region->warm.bytes;
+        if (bytes > 0)
+                log_notice("memory is short: giving back %s that nobody has yet", SIZE_TEXT(bytes));
+        warming_cede(warming->manager, NULL);
+        warming_pause(warming, LONG_PAUSE_USEC);
+}
+
+/* ---- Made ---- */
+
+/* In the thread. Either all is kept that could be made, or nothing is left. */
+static void make_work(void *userdata) {
+        Warming *warming = userdata;
+        WarmPiece *piece;
+
+        DL_FOREACH(warming->batch, piece) {
+                piece->result = piece->provider->carve_ahead(&piece->piece, piece->id, &warming->stop, &piece->failure);
+                if (piece->result < 0)
+                        break;
+        }
+        if (atomic_load(&warming->stop))
+                DL_FOREACH(warming->batch, piece)
+                        if (piece->result >= 0) {
+                                warm_piece_revoke(piece);
+                                piece->result = -ECANCELED;
+                        }
+        atomic_store(&warming->making, false);
+}
+
+static void make_done(void *userdata) {
+        Warming *warming = userdata;
+        Region *region = warming->region;
+        WarmPiece *piece, *next;
+
+        DL_FOREACH_SAFE(warming->batch, piece, next) {
+                DL_DELETE(warming->batch, piece);
+                if (piece->result >= 0) {
+                        warming->made_page_size = piece->piece.page_size;
+                        warm_add(&region->warm, piece);
+                        region->changed = true;
+                        continue;
+                }
+                if (piece->result != -ECANCELED) {
+                        log_debug("region '%s': nothing can be made ahead just now: %s", region->name, piece->failure.text);
+                        warming_pause(warming, PAUSE_USEC);
+                }
+                warm_piece_free(piece);
+        }
+        warming->region = NULL;
+        manager_settle(warming->manager);
+}
+
+static WarmPiece *warm_piece_new(Manager *manager, const Region *region) {
+        const SizeClass *class = demand_class(&region->warm.demand);
+        WarmPiece *piece;
+
+        piece = calloc(1, sizeof(*piece));
+        if (!piece)
+                return NULL;
+
+        if (manager_make_id(manager, piece->id) < 0) {
+                free(piece);
+                return NULL;
+        }
+        piece->class = *class;
+        piece->provider = region->provider;
+        piece->result = -ECANCELED;
+        piece->piece = (Piece){
+                .length = class->length,
+                .alignment = class->page_size,
+                .page_size = class->page_size,
+                .page_size_demanded = class->page_size_demanded,
+                .numa_node = class->numa_node,
+                .prefault = true,
+                .fd = -EBADF,
+                .fd_read_only = -EBADF,
+        };
+        return piece;
+}
+
+static void make_for(Warming *warming, Region *region, unsigned n) {
+        const IdleWork work = { .work = make_work, .done = make_done, .userdata = warming };
+        uint64_t bytes = 0;
+
+        for (unsigned i = 0; i < n && i < BATCH_PIECES && (i == 0 || bytes < BATCH_BYTES); i++) {
+                WarmPiece *piece = warm_piece_new(warming->manager, region);
+
+                if (!piece)
+                        break;
+                DL_APPEND(warming->batch, piece);
+                bytes += piece->piece.length;
+        }
+
+        warming->region = region;
+        atomic_store(&warming->stop, false);
+        atomic_store(&warming->making, true);
+        if (!warming->batch || idler_start(warming->idler, &work) < 0) {
+                atomic_store(&warming->making, false);
+                warming_pause(warming, PAUSE_USEC);
+                make_done(warming);
+        }
+}
+
+static unsigned missing(const Region *region) {
+        return region->provider && region->provider->carve_ahead ? warm_missing(&region->warm, region_available(region)) : 0;
+}
+
+static void warming_plan(Warming *warming) {
+        uint64_t now = now_usec(), at = now + SOON_USEC;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(warming->timer, &enabled);
+        if (enabled != SD_EVENT_OFF)
+                return;
+
+        (void) sd_event_source_set_time(warming->timer, warming->paused_until > at ? warming->paused_until : at);
+        (void) sd_event_source_set_enabled(warming->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        Warming *warming = userdata;
+        Region *region;
+
+        (void) source;
+        (void) usec;
+        if (idler_is_busy(warming->idler))
+                return 0; /* it comes back to this */
+        if (now_usec() < warming->paused_until) {
+                warming_plan(warming);
+                return 0;
+        }
+
+        DL_FOREACH(warming->manager->regions, region) {
+                unsigned n = missing(region);
+
+                if (n > 0) {
+                        make_for(warming, region, n);
+                        break;
+                }
+        }
+        return 0;
+}
+
+/* ---- Tended ---- */
+
+static int warming_new(Manager *manager) {
+        struct rlimit limit;
+        Warming *warming;
+        int r;
+
+        warming = calloc(1, sizeof(*warming));
+        if (!warming)
+                return -ENOMEM;
+
+        warming->manager = manager;
+        warming->max = PIECES_MAX;
+        if (getrlimit(RLIMIT_NOFILE, &limit) >= 0 && limit.rlim_cur / PIECES_PART < warming->max)
+                warming->max = (unsigned) (limit.rlim_cur / PIECES_PART);
+        manager->warming = warming;
+        r = idler_new(manager->event, &warming->idler);
+        if (r >= 0)
+                r = sd_event_add_time_relative(manager->event, &warming->timer, CLOCK_MONOTONIC, 0, 0, on_time, warming);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(warming->timer, SD_EVENT_OFF);
+        if (r >= 0)
+                r = pressure_new(manager->event, on_pressure, warming, &warming->pressure);
+        if (r < 0) {
+                warming_free(manager);
+                return r;
+        }
+        return 0;
+}
+
+static void listen_to_pressure(const Warming *warming) {
+        const Region *region;
+        bool any = warming->region;
+
+        DL_FOREACH(warming->manager->regions, region)
+                any = any || region->warm.n > 0;
+        pressure_listen(warming->pressure, any);
+}
+
+void warming_tend(Manager *manager, Region *region) {
+        WarmPiece *list = NULL, *piece;
+        Warming *warming;
+
+        if (!manager->started || (!manager->warming && region->warm.limit == 0))
+                return;
+        if (!manager->warming && warming_new(manager) < 0) {
+                log_warning("region '%s': nothing can be made ahead: the broker is short of memory or descriptors",
+                            region->name);
+                return;
+        }
+
+        warming = manager->warming;
+        region->warm.max = warming->max;
+        while ((piece = warm_take_excess(&region->warm, region_available(region))))
+                DL_APPEND(list, piece);
+        if (list) {
+                give_back(warming, list);
+                region->changed = true;
+                manager_settle(manager);
+        }
+        if (missing(region) > 0)
+                warming_plan(warming);
+        else if (warming->region == region)
+                atomic_store(&warming->stop, true);
+        listen_to_pressure(warming);
+}
+
+void warming_take(Region *region, const Piece *plan, WarmPiece *chosen, Piece *ret) {
+        if (region->warm.limit == 0)
+                return;
+
+        warm_count(&region->warm, plan, chosen);
+        region->changed = true;
+        if (!chosen)
+                return;
+
+        *ret = chosen->piece;
+        ret->alignment = plan->alignment;
+        ret->prefault = plan->prefault;
+        free(chosen);
+}
+
+bool warming_may_help(const Manager *manager, const Region *region) {
+        const Region *other;
+
+        if (!manager->warming)
+                return false;
+        if (manager->warming->region && manager->warming->region->provider == region->provider)
+                return true;
+
+        DL_FOREACH(manager->regions, other)
+                if (other->provider == region->provider && other->warm.n > 0)
+                        return true;
+        return false;
+}
+
+bool warming_has_pages(const Manager *manager, const Region *region, const Piece *plan) {
+        const Warming *warming = manager->warming;
+        const Region *other;
+        const WarmPiece *piece;
+
+        if (!warming || plan->page_size <= region->granularity)
+                return false;
+        if (warming->region && warming->region->provider == region->provider && warming->made_page_size == plan->page_size)
+                return true;
+
+        DL_FOREACH(manager->regions, other)
+                DL_FOREACH(other->warm.pieces, piece)
+                        if (piece->provider == region->provider && piece->piece.page_size == plan->page_size)
+                                return true;
+        return false;
+}
+
+/* ---- The end ---- */
+
+bool warming_drain(Manager *manager, uint64_t grace) {
+        Warming *warming = manager->warming;
+
+        if (!warming)
+                return true;
+
+        atomic_store(&warming->stop, true);
+        warming->paused_until = UINT64_MAX;
+        return idler_drain(warming->idler, grace);
+}
+
+void warming_free(Manager *manager) {
+        Warming *warming = manager->warming;
+        WarmPiece *piece;
+        Region *region;
+
+        if (!warming)
+                return;
+
+        assert(!warming->region);
+        DL_FOREACH(manager->regions, region)
+                while ((piece = warm_take_any(&region->warm)))
+                        warm_piece_free(piece);
+        sd_event_source_disable_unref(warming->timer);
+        pressure_free(warming->pressure);
+        idler_free(warming->idler);
+        free(warming);
+        manager->warming = NULL;
+}
