@@ -17,7 +17,6 @@
 #include "names.h"
 #include "service.h"
 
-#define REGION "dram"
 #define LET_GO_PATIENCE 10e6 /* microseconds */
 #define CLUSTER 64           /* calls without an answer, while a broker is filled */
 
@@ -45,17 +44,6 @@ static int free_memory(char **words) {
         return 0;
 }
 
-static int read_available(const Target *target, uint64_t *ret) {
-        sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r;
-
-        r = sd_bus_get_property_trivial(target->bus, target->destination, DAXBROKER_REGION_PATH "/" REGION,
-                                        DAXBROKER_REGION_INTERFACE, "Available", &error, 't', ret);
-        if (r < 0)
-                return failed("Available: %s", error.message);
-        return 0;
-}
-
 /* let-go TARGET SIZE COUNT: the descriptors are closed, and the region's account is read until it has the bytes again */
 static int let_go(char **words) {
         uint64_t size = parse_size(words[1]), before, available = 0;
@@ -68,7 +56,7 @@ static int let_go(char **words) {
         for (int i = 0; i < count; i++) {
                 double start;
 
-                if (read_available(target, &before) < 0 || hold_new(target, target->bus, size, NULL, &hold) < 0)
+                if (target_get_region(target, "Available", &before) < 0 || hold_new(target, target->bus, size, NULL, &hold) < 0)
                         return -1;
                 touch(hold.memory, size);
 
@@ -76,7 +64,7 @@ static int let_go(char **words) {
                 (void) munmap(hold.memory, hold.length);
                 sd_bus_message_unref(hold.reply);
                 do {
-                        if (read_available(target, &available) < 0)
+                        if (target_get_region(target, "Available", &available) < 0)
                                 return -1;
                         if (now() - start > LET_GO_PATIENCE)
                                 return failed("the bytes do not come back");
@@ -230,7 +218,7 @@ static int decision(char **words) {
                 r = sd_bus_call_method(target->bus, "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
                                        "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization", &error, &reply,
                                        "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s", name,
-                                       "org.daxbroker1.allocate", 12, "region", REGION, "provider", "memfd",
+                                       "org.daxbroker1.allocate", 12, "region", "dram", "provider", "memfd",
                                        "size", "2097152", "size-mib", "2", "alignment", "2097152", "name", "",
                                        "persistent", "false", "numa-node", "any", "held", "0", "held-mib", "0",
                                        "held-count", "0", "polkit.message",

@@ -86,7 +86,7 @@ def decision_rows():
     for way, (world, how) in WAYS.items():
         yield Row(f"decision/granted/{way}", world, f"allocate granted@{how} 2M map 16", f"floor/{way}/map/2M",
                   "Allocate from a grant")
-    yield Row("warm/touch/2M", "warm", "allocate broker@direct 2M touch 8", "own/memfd/2M", "Allocate of warm memory")
+    yield Row("warm/touch/2M", "warm", "warm broker@direct 2M 8", "own/memfd/2M", "Allocate of warm memory")
 
 
 def many_rows():

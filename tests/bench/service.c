@@ -21,6 +21,7 @@
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define DIRECT_SOCKET "/run/daxbroker/bus"
 #define HELD_MAX 4096
+#define WARM_PATIENCE 60e6 /* microseconds */
 #define BUDGET (UINT64_C(1200) << 20) /* 2 MiB for each of two calls of 256 clients, and some more */
 
 #define BROKER .destination = DAXBROKER_BUS_NAME, .root = DAXBROKER_ROOT_PATH, .interface = DAXBROKER_MANAGER_INTERFACE, \
@@ -100,6 +101,17 @@ int target_get(const char *name, Target **ret) {
                 return 0;
         }
         return failed("nobody is called %s", name);
+}
+
+int target_get_region(const Target *target, const char *property, uint64_t *ret) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_get_property_trivial(target->bus, target->destination, DAXBROKER_REGION_PATH "/dram",
+                                        DAXBROKER_REGION_INTERFACE, property, &error, 't', ret);
+        if (r < 0)
+                return failed("%s: %s", property, error.message);
+        return 0;
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------------------------------- */
@@ -229,6 +241,29 @@ static int allocate(char **words) {
                 hold_release(target, target->bus, &hold);
         }
         return 0;
+}
+
+/* warm TARGET SIZE COUNT: the same of memory that was made ahead, and touched; it is waited for first */
+static int warm(char **words) {
+        char *touched[] = { words[0], words[1], (char[]){ "touch" }, words[2] };
+        uint64_t wanted = parse_size(words[1]) * (uint64_t) atoi(words[2]), ready = 0, before, hits;
+        double start = now();
+        Target *target;
+
+        if (target_get(words[0], &target) < 0)
+                return -1;
+        while (ready < wanted) {
+                if (target_get_region(target, "WarmAvailable", &ready) < 0)
+                        return -1;
+                if (now() - start > WARM_PATIENCE)
+                        return cannot("no processor is ever idle, so nothing is made ahead");
+                (void) usleep(10000);
+        }
+        if (target_get_region(target, "WarmHits", &before) < 0 || allocate(touched) < 0 ||
+            target_get_region(target, "WarmHits", &hits) < 0)
+                return -1;
+        /* memory may have become short meanwhile */
+        return hits - before == (uint64_t) atoi(words[2]) ? 0 : cannot("what was ready was given back");
 }
 
 /* ---- New processes ---------------------------------------------------------------------------------------------------- */
@@ -408,6 +443,7 @@ static int clients(char **words) {
 
 const Command service_commands[] = {
         { "allocate", 4, allocate },
+        { "warm", 3, warm },
         { "cold", 3, cold },
         { "pipeline", 4, pipeline },
         { "clients", 4, clients },

@@ -29,6 +29,8 @@ typedef struct Hold {
 int target_get(const char *name, Target **ret);
 /* A connection of its own. */
 int target_connect(const Target *target, sd_bus **ret);
+/* A number that the broker's region tells about itself. */
+int target_get_region(const Target *target, const char *property, uint64_t *ret);
 /* Before anything is measured. */
 int target_warm_up(const Target *target);
 
