@@ -46,7 +46,7 @@ int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
 
-        if (!name || !is_id(name))
+        if (!name || (!is_id(name) && !fsdax_is_leftover(name)))
                 return -EINVAL;
 
         /* what cannot be a file of ours is not even opened, for that can have effects */

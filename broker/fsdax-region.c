@@ -160,13 +160,16 @@ bool fsdax_is_stale(const Region *region) {
 bool fsdax_is_low(const Region *region) {
         Fsdax *fsdax = region->state;
 
-        return fsdax && !fsdax->stopping &&
-               ((fsdax->leftovers_changed && now_usec() >= fsdax->sweep_next) || fsdax->read_only);
+        return fsdax && !fsdax->stopping && (fsdax->leftovers_changed || fsdax->read_only);
 }
 
 void fsdax_replenished(Region *region) {
-        if (region->state)
-                fsdax_account(region, region->used);
+        Fsdax *fsdax = region->state;
+
+        if (!fsdax)
+                return;
+        fsdax_account(region, region->used);
+        region->outdated = region->outdated || atomic_exchange(&fsdax->leftovers_filled, false);
 }
 
 int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata) {
@@ -228,16 +231,19 @@ int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
         if (!region->state)
                 return failure_set(failure, REFUSAL_RegionUnusable, "its directory is not there: %s",
                                    region->reason ? region->reason : "");
-        if (!piece->handle || !is_id(piece->handle))
+        if (!piece->handle || (!is_id(piece->handle) && !fsdax_is_leftover(piece->handle)))
                 return failure_set(failure, REFUSAL_Failed, "its record does not say which file it is");
 
         return fsdax_reserve(region, piece, failure);
 }
 
 void fsdax_release(Piece *piece) {
-        const Fsdax *fsdax = piece->state;
+        Fsdax *fsdax = piece->state;
         uint64_t used = fsdax->region->used;
 
+        /* as long as it was an allocation, nobody has looked at it */
+        if (piece->handle && fsdax_is_leftover(piece->handle))
+                fsdax->leftovers_changed = true;
         fsdax_account(fsdax->region, used > piece->length ? used - piece->length : 0);
         piece->state = NULL;
 }

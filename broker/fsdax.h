@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -41,8 +42,8 @@ typedef struct Fsdax {
         FsdaxWatch *watch;    /* NULL before there is an event loop to tell */
         atomic_int sync;      /* SyncPolicy */
         atomic_int growth;    /* GrowthPolicy */
-        atomic_bool leftovers_changed;
-        _Atomic uint64_t sweep_next; /* not looked at before, in microseconds of the monotonic clock */
+        atomic_bool leftovers_changed; /* they are to be looked at */
+        atomic_bool leftovers_filled;  /* there are some that hold something, for whoever lists it */
         atomic_bool read_only; /* it has seemed so, which is to be looked at */
         atomic_bool stopping;
         Throttle *throttle;
@@ -86,7 +87,8 @@ void fsdax_measure(Fsdax *fsdax, int dir_fd);
 /* A new file of its owner's alone, without a name. */
 int fsdax_file_make(int dir_fd, int *ret_fd);
 
-/* Opens one for ourselves. -EUCLEAN: it is no file of ours; -EINVAL: nothing of ours has such a name. */
+/* Opens one for ourselves, or what is left of one. -EUCLEAN: it is no file of ours; -EINVAL: nothing of ours has such a
+ * name. */
 int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd);
 
 /* Gives it a name. When it returns that is there to stay. */
@@ -148,13 +150,18 @@ int fsdax_extents_misplaced(const FsdaxExtents *extents, uint64_t from, uint64_t
 /* ---- What is left of files that were revoked, and that somebody could still write to ---- */
 
 bool fsdax_is_leftover(const char *name);
+const char *fsdax_leftover_id(const char *name);
 
 /* Removes a file that is empty, or leaves it as such if it has to stay; *fd is a descriptor of it, and closed. */
 int fsdax_leftover_drop(int dir_fd, const char *name, int *fd);
 
-/* Empties it again, and removes it if that can be; once the deadline is over, only if that takes no waiting. -EBUSY: somebody
- * keeps us from emptying it. */
-int fsdax_leftover_sweep(int dir_fd, const char *name, uint64_t deadline);
+/* Removes it if it is empty and nobody can write to it any more. 1: somebody has put something into it; how much is what
+ * fsdax_leftover_room() says, which is 0 of an empty one. */
+int fsdax_leftover_sweep(int dir_fd, const char *name);
+uint64_t fsdax_leftover_room(const struct stat *st);
+
+/* Whose it was; -1 if nobody can tell. */
+uid_t fsdax_leftover_owner(int fd);
 
 /* ---- The watch ---- */
 

@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "clock.h"
 #include "file.h"
 #include "fsdax.h"
 #include "log.h"
@@ -430,6 +429,48 @@ static int inventory_append(Inventory *inventory, Find **ret) {
         return 0;
 }
 
+static int inventory_add(Inventory *inventory, const char *id, const char *handle, uint64_t length, Find **ret) {
+        Find *find;
+        int r;
+
+        r = inventory_append(inventory, &find);
+        if (r < 0)
+                return r;
+        (void) snprintf(find->id, sizeof(find->id), "%.16s", id);
+        find->length = length;
+        find->handle = strdup(handle);
+        if (!find->handle)
+                return -ENOMEM;
+
+        *ret = find;
+        return 0;
+}
+
+static int list_leftover(int dir_fd, const char *name, Inventory *inventory) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+        Find *find;
+        int r;
+
+        r = fsdax_leftover_sweep(dir_fd, name);
+        if (r <= 0)
+                return 0;
+        r = fsdax_file_open(dir_fd, name, true, &fd);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (fsdax_leftover_room(&st) == 0) /* who has put it there has taken it away */
+                return 0;
+
+        r = inventory_add(inventory, fsdax_leftover_id(name), name, fsdax_leftover_room(&st), &find);
+        if (r < 0)
+                return r;
+        find->rest = true;
+        find->owner = fsdax_leftover_owner(fd);
+        return 0;
+}
+
 /* One entry. -EUCLEAN: it is nothing of ours. */
 static int list_file(int dir_fd, const char *name, Inventory *inventory) {
         _cleanup_free_ char *record = NULL;
@@ -439,6 +480,8 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
         Find *find;
         int r;
 
+        if (fsdax_is_leftover(name))
+                return list_leftover(dir_fd, name, inventory);
         if (!is_id(name))
                 return -EUCLEAN;
         r = fsdax_file_open(dir_fd, name, true, &fd);
@@ -459,48 +502,31 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
         /* we died between the last two steps of its end */
         if (st.st_size == 0 && fsdax_file_read_record(fd, &record, &problem) == -ENODATA) {
                 fd = safe_close(fd);
-                (void) fsdax_leftover_sweep(dir_fd, name, 0);
+                (void) fsdax_leftover_sweep(dir_fd, name);
                 return 0;
         }
 
-        r = inventory_append(inventory, &find);
+        r = inventory_add(inventory, name, name, (uint64_t) st.st_size, &find);
         if (r < 0)
                 return r;
-        (void) snprintf(find->id, sizeof(find->id), "%.16s", name);
-        find->length = (uint64_t) st.st_size;
-        find->handle = strdup(name);
-
         r = fsdax_file_read_record(fd, &find->record, &problem);
-        if (r == -ENOMEM || !find->handle)
-                return -ENOMEM;
+        if (r == -ENOMEM)
+                return r;
         if (r < 0)
                 find->problem = strdup(problem ? problem : r == -ENODATA ? "the file has no record" : strerror(-r));
         return r < 0 && !find->problem ? -ENOMEM : 0;
 }
 
-/* What the file system must not keep for those who have had it. However many keep us from that, it takes a moment only; what
- * is left then is looked at again later. */
-#define SWEEP_USEC (UINT64_C(1000) * 1000)
-#define SWEEP_AGAIN_USEC (UINT64_C(10) * 1000 * 1000)
-
+/* Sees what can go. */
 static void sweep_leftovers(Fsdax *fsdax, int dir_fd) {
-        uint64_t deadline = now_usec() + SWEEP_USEC;
         _cleanup_closedir_ DIR *dir = NULL;
         struct dirent *entry;
-        unsigned n_busy = 0;
 
         if (directory_read(dir_fd, &dir) < 0)
                 return;
         while ((entry = readdir(dir)))
-                if (fsdax_is_leftover(entry->d_name))
-                        n_busy += fsdax_leftover_sweep(dir_fd, entry->d_name, deadline) == -EBUSY;
-        if (n_busy == 0)
-                return;
-
-        log_warning("%s: %u files of allocations that have ended were written to since, and are kept from being emptied",
-                    fsdax->path, n_busy);
-        fsdax->sweep_next = now_usec() + SWEEP_AGAIN_USEC;
-        fsdax->leftovers_changed = true;
+                if (fsdax_is_leftover(entry->d_name) && fsdax_leftover_sweep(dir_fd, entry->d_name) > 0)
+                        fsdax->leftovers_filled = true;
 }
 
 static int fsdax_replenish(Region *region, Failure *failure) {
@@ -510,7 +536,7 @@ static int fsdax_replenish(Region *region, Failure *failure) {
 
         if (!fsdax)
                 return 0;
-        changed = now_usec() >= fsdax->sweep_next && atomic_exchange(&fsdax->leftovers_changed, false);
+        changed = atomic_exchange(&fsdax->leftovers_changed, false);
         fsdax->read_only = false;
         /* that it is not there is for whoever lists it to say */
         if (fsdax_directory_open(fsdax, &dir_fd, failure) < 0)
@@ -578,7 +604,6 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
         if (r < 0)
                 log_warning("cannot watch %s: %s; what holders do to lengths is seen when it is opened", fsdax->path,
                             strerror(-r));
-        sweep_leftovers(fsdax, dir_fd);
         r = list_entries(fsdax, dir_fd, &inventory);
         if (r < 0) {
                 inventory_done(&inventory);

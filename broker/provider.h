@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "config.h"
@@ -61,6 +62,8 @@ typedef struct Find {
         char *record;   /* text of the record that is kept with it; NULL if none is, or none that can be read */
         char *problem;  /* why there is no record; NULL where the medium keeps none */
         bool absent;    /* there is only a record of it, kept elsewhere */
+        bool rest;      /* it had ended, and who had had it has put something into it since */
+        uid_t owner;    /* of a rest: whose it was, or -1; there is no record of it any more */
         char *handle;   /* as in Piece; NULL if it has none */
         char *name;     /* what the medium calls it; NULL if it has no name */
         uint64_t length;

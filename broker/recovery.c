@@ -695,15 +695,61 @@ static int take_in_record(Recovery *recovery, Region *region, const Find *find) 
         return r;
 }
 
+/* Until it has ended once more it is charged to who had it. */
+static int take_in_rest(Recovery *recovery, Region *region, const Find *find) {
+        Failure failure = { 0 };
+        Allocation *allocation;
+        int r;
+
+        if (!is_countable(recovery->manager, find->length))
+                return 0;
+        allocation = allocation_new(recovery->manager, find->id);
+        if (!allocation)
+                return -ENOMEM;
+        allocation->provider = region->provider;
+        allocation->owner = find->owner;
+        allocation->mode = 0;
+        allocation->reason = strdup("somebody has put something into what was left of it when it had ended");
+        allocation->end_cause = "what was put into it after its end is gone";
+        allocation->piece.length = find->length;
+        allocation->piece.alignment = allocation->piece.page_size = (uint64_t) sysconf(_SC_PAGESIZE);
+        allocation->piece.handle = strdup(find->handle);
+        if (!allocation->reason || !allocation->piece.handle) {
+                allocation_free(allocation);
+                return -ENOMEM;
+        }
+
+        r = allocation->provider->claim(region, &allocation->piece, &failure);
+        if (r < 0) {
+                log_warning("region '%s' holds what is left of %s, left alone: %s", region->name, find->id, failure.text);
+                allocation_free(allocation);
+                return 0;
+        }
+        recovery->n_ending++;
+        r = recover_link(recovery, allocation, region);
+        if (r < 0)
+                return r;
+        log_warning("region '%s' holds %s of allocation %s, which had ended: somebody has put them there since, and user %u is "
+                    "charged until they are gone", region->name, SIZE_TEXT(find->length), find->id,
+                    (unsigned) allocation->owner);
+        return allocation_resume_end(allocation, RECORD_CARVING);
+}
+
+static int take_in_new(Recovery *recovery, Region *region, const Find *find) {
+        if (find->rest)
+                return take_in_rest(recovery, region, find);
+        if (find->record)
+                return take_in_record(recovery, region, find);
+        return take_in_orphan(recovery, region, find, find->problem ? find->problem : "there is no record of it");
+}
+
 static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
         Allocation *allocation = manager_find_allocation(recovery->manager, find->id);
         Failure failure = { 0 };
         int r;
 
         if (!allocation) {
-                r = find->record ? take_in_record(recovery, region, find)
-                                 : take_in_orphan(recovery, region, find,
-                                                  find->problem ? find->problem : "there is no record of it");
+                r = take_in_new(recovery, region, find);
                 allocation = r >= 0 ? manager_find_allocation(recovery->manager, find->id) : NULL;
                 if (allocation)
                         allocation_announce(allocation, true);
@@ -716,6 +762,9 @@ static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
         }
         if (find->absent)
                 return 0;
+        /* its end is not over yet; when it is, this must not be overlooked */
+        if (find->rest && strcmp(allocation->piece.handle ? allocation->piece.handle : "", find->handle) != 0)
+                region->outdated = true;
 
         allocation->missed = false;
         if (allocation->away && !allocation_is_busy(allocation) && recovery_revive(allocation, &failure) < 0)

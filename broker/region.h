@@ -51,6 +51,7 @@ struct Region {
         bool prepared, prepare_later; /* once, and so a failure of ours is no reason to refuse everything */
         bool listed;          /* what its medium holds is known; only where the provider lists it */
         bool listing, list_again, list_later;
+        bool outdated;        /* its medium holds something that is not known yet; the provider's to say */
         Job list;
         void *lister;         /* who started it */
         Inventory inventory;

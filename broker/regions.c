@@ -358,6 +358,10 @@ int regions_on_prepare_again(sd_event_source *source, uint64_t usec, void *userd
 }
 
 void regions_replenish(Manager *manager, Region *region) {
+        if (manager->started && region->outdated && region->listed) {
+                region->outdated = false;
+                regions_list(manager, region);
+        }
         if (manager->started && !region->replenishing && !region->prepare_later && region->unprepared[0] == '\0' &&
             region->provider && region->provider->is_low && region->provider->is_low(region))
                 region_replenish(manager, region);

@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "memory.h"
 #include "names.h"
 #include "polkit.h"
@@ -51,6 +54,7 @@ static int64_t on_slot(User *user, UserFunction function, int slot) {
  * space does as well. */
 typedef struct Hang {
         int uffd, memory;
+        bool amid; /* what comes before that page is written first */
         void *page;
         pthread_t thread;
 } Hang;
@@ -59,14 +63,17 @@ static Hang hangs[16];
 static unsigned n_hangs;
 
 static void *hang(void *userdata) {
+        static char before[MIB / 4];
         const Hang *self = userdata;
+        struct iovec parts[] = { { before, sizeof(before) }, { self->page, 1 } };
+        unsigned first = self->amid ? 0 : 1;
 
-        /* not pwrite(): what a sanitizer wraps around it may look at the page first */
-        (void) syscall(SYS_pwrite64, self->memory, self->page, (size_t) 1, (off_t) 0);
+        /* not pwritev(): what a sanitizer wraps around it may look at the page first */
+        (void) syscall(SYS_pwritev, self->memory, parts + first, (unsigned long) (2 - first), 0UL, 0UL);
         return NULL;
 }
 
-static int64_t do_hang(UserCall *call) {
+static int64_t hang_begin(UserCall *call, bool amid) {
         struct uffdio_api api = { .api = UFFD_API };
         struct uffdio_register region = { .range.len = 4096, .mode = UFFDIO_REGISTER_MODE_MISSING };
         Hang *self = &hangs[n_hangs];
@@ -80,10 +87,19 @@ static int64_t do_hang(UserCall *call) {
         region.range.start = (uintptr_t) self->page;
         g_assert_cmpint(ioctl(self->uffd, UFFDIO_REGISTER, &region), ==, 0);
 
+        self->amid = amid;
         slot_borrow(*(const int *) call->data, &self->memory, NULL, NULL);
         g_assert_cmpint(pthread_create(&self->thread, NULL, hang, self), ==, 0);
         n_hangs++;
         return 0;
+}
+
+static int64_t do_hang(UserCall *call) {
+        return hang_begin(call, false);
+}
+
+static int64_t do_hang_amid(UserCall *call) {
+        return hang_begin(call, true);
 }
 
 static int64_t do_let_go(UserCall *call) {
@@ -247,6 +263,68 @@ static void test_stop(Scene *scene, const void *unused) {
         user_free(guest);
 }
 
+static bool is_in_state(User *user, const char *object, const char *state) {
+        g_autofree char *list = user_list(user), *seen = NULL;
+
+        if (!strstr(list, object))
+                return false;
+        seen = allocation_get_string(user, object, "State");
+        return strcmp(seen, state) == 0;
+}
+
+/* What a holder puts into what is left of a file that has ended is charged to whose it was, until it is gone. */
+static void test_rest(Scene *scene, const void *unused) {
+        g_autofree char *path = NULL;
+        User *guest;
+        Reply data, open;
+        uint64_t available;
+        struct stat st;
+
+        (void) unused;
+        data = user_get(scene->alice, MIB, "region=files persistent=1 name=data");
+        path = g_strdup_printf(FILES_PATH "/.gone-%s", strrchr(data.object, '/') + 1);
+        guest = user_new("root");
+        open = user_open_object(guest, data.object, NULL);
+        reply_assert(open, "");
+        free_now(scene->alice, &data);
+        g_assert_true(allocation_wait_gone(scene->root, data.object));
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmpint(st.st_size, ==, 0);
+
+        if (on_slot(guest, do_hang_amid, open.slot) < 0) {
+                g_test_skip("there is no userfaultfd(2) here");
+                user_free(guest);
+                return;
+        }
+        /* how many blocks that is nobody can say as long as the file is locked */
+        g_assert_true(wait_until(20, stat(path, &st) == 0 && (st.st_size > 0 || st.st_blocks >= 256)));
+        user_drop_all(scene->alice); /* an event of the directory */
+        g_assert_true(wait_until(20, is_in_state(scene->root, data.object, "revoking")));
+        g_assert_true(is_in_state(scene->alice, data.object, "revoking"));
+        g_assert_cmpuint(allocation_get(scene->root, data.object, "Owner"), ==, world_get_uid("alice"));
+        g_assert_cmpuint(allocation_get(scene->root, data.object, "Length"), >=, 4096);
+        available = 64 * MIB - allocation_get(scene->root, data.object, "Length");
+        g_assert_cmpuint(region_wait("files", "Available", available), ==, available);
+        reply_assert(user_allocate(scene->alice, 4096, 1, "region=files persistent=1 name=more"), "QuotaExceeded");
+        reply_assert(user_open(scene->alice, "data", NULL), "NoSuchAllocation");
+        /* its name is as free as before, and nobody else has to wait */
+        data = user_get(scene->bob, MIB, "region=files persistent=1 name=data");
+        free_now(scene->bob, &data);
+        user_drop_all(scene->bob);
+
+        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        g_assert_true(allocation_wait_gone(scene->root, open.object));
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmpint(st.st_size, ==, 0);
+        data = user_get(scene->alice, 4096, "region=files persistent=1 name=more");
+        free_now(scene->alice, &data);
+        user_drop_all(scene->alice);
+        user_drop_all(guest);
+        user_free(guest);
+        /* with its last writer it goes by itself */
+        g_assert_true(wait_until(20, stat(path, &st) < 0 && errno == ENOENT));
+}
+
 static void set_up(Scene *scene, const void *configuration) {
         scene_set_up(scene, configuration);
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
@@ -257,5 +335,7 @@ int main(int argc, char **argv) {
         g_test_add("/hang/one", Scene, CONFIGURATION, set_up, test_one, scene_tear_down);
         g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
         g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
+        if (files_are_possible())
+                files_add("/hang/rest", CONFIGURATION "[Quota user:alice]\nMaxAllocations=1\n", test_rest);
         return g_test_run();
 }

@@ -22,7 +22,10 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "record.h"
 #include "size.h"
+
+#define OWNER_ATTRIBUTE "user.daxbroker.owner"
 
 /* ---- What they have ---- */
 
@@ -318,12 +321,45 @@ static void assert_entries(const Directory *directory, const char *expected) {
         g_assert_cmpstr(names->str, ==, expected);
 }
 
+/* What somebody has put into what is left is found, with whose it was, and waits for whoever ends it. */
+static void assert_rest(Directory *directory, uid_t owner, uint64_t room) {
+        Fsdax *fsdax = directory->region->state;
+        Failure failure = { 0 };
+        const Find *find;
+        Piece piece;
+
+        for (unsigned i = 0; i < 2; i++) {
+                directory_look(directory);
+                g_assert_cmpuint(directory->found.n_finds, ==, 1);
+                find = directory->found.finds;
+                g_assert_true(find->rest);
+                g_assert_cmpstr(find->id, ==, ID);
+                g_assert_cmpstr(find->handle, ==, ".gone-" ID);
+                g_assert_null(find->record);
+                g_assert_cmpuint(find->owner, ==, owner);
+                g_assert_cmpuint(find->length, >=, MAX(room, 4096));
+                g_assert_cmpuint(find->length, <=, room + 4 * MIB);
+        }
+
+        piece = (Piece){ .length = find->length, .handle = g_strdup(find->handle), .fd = -EBADF, .fd_read_only = -EBADF };
+        g_assert_cmpint(provider_fsdax.claim(directory->region, &piece, &failure), ==, 0);
+        fsdax->leftovers_changed = false;
+        piece_revoke(&piece);
+        g_assert_true(fsdax->leftovers_changed); /* what was put there meanwhile was not looked at */
+        assert_entries(directory, ".gone-" ID " ");
+        directory_look(directory);
+        g_assert_cmpuint(directory->found.n_finds, ==, 0);
+}
+
 static void test_leftover(Directory *directory, const void *data) {
         Failure failure = { 0 };
         Fsdax *fsdax;
         Piece piece;
+        Record record = { .region = g_strdup("files"), .provider = g_strdup("fsdax"), .owner = 1000, .length = MIB,
+                          .alignment = 4096, .page_size = 4096, .group = UINT32_MAX, .mode = 0600, .stage = RECORD_LIVE };
+        _cleanup_free_ char *text = NULL;
         char *mapping;
-        int fd, dir_fd;
+        int fd;
 
         (void) data;
         if (!directory->region)
@@ -338,6 +374,8 @@ static void test_leftover(Directory *directory, const void *data) {
 
         directory_carve(directory, ID, MIB, &piece);
         fd = holder_open(&piece, false);
+        g_assert_cmpint(record_format(&record, &text), ==, 0);
+        g_assert_cmpint(provider_fsdax.write_record(&piece, ID, text, &failure), ==, 0);
         piece_revoke(&piece);
         assert_entries(directory, ".gone-" ID " ");
         g_assert_cmpint(fgetxattr(fd, ATTRIBUTE, NULL, 0), ==, -1);
@@ -345,25 +383,34 @@ static void test_leftover(Directory *directory, const void *data) {
         g_assert_cmpuint(directory->found.n_finds, ==, 0);
         assert_entries(directory, ".gone-" ID " ");
 
-        /* as where there are many that keep us waiting */
+        /* a length without room is something, and so is room without a length */
         g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, 1);
-        dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        g_assert_cmpint(fsdax_leftover_sweep(dir_fd, ".gone-" ID, 1), ==, -EBUSY);
-        safe_close(dir_fd);
-        g_assert_cmpuint(size_of(fd), ==, 2 * MIB + 1);
-        fsdax = directory->region->state;
-        fsdax->leftovers_changed = true;
-        fsdax->sweep_next = UINT64_MAX;
-        g_assert_false(provider_fsdax.is_low(directory->region));
-        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
-        g_assert_cmpuint(size_of(fd), ==, 2 * MIB + 1);
-
-        fsdax->sweep_next = 0;
-        g_assert_true(provider_fsdax.is_low(directory->region));
-        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
-        g_assert_false(provider_fsdax.is_low(directory->region));
+        assert_rest(directory, 1000, 4096);
         g_assert_cmpuint(size_of(fd), ==, 0);
         g_assert_cmpint(fsdax_extents_beyond(fd, 0), <=, 0);
+        g_assert_cmpint(fallocate(fd, 0, 0, MIB), ==, 0);
+        assert_rest(directory, 1000, MIB);
+        g_assert_cmpint(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 3 * MIB), ==, 0);
+        assert_rest(directory, 1000, 3 * MIB);
+        g_assert_cmpint(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 3 * MIB), ==, 0);
+        fsdax = directory->region->state;
+        fsdax->leftovers_changed = true;
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
+        provider_fsdax.replenished(directory->region);
+        g_assert_true(directory->region->outdated);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        assert_rest(directory, 1000, 3 * MIB);
+
+        g_assert_cmpint(fsetxattr(fd, OWNER_ATTRIBUTE, "4294967295", 10, 0), ==, 0);
+        g_assert_cmpint(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
+        assert_rest(directory, (uid_t) -1, MIB);
+        g_assert_cmpint(fsetxattr(fd, OWNER_ATTRIBUTE, "1000x", 5, 0), ==, 0);
+        g_assert_cmpint(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
+        assert_rest(directory, (uid_t) -1, MIB);
+        g_assert_cmpint(fremovexattr(fd, OWNER_ATTRIBUTE), ==, 0);
+        g_assert_cmpint(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, MIB), ==, 0);
+        assert_rest(directory, (uid_t) -1, MIB);
 
         /* a mapping is as good as a descriptor */
         mapping = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -374,6 +421,7 @@ static void test_leftover(Directory *directory, const void *data) {
         g_assert_cmpint(munmap(mapping, 4096), ==, 0);
         directory_look(directory);
         assert_entries(directory, "");
+        record_done(&record);
 }
 
 /* Others fill the file system, and empty it. */
