@@ -423,7 +423,7 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
         else if (strcmp(property, "Alignment") == 0)
                 value = allocation->piece.alignment;
         else if (strcmp(property, "PageSize") == 0)
-                value = allocation->piece.page_size;
+                value = allocation->piece.seen_page_size > 0 ? allocation->piece.seen_page_size : allocation->piece.page_size;
         else if (strcmp(property, "Cleaned") == 0)
                 value = allocation->state == ALLOCATION_CLEANING ? allocation->piece.cleaned : 0;
         else
@@ -513,7 +513,7 @@ const sd_bus_vtable allocation_vtable[] = {
         SD_BUS_PROPERTY("Offset", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Length", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Alignment", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("PageSize", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("PageSize", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Device", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Ranges", "a(tt)", get_ranges, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),

@@ -722,6 +722,8 @@ static void inspect_done(Job *job, int r) {
         Allocation *allocation = operation_allocation(job);
         const Failure *failure = &allocation->operation.failure;
 
+        if (r > 0)
+                allocation_notify(allocation, "PageSize");
         if (r < 0)
                 log_warning("allocation %s: %s", allocation->id, failure->text);
         if (r < 0 && failure->refusal == REFUSAL_QuotaExceeded && !allocation->end_cause)

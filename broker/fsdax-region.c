@@ -228,12 +228,18 @@ int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {
 }
 
 int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
+        const Fsdax *fsdax;
+
         if (!region->state)
                 return failure_set(failure, REFUSAL_RegionUnusable, "its directory is not there: %s",
                                    region->reason ? region->reason : "");
         if (!piece->handle || (!is_id(piece->handle) && !fsdax_is_leftover(piece->handle)))
                 return failure_set(failure, REFUSAL_Failed, "its record does not say which file it is");
 
+        /* more than that only DAX can have */
+        fsdax = region->state;
+        if (fsdax->sync != SYNC_DAX)
+                piece->seen_page_size = FSDAX_PAGE;
         return fsdax_reserve(region, piece, failure);
 }
 

@@ -70,7 +70,9 @@ static void own_file_close(OwnFile *file) {
 
 #define _cleanup_own_file_ _cleanup_(own_file_close)
 
-/* A sealed file cannot be opened for writing. */
+/* A sealed file cannot be opened for writing. As long as it is not sealed a holder can make it longer, which the directory tells
+ * like everywhere where files cannot be sealed: then it is looked at when this is over, and cut back. The same goes for what is
+ * done after we have died here, until somebody opens it for writing. */
 static int own_file_unseal(int dir_fd, const char *name, OwnFile *file) {
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -86,7 +88,7 @@ static int own_file_unseal(int dir_fd, const char *name, OwnFile *file) {
 }
 
 /* Opens the file of a piece. -ENOENT: the directory is there, and the file is not. */
-static int own_file_open(const Piece *piece, OwnFile *ret, Failure *failure) {
+static int own_file_open_for(const Piece *piece, bool read_only, OwnFile *ret, Failure *failure) {
         _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
         int r;
 
@@ -94,8 +96,8 @@ static int own_file_open(const Piece *piece, OwnFile *ret, Failure *failure) {
         if (r < 0)
                 return r;
 
-        r = fsdax_file_open(file.dir_fd, piece->handle, false, &file.fd);
-        if (r == -EPERM)
+        r = fsdax_file_open(file.dir_fd, piece->handle, read_only, &file.fd);
+        if (r == -EPERM && !read_only)
                 r = own_file_unseal(file.dir_fd, piece->handle, &file);
         if (r == -EUCLEAN)
                 (void) failure_set(failure, REFUSAL_Failed, "somebody has put something else where its file was");
@@ -109,24 +111,36 @@ static int own_file_open(const Piece *piece, OwnFile *ret, Failure *failure) {
         return 0;
 }
 
-/* Sees where a file lies: piece->page_size becomes what it can be mapped by. */
-static int check_extents(Piece *piece, int fd, Failure *failure) {
+static int own_file_open(const Piece *piece, OwnFile *ret, Failure *failure) {
+        return own_file_open_for(piece, false, ret, failure);
+}
+
+static int see_extents(const Piece *piece, int fd, bool *ret_huge, bool *ret_whole) {
         FsdaxFacts facts = fsdax_facts(piece->state);
-        const Fsdax *fsdax = piece->state;
         FsdaxExtents extents;
+        int r;
+
+        r = fsdax_extents_read(fd, piece->length, &extents);
+        if (r < 0)
+                return r;
+        *ret_huge = fsdax_extents_are_huge(&extents, piece->length, facts.skew);
+        *ret_whole = extents.known && extents.n_extents == 1;
+        fsdax_extents_done(&extents);
+        return 0;
+}
+
+/* Sees where a new file lies: piece->page_size becomes what it can be mapped by. */
+static int check_extents(Piece *piece, int fd, Failure *failure) {
+        const Fsdax *fsdax = piece->state;
         bool huge, whole;
         int r;
 
         if (piece->page_size < FSDAX_HUGE_PAGE && !piece->contiguous)
                 return 0;
 
-        r = fsdax_extents_read(fd, piece->length, &extents);
+        r = see_extents(piece, fd, &huge, &whole);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot see where it lies");
-        huge = fsdax_extents_are_huge(&extents, piece->length, facts.skew);
-        whole = extents.known && extents.n_extents == 1;
-        fsdax_extents_done(&extents);
-
         if (piece->contiguous && !whole)
                 return failure_set(failure, REFUSAL_NoSpace,
                                    "option contiguous: what is free in %s is in pieces that are shorter than %s",
@@ -273,27 +287,26 @@ static int settle_length(Piece *piece, int fd, Failure *failure) {
         return r < 0 ? refuse_errno(piece, r, "cannot make its file as long as it has to be", failure) : 0;
 }
 
-/* What is too short is left so until somebody else opens it: it is his who has cut it. */
-static int fsdax_inspect(Piece *piece, Failure *failure) {
-        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+/* What it is on record with was true where it was made, and before it got another length. Whether that has changed. */
+static bool see_page_size(Piece *piece, int fd) {
+        uint64_t seen = 0;
         const Fsdax *fsdax = piece->state;
-        struct stat st;
+        bool huge, whole;
+
+        if (piece->page_size >= FSDAX_HUGE_PAGE &&
+            (fsdax->sync != SYNC_DAX || see_extents(piece, fd, &huge, &whole) < 0 || !huge))
+                seen = FSDAX_PAGE;
+        return atomic_exchange(&piece->seen_page_size, seen) != seen;
+}
+
+static int take_back(Piece *piece, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
         uint64_t size;
         int r;
 
         r = own_file_open(piece, &file, failure);
         if (r < 0)
                 return r;
-        if (fstat(file.fd, &st) < 0)
-                return failure_set_errno(failure, -errno, "cannot look at its file");
-        if (!too_long(piece, file.fd, (uint64_t) st.st_size)) {
-                piece->measured = true;
-                return 0;
-        }
-
-        /* else it may be a broker that has died while it made it longer, or shorter */
-        if (fsdax->growth == GROWTH_END && piece->measured)
-                return failure_set(failure, REFUSAL_QuotaExceeded, "a holder has made its file longer (Growth=end)");
         r = cut_back(piece, file.fd, &size, failure);
         piece->measured = r >= 0;
         fsdax_measure(piece->state, file.dir_fd);
@@ -301,6 +314,32 @@ static int fsdax_inspect(Piece *piece, Failure *failure) {
                 return failure_set(failure, REFUSAL_QuotaExceeded,
                                    "a holder has made its file longer, and keeps the broker from cutting it back");
         return r;
+}
+
+/* What is too short is left so until somebody else opens it: it is his who has cut it. A file that is as it should be is only
+ * read, and stays sealed. */
+static int fsdax_inspect(Piece *piece, Failure *failure) {
+        _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
+        const Fsdax *fsdax = piece->state;
+        struct stat st;
+        int r;
+
+        r = own_file_open_for(piece, true, &file, failure);
+        if (r < 0)
+                return r;
+        if (fstat(file.fd, &st) < 0)
+                return failure_set_errno(failure, -errno, "cannot look at its file");
+        if (too_long(piece, file.fd, (uint64_t) st.st_size)) {
+                /* unless it is a broker that has died while it made it longer, or shorter */
+                if (fsdax->growth == GROWTH_END && piece->measured)
+                        return failure_set(failure, REFUSAL_QuotaExceeded, "a holder has made its file longer (Growth=end)");
+                r = take_back(piece, failure);
+                if (r < 0)
+                        return r;
+        }
+
+        piece->measured = true;
+        return see_page_size(piece, file.fd);
 }
 
 static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failure) {

@@ -32,6 +32,7 @@ typedef struct Piece {
         uint64_t offset, length, alignment;
         uint64_t page_size;       /* planned by plan(), what it really became after carve() */
         int numa_node;            /* -1 for anywhere */
+        _Atomic uint64_t seen_page_size; /* what it can be mapped by where it lies now, if that is known to be less; or 0 */
         bool page_size_demanded;  /* page_size or nothing */
         bool prefault;
         bool contiguous;          /* one range or nothing */
@@ -165,8 +166,8 @@ typedef struct Provider {
         /* A new descriptor for a holder. With read_only, one with which writing is impossible, also by opening it again. */
         int (*open)(Piece *piece, bool read_only, int *ret_fd, Failure *failure);
 
-        /* Sees to it that the piece is what it was handed out as. With QuotaExceeded: a holder has made more of it, and it
-         * shall end. */
+        /* Sees to it that the piece is what it was handed out as; 1 if its seen page size has changed. With QuotaExceeded: a
+         * holder has made more of it, and it shall end. */
         int (*inspect)(Piece *piece, Failure *failure);
         /* Whether a complete piece is as it was made. -ENOENT: its device is gone, and nobody reaches its memory through it;
          * -EUCLEAN: somebody else has taken it down, or changed it. What cannot be told is 0. */

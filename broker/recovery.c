@@ -504,6 +504,9 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 allocation->end_cause = "the machine was started anew";
                 return allocation_resume_end(allocation, RECORD_CARVING);
         }
+        /* it may have come from elsewhere, where it lay otherwise */
+        if (r >= 0 && record->stage == RECORD_LIVE && allocation->piece.page_size > region->granularity)
+                allocation_inspect(allocation);
         if (r < 0 || record->stage == RECORD_LIVE || allocation->state == ALLOCATION_QUARANTINED)
                 return r;
 

@@ -975,7 +975,7 @@ static void record_put(const char *path, const char *record, const char *line, c
         close(fd);
 }
 
-/* It stays a multiple of the pages that it was made with. */
+/* It stays a multiple of the pages that it was made with, also if it was copied to where it cannot have these. */
 static void test_resize_pages(Scene *scene, gconstpointer unused) {
         Reply data = user_get(scene->alice, 2 * MIB, "name=data region=files persistent=1"), reply;
         g_autofree char *path = g_build_filename(FILES_PATH, strrchr(data.object, '/') + 1, NULL), *record = NULL;
@@ -986,6 +986,7 @@ static void test_resize_pages(Scene *scene, gconstpointer unused) {
         record = record_get(path);
         record_put(path, record, "page-size=4096", "page-size=2097152");
         broker_start(scene->broker);
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "PageSize"), ==, 4096);
 
         reply = user_resize(scene->alice, data.object, 2 * MIB + 1);
         reply_assert(reply, "");

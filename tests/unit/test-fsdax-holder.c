@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -478,11 +479,59 @@ static void test_resize(Directory *directory, const void *data) {
         piece_revoke(&piece);
 }
 
-static void test_seal(Directory *directory, const void *data) {
+/* How often a file's attributes have changed, the seal among them. */
+static unsigned n_changes(int inotify) {
+        _Alignas(struct inotify_event) char buffer[4096];
+        unsigned n = 0;
+        ssize_t size;
+
+        while ((size = read(inotify, buffer, sizeof(buffer))) > 0)
+                for (const char *at = buffer; at < buffer + size; n++)
+                        at += sizeof(struct inotify_event) + ((const struct inotify_event *) (const void *) at)->len;
+        return n;
+}
+
+/* A file is copied with its record, and lies otherwise: here with a length that huge pages cannot map, or where nobody can tell
+ * how. */
+static void test_copied(Directory *directory, const void *data) {
         Failure failure = { 0 };
         Fsdax *fsdax;
         Piece piece;
-        int fd;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        fsdax = directory->region->state;
+        directory_carve(directory, ID, MIB, &piece);
+        piece.page_size = FSDAX_HUGE_PAGE;
+        fsdax->sync = SYNC_DAX;
+        g_assert_cmpint(provider_fsdax.claim(directory->region, &piece, &failure), ==, 0);
+        g_assert_cmpuint(piece.seen_page_size, ==, 0);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 1);
+        g_assert_cmpuint(piece.seen_page_size, ==, FSDAX_PAGE);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
+        g_assert_cmpuint(piece.seen_page_size, ==, FSDAX_PAGE);
+        /* there are none at all without DAX */
+        fsdax->sync = SYNC_NONE;
+        piece.seen_page_size = 0;
+        g_assert_cmpint(provider_fsdax.claim(directory->region, &piece, &failure), ==, 0);
+        g_assert_cmpuint(piece.seen_page_size, ==, FSDAX_PAGE);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
+        g_assert_cmpuint(piece.seen_page_size, ==, FSDAX_PAGE);
+        /* nor was there more to be promised of another one */
+        piece.page_size = FSDAX_PAGE;
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 1);
+        g_assert_cmpuint(piece.seen_page_size, ==, 0);
+        piece_revoke(&piece);
+}
+
+static void test_seal(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        g_autofree char *path = NULL;
+        int fd, inotify;
+        Fsdax *fsdax;
+        Piece piece;
 
         (void) data;
         if (!directory->region)
@@ -508,7 +557,17 @@ static void test_seal(Directory *directory, const void *data) {
         g_assert_cmpint(fallocate(fd, 0, 0, 2 * MIB), ==, -1);
         g_assert_cmpint(pwrite(fd, "x", 1, 2 * MIB), ==, -1);
 
+        /* who only looks does not unseal it */
+        path = directory_file(directory, ID);
+        inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        g_assert_cmpint(inotify_add_watch(inotify, path, IN_ATTRIB | IN_CLOSE_WRITE), >=, 0);
+        g_assert_cmpint(provider_fsdax.inspect(&piece, &failure), ==, 0);
+        g_assert_cmpuint(n_changes(inotify), ==, 0);
+        g_assert_true(fsdax_file_is_sealed(fd));
+
         g_assert_cmpint(provider_fsdax.write_record(&piece, ID, "another one", &failure), ==, 0);
+        g_assert_cmpuint(n_changes(inotify), >, 0);
+        safe_close(inotify);
         g_assert_true(fsdax_file_is_sealed(fd));
         directory_look(directory);
         g_assert_cmpstr(directory->found.finds[0].record, ==, "another one");
@@ -532,6 +591,7 @@ int main(int argc, char **argv) {
         directory_add_test("/fsdax/leftover", test_leftover);
         directory_add_test("/fsdax/stale", test_stale);
         directory_add_test("/fsdax/resize", test_resize);
+        directory_add_test("/fsdax/copied", test_copied);
         directory_add_test("/fsdax/seal", test_seal);
         return g_test_run();
 }
