@@ -119,6 +119,9 @@ static int lookup_work(Job *job) {
 static bool identity_take(Identity *identity, Lookup *lookup) {
         bool changed = identity->name && strcmp(identity->name, lookup->name) != 0;
 
+        identity->told_as_of = lookup->began;
+        if (lookup->with_groups)
+                identity->groups_told_as_of = lookup->began;
         free(identity->name);
         identity->name = TAKE_PTR(lookup->name);
         if (lookup->with_groups) {
@@ -208,6 +211,12 @@ bool identity_is_known(const User *user, uint64_t since, bool with_groups) {
         const Identity *identity = &user->identity;
 
         return identity->as_of > since && (!with_groups || identity->groups_as_of > since);
+}
+
+bool identity_was_told(const User *user, uint64_t since, bool with_groups) {
+        const Identity *identity = &user->identity;
+
+        return identity->told_as_of > since && (!with_groups || identity->groups_told_as_of > since);
 }
 
 bool identity_is(const User *user, const char *name) {

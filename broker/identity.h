@@ -27,6 +27,7 @@ typedef struct Identity {
         gid_t *groups;   /* of that user; only if somebody has asked for them */
         size_t n_groups;
         uint64_t as_of, groups_as_of; /* CLOCK_MONOTONIC microseconds when it was asked; 0 for never */
+        uint64_t told_as_of, groups_told_as_of; /* the same of the last answer that was one */
         int error;       /* why it is not known, or 0 */
         Waiter *waiters; /* for the running look-up */
         struct Lookup *running;
@@ -36,6 +37,9 @@ typedef struct Identity {
 
 /* Whether it is known who has the uid, or that it cannot be found out, as of a moment not before since. */
 bool identity_is_known(const User *user, uint64_t since, bool with_groups);
+
+/* Whether it was told who has the uid, as of a moment not before since, whatever has become of later questions. */
+bool identity_was_told(const User *user, uint64_t since, bool with_groups);
 
 /* Asks the user database in a worker thread, if nobody does already. Waiters are woken when it has answered, or has not in
  * some seconds. */

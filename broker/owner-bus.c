@@ -19,6 +19,10 @@
 static int look_up_since(Call *call, User *user, uint64_t since, bool with_groups, Failure *failure) {
         int r;
 
+        /* that somebody of the same user has come since, and the database does not answer, is nothing to him */
+        if (identity_was_told(user, since, with_groups))
+                return CALL_DONE;
+
         /* what could not be found out for others may be found out by now; if the database hangs, one wait is enough */
         if (user->identity.error < 0 && !user->identity.running && since < call->began)
                 since = call->began;

@@ -189,17 +189,24 @@ static void test_nobody(World *world, const void *unused) {
 
 /* What was known is not known any more, and is not forgotten. */
 static void test_error(World *world, const void *unused) {
+        uint64_t before;
+
         (void) unused;
         look_up(world, false);
+        before = now_usec();
         database.error = EIO;
         look_up(world, false);
         g_assert_cmpint(world->user->identity.error, ==, -EIO);
         g_assert_cmpstr(world->user->identity.name, ==, "alice");
-        g_assert_true(identity_is_known(world->user, 0, false));
+        g_assert_true(identity_is_known(world->user, before - 1, false));
+        g_assert_true(identity_was_told(world->user, 0, false));
+        g_assert_false(identity_was_told(world->user, before, false));
 
         database.error = 0;
         look_up(world, false);
         g_assert_cmpint(world->user->identity.error, ==, 0);
+        g_assert_true(identity_was_told(world->user, before - 1, false));
+        g_assert_false(identity_was_told(world->user, before, true));
         g_assert_cmpuint(world->n_renamed, ==, 0);
 }
 
@@ -269,15 +276,21 @@ static void test_asked_once(World *world, const void *unused) {
 
 /* Who waits is told after some seconds that there is no answer; who comes later waits for as long. */
 static void test_silence(World *world, const void *unused) {
-        uint64_t before = now_usec();
+        uint64_t before;
 
         (void) unused;
+        look_up(world, true);
+        database.n_asked = 0;
         database.hangs = true;
+        before = now_usec();
         look_up(world, false);
         g_assert_cmpuint(now_usec() - before, >=, 4 * G_USEC_PER_SEC);
         g_assert_cmpint(world->user->identity.error, ==, -ETIMEDOUT);
         g_assert_true(identity_is_known(world->user, before - 1, true));
         g_assert_false(identity_is_known(world->user, now_usec(), false));
+        /* what was told before was told */
+        g_assert_true(identity_was_told(world->user, 0, true));
+        g_assert_false(identity_was_told(world->user, before, true));
 
         before = now_usec();
         g_assert_cmpint(identity_look_up(world->user, true), ==, 0);
@@ -287,7 +300,7 @@ static void test_silence(World *world, const void *unused) {
         database.hangs = false;
         pthread_cond_broadcast(&database.changed);
         pthread_mutex_unlock(&database.mutex);
-        wait_for(world, 2);
+        wait_for(world, 3);
         g_assert_cmpint(world->user->identity.error, ==, 0);
         g_assert_cmpstr(world->user->identity.name, ==, "alice");
         /* that was the answer to the first question */
