@@ -46,7 +46,7 @@ struct Allocation {
         uint32_t group, mode;
         bool persistent;
         bool reserve; /* its place is kept over a reboot, without its contents */
-        bool restored; /* and it was; nobody has asked */
+        bool restored; /* and it was, or was to be; nobody has asked */
         bool in_use; /* a copy of its lease is open somewhere */
         bool away;   /* what it lies on is not there just now; detached for as long */
         bool missed; /* not found yet by the look at its region's medium that is going on */

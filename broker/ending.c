@@ -29,6 +29,7 @@
 #include "manager.h"
 #include "recovery.h"
 #include "regions.h"
+#include "reserve.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
 #define ENDING_MAX 16
@@ -105,6 +106,8 @@ static int revoke_work(Job *job) {
         bool noted = provider->drains && !is_out_of_reach(allocation);
         int r = 0;
 
+        if (noted)
+                reserve_remove(allocation);
         /* What is no longer bound cannot be judged any more; so the next broker must not, but finish this. */
         if (noted && allocation_write_record(allocation, RECORD_CARVING) < 0)
                 log_warning("cannot note that allocation %s is taken down", allocation->id);
@@ -155,6 +158,7 @@ static void allocation_gone(Allocation *allocation) {
                 manager->observer->allocation_removed(allocation, manager->observer->userdata);
         allocation_unlink(allocation);
         allocation_release(allocation);
+        reserves_restore(manager); /* what was undone, before anybody else can have its place */
         manager_settle(manager);
         regions_replenish(manager, region); /* it may have been full */
         completions_run(&allocation->ending, allocation, 0, NULL, -EBADF, -EBADF);

@@ -77,14 +77,23 @@ int allocation_write_record(Allocation *allocation, RecordStage stage) {
                 .grant = allocation->grant_id[0] != '\0' ? (char *) (uintptr_t) allocation->grant_id : NULL,
                 .stage = stage,
         };
-        int r;
+        Record before = record;
+        int dir, r;
 
         change_apply(allocation, &record);
         if (allocation->provider->write_record)
                 return record_write_to_medium(allocation, &record);
 
-        r = record_write(allocation_records_dir(allocation->manager, allocation->provider), allocation->id, &record);
-        return r < 0 ? r : reserve_note(allocation, &record);
+        if (stage == RECORD_ENDING || stage == RECORD_DRAINED)
+                reserve_remove(allocation);
+        dir = allocation_records_dir(allocation->manager, allocation->provider);
+        r = record_write(dir, allocation->id, &record);
+        if (r < 0)
+                return r;
+        r = reserve_note(allocation, &record);
+        if (r < 0) /* a change that is refused must not be there for the next broker */
+                (void) record_write(dir, allocation->id, &before);
+        return r;
 }
 
 int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure) {

@@ -467,6 +467,8 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         if (r < 0)
                 return r;
         allocation->provider = provider;
+        if (!provider->write_record)
+                reserve_recover(allocation, record);
         grant = grant_find_origin(manager, allocation, region);
         if (grant)
                 allocation->piece.hold = grant->hold;

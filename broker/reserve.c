@@ -4,6 +4,9 @@
  * boot that it was from, is not there, the place is taken again: the allocation is what it was, with name, owner and mode,
  * but for its device, which is a new one, and its contents. Who restores it is in nobody's hurry: a region may come late.
  *
+ * That record is written after the other one, and removed before it says that the allocation ends: so there is none of what
+ * was given up, and what the next broker finds alive without it gets it then.
+ *
  * A place that somebody else has now is left to him. The record stays, and the next broker tries again. */
 
 #include "reserve.h"
@@ -28,19 +31,52 @@ typedef struct Reserved {
 } Reserved;
 
 int reserve_note(const Allocation *allocation, const Record *record) {
-        if (!allocation->reserve)
-                return 0;
-        if (record->stage == RECORD_LIVE)
-                return record_write(allocation->manager->lasting_dir, allocation->id, record);
-        /* while it is carved anew, whoever fails at that leaves the place to the next broker */
-        if (record->stage != RECORD_CARVING)
-                reserve_remove(allocation);
-        return 0;
+        if (!allocation->reserve || record->stage != RECORD_LIVE)
+                return 0; /* while it is carved anew, whoever fails at that leaves the place to the next broker */
+
+        return record_write(allocation->manager->lasting_dir, allocation->id, record);
 }
 
+/* What is being carved anew, or was given up while it was, has its place still. */
 void reserve_remove(const Allocation *allocation) {
-        if (allocation->reserve && !allocation->untouched && allocation->state != ALLOCATION_CARVING)
-                (void) record_remove(allocation->manager->lasting_dir, allocation->id);
+        int r;
+
+        if (!allocation->reserve ||
+            (allocation->restored && (allocation->untouched || allocation->state == ALLOCATION_CARVING)))
+                return;
+
+        r = record_remove(allocation->manager->lasting_dir, allocation->id);
+        if (r < 0 && r != -ENOENT)
+                log_warning("the place of allocation %s is given up, which is not on record: %s", allocation->id, strerror(-r));
+}
+
+static bool is_as_noted(const Allocation *allocation, const Record *record) {
+        _cleanup_free_ char *text = NULL, *noted = NULL;
+        const char *problem = "";
+        Record found = { 0 };
+        bool same;
+
+        same = record_read(allocation->manager->lasting_dir, allocation->id, &found, &problem) >= 0 &&
+               record_format(&found, &noted) >= 0 && record_format(record, &text) >= 0 && strcmp(noted, text) == 0;
+        record_done(&found);
+        return same;
+}
+
+void reserve_recover(Allocation *allocation, const Record *record) {
+        int r;
+
+        if (!record->reserve)
+                return;
+
+        if (record->stage == RECORD_CARVING)
+                allocation->restored = true;
+        else if (record->stage != RECORD_LIVE)
+                reserve_remove(allocation);
+        else if (!is_as_noted(allocation, record)) {
+                r = reserve_note(allocation, record);
+                if (r < 0)
+                        log_warning("the place of allocation %s cannot be kept over a reboot: %s", allocation->id, strerror(-r));
+        }
 }
 
 static Reserved *reserved_free(Reserved *reserved) {
@@ -51,11 +87,12 @@ static Reserved *reserved_free(Reserved *reserved) {
 
 static int read_one(Manager *manager, const char *id) {
         const char *problem = "";
+        const Allocation *allocation = manager_find_allocation(manager, id);
         Reserved *reserved;
         int r;
 
-        if (manager_find_allocation(manager, id))
-                return 0; /* of this boot */
+        if (allocation && !allocation->restored)
+                return 0; /* of this boot; else an earlier broker was about to restore it, which is being undone */
 
         reserved = calloc(1, sizeof(*reserved));
         if (!reserved)
@@ -95,7 +132,7 @@ static int restore(Manager *manager, Reserved *reserved) {
         Failure failure = { 0 };
         int r;
 
-        if (!region || region->reason || region->provider != provider || !provider->claim_anew)
+        if (manager_find_allocation(manager, reserved->id) || !region || region->reason || region->provider != provider || !provider->claim_anew)
                 return 0;
 
         if (manager_find_allocation_by_name(manager, reserved->record.name))

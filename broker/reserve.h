@@ -7,15 +7,19 @@
 #include "allocation.h"
 #include "manager.h"
 
-/* Keeps or removes that record, as the other one is written; removes it, at the end of what has been alive. In worker
+/* Writes that record, if the other one, which is written, says that it is alive; removes it, when it is given up. In worker
  * threads. */
 int reserve_note(const Allocation *allocation, const Record *record);
 void reserve_remove(const Allocation *allocation);
 
+/* Of an allocation that was found again with this record: makes that record be there, or not, whenever an earlier broker has
+ * died. */
+void reserve_recover(Allocation *allocation, const Record *record);
+
 /* Once, when the records of this boot are known: reads which places were kept. */
 int reserves_read(Manager *manager);
 
-/* Carves those whose regions can be used by now. */
+/* Carves those whose regions can be used by now, and of which nothing is left to be undone. */
 void reserves_restore(Manager *manager);
 
 void reserves_free(Manager *manager);
