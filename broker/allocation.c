@@ -156,6 +156,7 @@ Allocation *allocation_free(Allocation *allocation) {
         waiters_wake(&allocation->waiters);
         piece_done(&allocation->piece);
         free(allocation->name);
+        free(allocation->name_on_record);
         free(allocation->reason);
         free(allocation->unit);
         free(allocation->owner_name);

@@ -38,6 +38,7 @@ struct Allocation {
         Manager *manager;
         char id[17];
         char *name;   /* NULL if it has none */
+        char *name_on_record; /* what its record calls it while that name is another's; else NULL */
         char *reason; /* what is the matter with it, or NULL */
         char *unit;   /* of the process that asked, or NULL */
         char *owner_name; /* what its owner was called when it became his; NULL if that does not matter */

@@ -216,7 +216,7 @@ static int plan_length(const Allocation *allocation, uint64_t size, uint64_t *re
         Request request = {
                 .size = size,
                 .alignment = allocation->piece.alignment,
-                .persistent = allocation->persistent,
+                .persistent = allocation->persistent && allocation->name, /* it may have been found without one */
                 .name = allocation->name,
         };
         Piece plan = { 0 };

@@ -80,6 +80,8 @@ static void apply_name(Allocation *allocation) {
         if (allocation->name)
                 HASH_DELETE(by_name, manager->by_name, allocation);
         swap_text(&allocation->name, &change->name);
+        free(allocation->name_on_record);
+        allocation->name_on_record = NULL;
         HASH_ADD_KEYPTR(by_name, manager->by_name, allocation->name, strlen(allocation->name), allocation);
         if (!change->name && allocation->state == ALLOCATION_LIVE) { /* it was found without one */
                 free(allocation->reason);

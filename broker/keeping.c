@@ -52,7 +52,7 @@ static int record_write_to_medium(Allocation *allocation, const Record *record) 
 
 int allocation_write_record(Allocation *allocation, RecordStage stage) {
         Record record = {
-                .name = allocation->name,
+                .name = allocation->name ? allocation->name : allocation->name_on_record,
                 .region = allocation->reservation.region->name,
                 .provider = (char *) (uintptr_t) allocation->provider->name,
                 .unit = allocation->unit,

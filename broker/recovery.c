@@ -428,8 +428,8 @@ static void recover_without_name(Recovery *recovery, Allocation *allocation, Rec
 
         (void) snprintf(reason, sizeof(reason), "its name '%s' is another allocation's; Rename gives it a new one",
                         allocation->name);
-        free(allocation->name);
-        allocation->name = NULL;
+        /* whatever else is changed of it, its record keeps the name, which may be free when it is found again */
+        allocation->name_on_record = TAKE_PTR(allocation->name);
         if (stage != RECORD_LIVE)
                 return;
         if (!allocation->provider->list || !allocation->persistent || allocation->state != ALLOCATION_LIVE) {

@@ -1133,6 +1133,41 @@ static void test_lasting(Scene *scene, gconstpointer unused) {
         user_free(mallory);
 }
 
+/* What is found without its name, since that is another's, keeps it on record, whatever else is changed. */
+static void test_name_on_record(Scene *scene, gconstpointer unused) {
+        Reply one = user_get(scene->alice, MIB, "name=one region=files persistent=1");
+        Reply two = user_get(scene->alice, MIB, "name=two region=files persistent=1");
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(two.object, '/') + 1, NULL), *record = NULL, *name = NULL;
+        const Reply *named = &one, *nameless = &two;
+
+        (void) unused;
+        user_drop_all(scene->alice);
+        broker_stop(scene->broker);
+        record = record_get(path);
+        record_put(path, record, "name=two\n", "name=one\n");
+        broker_start(scene->broker);
+
+        name = allocation_get_string(scene->alice, two.object, "Name");
+        if (name[0] != '\0') { /* whichever was found first */
+                named = &two;
+                nameless = &one;
+        }
+        assert_named(scene, named->object, "one");
+        assert_named(scene, nameless->object, "");
+        reply_assert(user_set_mode(scene->alice, nameless->object, 0604), "");
+        reply_assert(user_resize(scene->alice, nameless->object, 2 * MIB), "");
+        reply_assert(user_set_owner(scene->root, nameless->object, uid("bob"), NULL), "");
+        reply_assert(user_release(scene->alice, named->object), "");
+        restart(scene);
+        assert_named(scene, nameless->object, "one");
+        assert_owner(scene, nameless->object, "bob");
+        g_assert_cmpuint(allocation_get(scene->bob, nameless->object, "Mode"), ==, 0604);
+
+        reply_assert(user_rename(scene->bob, nameless->object, "three"), "");
+        restart(scene);
+        assert_named(scene, nameless->object, "three");
+}
+
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/names/rename", CONFIGURATION, test_rename);
@@ -1167,6 +1202,7 @@ int main(int argc, char **argv) {
                 files_add("/names/once-anywhere", CONFIGURATION, test_once_anywhere);
                 files_add("/names/adopt", CONFIGURATION, test_adopt);
                 files_add("/names/free-orphan", CONFIGURATION, test_free_orphan);
+                files_add("/names/name-on-record", CONFIGURATION, test_name_on_record);
                 files_add("/names/lasting", CONFIGURATION, test_lasting);
         }
         return g_test_run();
