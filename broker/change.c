@@ -21,7 +21,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "manager.h"
-#include "recovery.h"
+#include "revival.h"
 #include "size.h"
 
 void change_apply(const Allocation *allocation, Record *record) {
@@ -129,13 +129,7 @@ static void apply_length(Allocation *allocation) {
         allocation_log(allocation, "change", change->changer, NULL, change->decision, message);
 }
 
-/* It has an owner, so it can be used; if it is found to be what its medium says. */
-static int adopt(Allocation *allocation) {
-        allocation->created = allocation->operation.change.created;
-        return recovery_revive(allocation, &allocation->operation.failure);
-}
-
-static int change_succeeded(Allocation *allocation) {
+static void change_succeeded(Allocation *allocation) {
         const Change *change = &allocation->operation.change;
 
         if (change->sets_mode)
@@ -146,7 +140,8 @@ static int change_succeeded(Allocation *allocation) {
                 apply_owner(allocation);
         if (change->length > 0)
                 apply_length(allocation);
-        return allocation->state == ALLOCATION_ORPHAN ? adopt(allocation) : 0;
+        if (change->created > 0)
+                allocation->created = change->created;
 }
 
 static void change_failed(Allocation *allocation) {
@@ -220,6 +215,24 @@ static int change_work(Job *job) {
         return length > 0 ? shrink_work(allocation) : write_record(allocation);
 }
 
+static void adopt_done(Job *job, int r) {
+        Allocation *allocation = operation_allocation(job);
+        Failure *failure = &allocation->operation.failure;
+
+        if (r < 0 && failure->refusal == REFUSAL_NONE)
+                (void) failure_set_errno(failure, r, "cannot use it");
+        if (r >= 0)
+                r = revival_finish(allocation, failure);
+        manager_settle(allocation->manager);
+        allocation_finish_operation(allocation, r);
+}
+
+/* It has an owner, so it can be used; if it is found to be what its medium says. */
+static void adopt(Allocation *allocation) {
+        allocation->operation.running = false;
+        operation_start(allocation, revival_work, adopt_done);
+}
+
 static void change_done(Job *job, int r) {
         Allocation *allocation = operation_allocation(job);
         Operation *operation = &allocation->operation;
@@ -227,10 +240,14 @@ static void change_done(Job *job, int r) {
         if (r < 0 && operation->failure.refusal == REFUSAL_NONE)
                 (void) failure_set_errno(&operation->failure, r, "cannot change it");
         if (r >= 0)
-                r = change_succeeded(allocation);
+                change_succeeded(allocation);
         else
                 change_failed(allocation);
         change_reset(allocation);
+        if (r >= 0 && allocation->state == ALLOCATION_ORPHAN) {
+                adopt(allocation);
+                return;
+        }
         manager_settle(allocation->manager);
         allocation_finish_operation(allocation, r);
 }

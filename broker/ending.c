@@ -30,6 +30,7 @@
 #include "recovery.h"
 #include "regions.h"
 #include "reserve.h"
+#include "revival.h"
 
 /* Calls of Free that can wait for the end of one allocation. */
 #define ENDING_MAX 16
@@ -502,19 +503,28 @@ static void allocation_let_go(Allocation *allocation) {
 
 /* ---- From outside ---- */
 
-/* Somebody may have had it before it was forgotten whose it is, so it is let go of like any other; as what it was. */
-static void allocation_end_orphan(Allocation *allocation) {
-        Failure failure = { 0 };
-        int r;
+static void end_orphan_done(Job *job, int r) {
+        Allocation *allocation = operation_allocation(job);
+        Failure failure = allocation->operation.failure;
 
-        r = recovery_revive(allocation, &failure);
+        operation_ended(allocation);
+        if (r >= 0)
+                r = revival_finish(allocation, &failure);
         if (r >= 0) {
                 allocation_let_go(allocation);
                 return;
         }
 
+        if (failure.refusal == REFUSAL_NONE)
+                (void) failure_set_errno(&failure, r, "cannot use it");
         allocation->end_cause = NULL;
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
+        waiters_wake(&allocation->waiters);
+}
+
+/* Somebody may have had it before it was forgotten whose it is, so it is let go of like any other; as what it was. */
+static void allocation_end_orphan(Allocation *allocation) {
+        operation_start(allocation, revival_work, end_orphan_done);
 }
 
 void allocation_end_now(Allocation *allocation) {

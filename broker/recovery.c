@@ -28,7 +28,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +44,7 @@
 #include "record.h"
 #include "regions.h"
 #include "reserve.h"
+#include "revival.h"
 #include "size.h"
 
 typedef struct Recovery {
@@ -168,12 +168,6 @@ static void remove_traces(Manager *manager, const Provider *provider, const char
                 (void) record_remove(records_dir, id);
 }
 
-static bool lease_has_holders(const Lease *lease) {
-        struct pollfd now = { .fd = lease->reader };
-
-        return lease->reader >= 0 && !(poll(&now, 1, 0) == 1 && (now.revents & POLLHUP));
-}
-
 /* Whether all that anybody has can be counted with so much more. */
 static bool is_countable(const Manager *manager, uint64_t length) {
         const Region *region;
@@ -251,23 +245,6 @@ int recovery_make(Manager *manager, const char *id, const Record *record, Alloca
         return r;
 }
 
-/* Opens the lease again, or makes a new one for a named allocation whose lease is gone. */
-static int recover_lease(Manager *manager, Allocation *allocation) {
-        int writer, r;
-
-        r = lease_recover(&allocation->lease, manager->leases_dir, allocation->id);
-        if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EINTR || r == -EIO)
-                return r; /* good, or something that may pass and must not cost a holder its lease */
-
-        log_warning("the lease of allocation %s cannot be opened again: %s", allocation->id, strerror(-r));
-        if (unlinkat(manager->leases_dir, allocation->id, 0) < 0)
-                (void) unlinkat(manager->leases_dir, allocation->id, AT_REMOVEDIR);
-        r = lease_make(&allocation->lease, manager->leases_dir, allocation->id, &writer);
-        if (r >= 0)
-                safe_close(writer); /* without a name it lapses with this, and ends */
-        return r;
-}
-
 /* The descriptors that the service manager kept of it, for writing and for reading only. */
 static void take_stored(Recovery *recovery, const char *id, int ret[static 2]) {
         char name[32];
@@ -287,17 +264,6 @@ static void allocation_set_unusable(Recovery *recovery, Allocation *allocation, 
                 recovery->n_quarantined++;
 }
 
-/* What was opened anew, because nobody could have it, is kept for the next broker as if it had just been made; and nothing of
- * what it was before. */
-static void store_reopened(const Allocation *allocation) {
-        if (!allocation->piece.unheld || allocation->piece.fd < 0)
-                return;
-
-        allocation_unstore_fds(allocation);
-        if (allocation_store_fds(allocation) < 0)
-                log_warning("the service manager does not keep the descriptor of allocation %s", allocation->id);
-}
-
 /* How it stands with an allocation whose record is good, and says that it was alive. */
 static int recover_state(Recovery *recovery, Allocation *allocation) {
         Failure failure = { 0 };
@@ -308,7 +274,7 @@ static int recover_state(Recovery *recovery, Allocation *allocation) {
         safe_close(fds[0]);
         safe_close(fds[1]);
         if (r >= 0) {
-                store_reopened(allocation);
+                allocation_store_reopened(allocation);
                 allocation->state = ALLOCATION_LIVE;
                 log_debug("found allocation %s of user %u again", allocation->id, (unsigned) allocation->owner);
                 recovery->n_live++;
@@ -413,7 +379,7 @@ static int recover_live(Recovery *recovery, Allocation *allocation) {
                 }
         }
 
-        r = recover_lease(manager, allocation);
+        r = allocation_recover_lease(allocation);
         if (r < 0)
                 return r;
 
@@ -569,44 +535,11 @@ static void allocation_forget(Allocation *allocation) {
         manager_settle(manager);
 }
 
-int recovery_revive(Allocation *allocation, Failure *failure) {
-        int none[2] = { -EBADF, -EBADF }, r;
-
-        if (allocation->lease.reader < 0) {
-                r = recover_lease(allocation->manager, allocation);
-                if (r < 0)
-                        return failure_set_errno(failure, r, "cannot make a lease");
-        }
-        allocation->in_use = lease_has_holders(&allocation->lease);
-        allocation->piece.unheld = !allocation->in_use;
-        r = allocation->provider->recover ? allocation->provider->recover(&allocation->piece, none, failure) : 0;
-        if (r >= 0) {
-                store_reopened(allocation);
-                /* as long as it was detached, it was watched by its path */
-                node_watch_remove(allocation->manager->nodes, &allocation->node);
-                r = allocation_watch_node(allocation, NULL);
-        }
-        if (r >= 0) /* last, for it may have lapsed: what fails is not to be tried again at once */
-                r = allocation_watch(allocation);
-        if (r < 0)
-                return failure->refusal == REFUSAL_NONE ? failure_set_errno(failure, r, "cannot watch it") : r;
-
-        allocation->away = false;
-        free(allocation->reason);
-        allocation->reason = NULL;
-        allocation_set_state(allocation, ALLOCATION_LIVE);
-        allocation_notify(allocation, "Reason");
-        return 0;
-}
-
 void recovery_on_released(Allocation *allocation) {
-        Failure failure = { 0 };
-
         if (allocation->away)
                 allocation_forget(allocation);
-        else if (recovery_revive(allocation, &failure) < 0)
-                log_warning("allocation %s stays %s: %s", allocation->id, allocation_state_to_string(allocation->state),
-                            failure.text);
+        else
+                allocation_revive(allocation);
 }
 
 static int take_in_orphan(Recovery *recovery, Region *region, const Find *find, const char *problem) {
@@ -750,7 +683,6 @@ static int take_in_new(Recovery *recovery, Region *region, const Find *find) {
 
 static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
         Allocation *allocation = manager_find_allocation(recovery->manager, find->id);
-        Failure failure = { 0 };
         int r;
 
         if (!allocation) {
@@ -772,8 +704,8 @@ static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
                 region->outdated = true;
 
         allocation->missed = false;
-        if (allocation->away && !allocation_is_busy(allocation) && recovery_revive(allocation, &failure) < 0)
-                log_warning("allocation %s is there again, and cannot be used: %s", allocation->id, failure.text);
+        if (allocation->away && !allocation_is_busy(allocation))
+                allocation_revive(allocation);
         return 0;
 }
 

@@ -21,9 +21,5 @@ void recovery_look_for(Manager *manager, Region *region);
  * and what was there cannot be reached; its list_failure says why. */
 void recovery_take_in(Manager *manager, Region *region, int listed);
 
-/* Makes something that is on its medium, and of which nobody has anything, what it was; or an orphan that has got an owner
- * what he may open. */
-int recovery_revive(Allocation *allocation, Failure *failure);
-
 /* The last holder has let go of what is detached and keeps its contents. */
 void recovery_on_released(Allocation *allocation);
