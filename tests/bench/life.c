@@ -295,6 +295,42 @@ static int fill(char **words) {
         return 0;
 }
 
+/* One page; *after is the object that it begins behind, and then the last of it, or NULL if that was all. */
+static int list_page(const Target *target, char **after) {
+        sd_bus_message *m = NULL, *reply = NULL;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        const char *object = NULL;
+        int more = false, r;
+
+        r = sd_bus_message_new_method_call(target->bus, &m, target->destination, target->root, target->interface,
+                                           "ListAllocationsPaged");
+        if (r >= 0)
+                r = *after ? sd_bus_message_append(m, "a{sv}", 1, "after", "o", *after) : sd_bus_message_append(m, "a{sv}", 0);
+        if (r >= 0)
+                r = sd_bus_call(target->bus, m, 0, &error, &reply);
+        sd_bus_message_unref(m);
+        if (r >= 0)
+                r = sd_bus_message_enter_container(reply, 'a', "(soa{sv})");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'r', "soa{sv}")) > 0) {
+                r = sd_bus_message_read(reply, "so", NULL, &object);
+                if (r >= 0)
+                        r = sd_bus_message_skip(reply, "a{sv}");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "b", &more);
+        free(*after);
+        *after = r >= 0 && more && object ? strdup(object) : NULL;
+        if (r < 0)
+                (void) failed("%s", error.message ? error.message : strerror(-r));
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
 /* list TARGET COUNT */
 static int list(char **words) {
         int count = atoi(words[1]);
@@ -303,15 +339,14 @@ static int list(char **words) {
         if (target_get(words[0], &target) < 0)
                 return -1;
         for (int i = 0; i < count; i++) {
-                sd_bus_error error = SD_BUS_ERROR_NULL;
                 double start = now();
-                sd_bus_message *reply;
+                char *after = NULL;
 
-                if (sd_bus_call_method(target->bus, target->destination, target->root, target->interface, "ListAllocations",
-                                       &error, &reply, NULL) < 0)
-                        return failed("%s", error.message);
+                do
+                        if (list_page(target, &after) < 0)
+                                return -1;
+                while (after);
                 sample_add(now() - start);
-                sd_bus_message_unref(reply);
         }
         return 0;
 }

@@ -130,7 +130,7 @@ def live_rows():
     for n in LIVE:
         world, cost = f"live-{n}", 1 if n <= 1000 else 2
         yield Row(f"live/allocate/{n}", world, "allocate broker@bus 2M map 16", "live/allocate/10", "Allocate", cost=cost)
-        yield Row(f"live/list/{n}", world, "list broker@bus 1", "unit", "ListAllocations", cost=cost)
+        yield Row(f"live/list/{n}", world, "list broker@bus 1", "unit", "all pages of ListAllocationsPaged", cost=cost)
 
 
 # Before and after the rounds.
