@@ -28,14 +28,23 @@
 #define QUEUE_MAX 4096
 #define FIELDS_MAX 10
 #define MESSAGE_MAX 1024
+#define TEXT_MAX 4096 /* of all fields */
 
-/* A record owns its fields, each "NAME=value", the message first, the priority second. */
+/* Fields are "NAME=value", the message first, the priority second, and lie one behind the other. */
 typedef struct LogEntry {
         struct LogEntry *next;
         int priority;
         unsigned n_fields;
-        char *fields[FIELDS_MAX];
+        struct iovec fields[FIELDS_MAX];
+        char text[];
 } LogEntry;
+
+/* One that is being put together. */
+typedef struct Draft {
+        unsigned n_fields;
+        size_t ends[FIELDS_MAX];
+        char text[TEXT_MAX];
+} Draft;
 
 static struct {
         pthread_mutex_t mutex;
@@ -52,68 +61,62 @@ static struct {
         .level = LOG_INFO,
 };
 
-static LogEntry *log_entry_free(LogEntry *entry) {
+/* What does not fit is cut off. Line breaks would let a value forge a record of its own on standard error. */
+static void draft_add(Draft *draft, const char *name, const char *value) {
+        size_t at = draft->n_fields > 0 ? draft->ends[draft->n_fields - 1] : 0, n = strlen(name);
+
+        if (!value || draft->n_fields >= FIELDS_MAX || sizeof(draft->text) - at <= n)
+                return;
+
+        memcpy(draft->text + at, name, n);
+        at += n;
+        draft->text[at++] = '=';
+        for (; *value && at < sizeof(draft->text); value++)
+                draft->text[at++] = (unsigned char) *value < ' ' ? ' ' : *value;
+        draft->ends[draft->n_fields++] = at;
+}
+
+static LogEntry *log_entry_new(int priority, const Draft *draft) {
+        size_t size = draft->ends[draft->n_fields - 1], from = 0;
+        LogEntry *entry;
+
+        entry = malloc(sizeof(*entry) + size);
         if (!entry)
                 return NULL;
 
-        for (unsigned i = 0; i < entry->n_fields; i++)
-                free(entry->fields[i]);
-        free(entry);
-        return NULL;
+        entry->next = NULL;
+        entry->priority = priority;
+        entry->n_fields = draft->n_fields;
+        memcpy(entry->text, draft->text, size);
+        for (unsigned i = 0; i < draft->n_fields; i++) {
+                entry->fields[i] = (struct iovec){ entry->text + from, draft->ends[i] - from };
+                from = draft->ends[i];
+        }
+        return entry;
 }
 
-/* Line breaks would let a value forge a record of its own on standard error. */
-static void log_entry_add(LogEntry *entry, const char *name, const char *value) {
-        char *field;
+/* "info: MESSAGE NAME=value …", in one piece, because others may write to the same place. */
+static void log_entry_write_line(const LogEntry *entry) {
+        static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" };
+        char line[TEXT_MAX + FIELDS_MAX + 16], *end;
 
-        if (!value || entry->n_fields >= FIELDS_MAX || asprintf(&field, "%s=%s", name, value) < 0)
-                return;
+        end = stpcpy(line, levels[entry->priority & 7]);
+        *end++ = ':';
+        for (unsigned i = 0; i < entry->n_fields; i++) {
+                size_t skip = i == 0 ? strlen("MESSAGE=") : 0;
 
-        for (char *c = field; *c; c++)
-                if ((unsigned char) *c < ' ')
-                        *c = ' ';
-        entry->fields[entry->n_fields++] = field;
+                if (i == 1) /* the priority, which is said already */
+                        continue;
+                *end++ = ' ';
+                end = mempcpy(end, (const char *) entry->fields[i].iov_base + skip, entry->fields[i].iov_len - skip);
+        }
+        *end++ = '\n';
+        (void) fd_write_all(STDERR_FILENO, line, (size_t) (end - line));
 }
 
 static void log_entry_write(const LogEntry *entry) {
-        static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" };
-        struct iovec iov[FIELDS_MAX];
-        char *line = NULL;
-        size_t size;
-        FILE *file;
-
-        if (log_state.to_journal) {
-                for (unsigned i = 0; i < entry->n_fields; i++)
-                        iov[i] = (struct iovec){ entry->fields[i], strlen(entry->fields[i]) };
-                if (sd_journal_sendv(iov, (int) entry->n_fields) >= 0)
-                        return;
-        }
-
-        /* in one piece, because others may write to the same place */
-        file = open_memstream(&line, &size);
-        if (!file)
-                return;
-        fprintf(file, "%s: %s", levels[entry->priority & 7], entry->fields[0] + strlen("MESSAGE="));
-        for (unsigned i = 2; i < entry->n_fields; i++)
-                fprintf(file, " %s", entry->fields[i]);
-        fputc('\n', file);
-        if (fclose(file) == 0)
-                (void) fd_write_all(STDERR_FILENO, line, size);
-        free(line);
-}
-
-static LogEntry *log_entry_new(int priority, const char *message) {
-        LogEntry *entry;
-        char level[2] = { (char) ('0' + (priority & 7)), '\0' };
-
-        entry = calloc(1, sizeof(*entry));
-        if (!entry)
-                return NULL;
-
-        entry->priority = priority;
-        log_entry_add(entry, "MESSAGE", message);
-        log_entry_add(entry, "PRIORITY", level);
-        return entry->n_fields == 2 ? entry : log_entry_free(entry);
+        if (!log_state.to_journal || sd_journal_sendv(entry->fields, (int) entry->n_fields) < 0)
+                log_entry_write_line(entry);
 }
 
 static void *log_thread(void *userdata) {
@@ -139,7 +142,7 @@ static void *log_thread(void *userdata) {
                 pthread_mutex_unlock(&log_state.mutex);
 
                 log_entry_write(entry);
-                log_entry_free(entry);
+                free(entry);
                 if (lost > 0)
                         log_warning("%lu log records were lost, the log was too slow to take them", lost);
 
@@ -215,8 +218,12 @@ void log_stop(void) {
                 pthread_join(log_state.thread, NULL);
 }
 
-static void log_entry_submit(LogEntry *entry) {
+static void log_submit(int priority, const Draft *draft) {
+        LogEntry *entry = log_entry_new(priority, draft);
         bool queued = false, full = false;
+
+        if (!entry)
+                return;
 
         pthread_mutex_lock(&log_state.mutex);
         if (log_state.running && !log_state.stopping) {
@@ -238,55 +245,57 @@ static void log_entry_submit(LogEntry *entry) {
         }
         if (!full)
                 log_entry_write(entry);
-        log_entry_free(entry);
+        free(entry);
+}
+
+static void draft_begin(Draft *draft, int priority, const char *format, va_list ap) __attribute__((format(printf, 3, 0)));
+static void draft_begin(Draft *draft, int priority, const char *format, va_list ap) {
+        char text[MESSAGE_MAX], level[2] = { (char) ('0' + (priority & 7)), '\0' };
+
+        (void) vsnprintf(text, sizeof(text), format, ap);
+        draft->n_fields = 0;
+        draft_add(draft, "MESSAGE", text);
+        draft_add(draft, "PRIORITY", level);
 }
 
 void log_message(int priority, const char *format, ...) {
-        char text[MESSAGE_MAX];
-        LogEntry *entry;
+        Draft draft;
         va_list ap;
 
         if (priority > log_state.level)
                 return;
 
         va_start(ap, format);
-        (void) vsnprintf(text, sizeof(text), format, ap);
+        draft_begin(&draft, priority, format, ap);
         va_end(ap);
-
-        entry = log_entry_new(priority, text);
-        if (entry)
-                log_entry_submit(entry);
+        log_submit(priority, &draft);
 }
 
 void log_record(int priority, const LogFields *fields, const char *format, ...) {
-        char text[MESSAGE_MAX], number[24];
-        LogEntry *entry;
+        char number[24];
+        Draft draft;
         va_list ap;
 
         if (priority > log_state.level)
                 return;
 
         va_start(ap, format);
-        (void) vsnprintf(text, sizeof(text), format, ap);
+        draft_begin(&draft, priority, format, ap);
         va_end(ap);
 
-        entry = log_entry_new(priority, text);
-        if (!entry)
-                return;
-
-        log_entry_add(entry, "DAXBROKER_EVENT", fields->event);
+        draft_add(&draft, "DAXBROKER_EVENT", fields->event);
         if (fields->uid) {
                 (void) snprintf(number, sizeof(number), "%" PRIu32, (uint32_t) *fields->uid);
-                log_entry_add(entry, "DAXBROKER_UID", number);
+                draft_add(&draft, "DAXBROKER_UID", number);
         }
-        log_entry_add(entry, "DAXBROKER_UNIT", fields->unit);
-        log_entry_add(entry, "DAXBROKER_REGION", fields->region);
-        log_entry_add(entry, "DAXBROKER_ALLOCATION", fields->allocation);
-        log_entry_add(entry, "DAXBROKER_GRANT", fields->grant);
-        log_entry_add(entry, "DAXBROKER_DECISION", fields->decision);
+        draft_add(&draft, "DAXBROKER_UNIT", fields->unit);
+        draft_add(&draft, "DAXBROKER_REGION", fields->region);
+        draft_add(&draft, "DAXBROKER_ALLOCATION", fields->allocation);
+        draft_add(&draft, "DAXBROKER_GRANT", fields->grant);
+        draft_add(&draft, "DAXBROKER_DECISION", fields->decision);
         if (fields->length > 0) {
                 (void) snprintf(number, sizeof(number), "%" PRIu64, fields->length);
-                log_entry_add(entry, "DAXBROKER_LENGTH", number);
+                draft_add(&draft, "DAXBROKER_LENGTH", number);
         }
-        log_entry_submit(entry);
+        log_submit(priority, &draft);
 }
