@@ -94,47 +94,84 @@ static const void *field_source(const Record *record, const struct Field *field)
         return (const char *) record + field->offset;
 }
 
-static void field_print(FILE *file, const struct Field *field, const void *source) {
-        const char *text;
+/* One that is being written: for each allocation, so it does without streams. */
+typedef struct Text {
+        size_t length;
+        bool too_long;
+        char text[RECORD_SIZE_MAX];
+} Text;
 
-        fprintf(file, "%s=", field->key);
+static void text_add_char(Text *text, char c) {
+        if (text->length < sizeof(text->text))
+                text->text[text->length++] = c;
+        else
+                text->too_long = true;
+}
+
+static void text_add(Text *text, const char *words) {
+        for (; *words; words++)
+                text_add_char(text, *words);
+}
+
+static void text_add_number(Text *text, uint64_t number) {
+        char digits[20];
+        unsigned n = 0;
+
+        do
+                digits[n++] = (char) ('0' + number % 10);
+        while ((number /= 10) > 0);
+        while (n > 0)
+                text_add_char(text, digits[--n]);
+}
+
+static void text_add_field(Text *text, const struct Field *field, const void *source) {
+        const char *value;
+
+        text_add(text, field->key);
+        text_add_char(text, '=');
         switch (field->type) {
         case FIELD_NAME:
         case FIELD_TEXT:
-                text = *(char *const *) source;
-                for (; text && *text; text++)
-                        fputc(*text < ' ' || *text > '~' ? '?' : *text, file);
+                value = *(char *const *) source;
+                for (; value && *value; value++)
+                        text_add_char(text, *value < ' ' || *value > '~' ? '?' : *value);
                 break;
         case FIELD_U32:
-                fprintf(file, "%" PRIu32, *(const uint32_t *) source);
+                text_add_number(text, *(const uint32_t *) source);
                 break;
         case FIELD_U64:
-                fprintf(file, "%" PRIu64, *(const uint64_t *) source);
+                text_add_number(text, *(const uint64_t *) source);
                 break;
         case FIELD_BOOL:
-                fputs(*(const bool *) source ? "yes" : "no", file);
+                text_add(text, *(const bool *) source ? "yes" : "no");
                 break;
         case FIELD_STAGE:
-                fputs(stages[*(const RecordStage *) source], file);
+                text_add(text, stages[*(const RecordStage *) source]);
         }
-        fputc('\n', file);
+        text_add_char(text, '\n');
 }
 
 int record_format(const Record *record, char **ret) {
-        char *text = NULL;
-        size_t size;
-        FILE *file;
+        Text text;
+        char *copy;
 
-        file = open_memstream(&text, &size);
-        if (!file)
+        text.length = 0;
+        text.too_long = false;
+        text_add(&text, FIRST_KEY);
+        text_add_number(&text, VERSION);
+        text_add_char(&text, '\n');
+        for (size_t i = 0; i < N_FIELDS; i++)
+                text_add_field(&text, &fields[i], field_source(record, &fields[i]));
+        text_add(&text, LAST_LINE "\n");
+        if (text.too_long)
+                return -E2BIG;
+
+        copy = strndup(text.text, text.length);
+        if (!copy)
                 return -ENOMEM;
 
-        fprintf(file, FIRST_KEY "%d\n", VERSION);
-        for (size_t i = 0; i < N_FIELDS; i++)
-                field_print(file, &fields[i], field_source(record, &fields[i]));
-        fputs(LAST_LINE "\n", file);
-
-        return text_stream_close(file, &text, RECORD_SIZE_MAX, ret);
+        *ret = copy;
+        return 0;
 }
 
 static int number_parse(const char *text, uint64_t max, uint64_t *ret) {
