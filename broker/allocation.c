@@ -158,6 +158,7 @@ Allocation *allocation_free(Allocation *allocation) {
         free(allocation->name);
         free(allocation->name_on_record);
         free(allocation->reason);
+        free(allocation->reason_kept);
         free(allocation->unit);
         free(allocation->owner_name);
         free(allocation);

@@ -78,7 +78,7 @@ struct Allocation {
         bool lost;             /* its device is gone, and what has its name is none of ours */
         bool doubted;          /* discovery does not show its device; to be looked at when the operation is over */
         bool referenced;       /* as far as it was judged */
-        char reason_kept[FAILURE_TEXT_MAX + 64]; /* why, and for whom it is kept */
+        char *reason_kept;     /* why, and for whom it is kept; NULL if it is not, or if there was no memory for it */
         unsigned n_judged;     /* how often somebody was found to refer to it still */
         Completion *ending;    /* who wants to know when it has ended */
         sd_event_source *end_timer; /* of whatever its end waits for */

@@ -224,11 +224,12 @@ static void allocation_revoke(Allocation *allocation) {
 
 /* For its owner, until it is known that nothing refers to it. */
 static void allocation_keep(Allocation *allocation) {
+        const char *why = allocation->reason_kept ? allocation->reason_kept : "the kernel may refer to its pages";
         Failure failure;
         int r;
 
-        r = failure_set(&failure, REFUSAL_StillReferenced, "%s", allocation->reason_kept);
-        allocation_quarantine(allocation, allocation->reason_kept);
+        r = failure_set(&failure, REFUSAL_StillReferenced, "%s", why);
+        allocation_quarantine(allocation, why);
         lesson_give(allocation);
         allocation_judge_later(allocation);
         completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
@@ -315,11 +316,11 @@ static void judge_done(Job *job, int r) {
         if (allocation_put_off(allocation, r))
                 return;
         allocation->referenced = r < 0;
-        (void) snprintf(allocation->reason_kept, sizeof(allocation->reason_kept), "%s%s",
-                        r < 0 ? allocation->operation.failure.text : "",
-                        r >= 0               ? ""
-                        : allocation->shared ? "; others have opened it, so it is kept from everybody"
-                                             : "; kept for its owner");
+        free(allocation->reason_kept);
+        if (r >= 0 || asprintf(&allocation->reason_kept, "%s%s", allocation->operation.failure.text,
+                               allocation->shared ? "; others have opened it, so it is kept from everybody"
+                                                  : "; kept for its owner") < 0)
+                allocation->reason_kept = NULL;
         if (r < 0 && !first) {
                 allocation_keep(allocation);
                 return;
