@@ -110,11 +110,18 @@ bool idler_drain(Idler *idler, uint64_t grace) {
         return !idler->busy;
 }
 
+/* What a thread still uses when nobody waits for it any more. */
+static Idler *abandoned;
+
 Idler *idler_free(Idler *idler) {
         if (!idler)
                 return NULL;
 
-        sd_event_source_disable_unref(idler->source);
+        idler->source = sd_event_source_disable_unref(idler->source);
+        if (idler->busy) {
+                abandoned = idler;
+                return NULL;
+        }
         safe_close(idler->event_fd);
         free(idler);
         return NULL;

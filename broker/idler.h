@@ -21,7 +21,8 @@ int idler_new(sd_event *event, Idler **ret);
 int idler_start(Idler *idler, const IdleWork *work);
 bool idler_is_busy(const Idler *idler);
 
-/* Waits for work() to return, for at most so many microseconds, and calls done(). False if it did not: then nothing may be
- * freed any more. */
+/* Waits for work() to return, for at most so many microseconds, and calls done(). False if it did not: then what it works
+ * with must stay as it is until the process ends. */
 bool idler_drain(Idler *idler, uint64_t grace);
+/* done() is not called any more. */
 Idler *idler_free(Idler *idler);

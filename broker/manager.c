@@ -499,7 +499,8 @@ bool manager_drain(Manager *manager) {
         DL_FOREACH(manager->regions, region)
                 if (region->provider && region->provider->hurry)
                         region->provider->hurry(region);
-        if (warming_drain(manager, DRAIN_USEC) && worker_pool_drain(manager->pool, DRAIN_USEC)) {
+        warming_drain(manager);
+        if (worker_pool_drain(manager->pool, DRAIN_USEC)) {
                 DL_FOREACH(manager->regions, region)
                         if (region->provider && region->provider->rest)
                                 region->provider->rest(region);

@@ -71,16 +71,25 @@ void region_disable(Region *region, const char *reason) {
 
 static void region_configure_warm(Region *region, const RegionConfig *config) {
         SizeClass guess = { .length = WARM_GUESS, .page_size = WARM_GUESS, .numa_node = region->numa_node };
-        bool possible = region->provider->carve_ahead;
         uint64_t limit = 0;
 
-        if (config->warm)
+        if (config->warm && region->provider->carve_ahead)
                 (void) size_parse_part(config->warm, region->size, &limit);
-        if (limit > 0 && !possible && !region->warm_refused)
-                log_warning("region '%s': Warm=%s is not supported for provider '%s'; nothing is made ahead of requests",
+        warm_set_limit(&region->warm, limit < region->size ? limit : region->size, &guess);
+}
+
+/* Said once. */
+static void region_refuse_warm(Region *region, const RegionConfig *config) {
+        uint64_t limit = 0;
+        bool refused;
+
+        if (config->warm)
+                (void) size_parse_part(config->warm, SIZE_INFINITE - 1, &limit);
+        refused = limit > 0 && !region->provider->carve_ahead;
+        if (refused && !region->warm_refused)
+                log_warning("region '%s': Warm=%s is not supported for provider '%s': nothing is made ahead of requests",
                             region->name, config->warm, region->provider->name);
-        region->warm_refused = limit > 0 && !possible;
-        warm_set_limit(&region->warm, !possible ? 0 : limit < region->size ? limit : region->size, &guess);
+        region->warm_refused = refused;
 }
 
 int region_configure(Region *region, const RegionConfig *config) {
@@ -111,6 +120,7 @@ int region_configure(Region *region, const RegionConfig *config) {
                 }
                 region->provider = provider;
                 region_clear_facts(region);
+                region_refuse_warm(region, config);
                 if (provider->probe(region, config, &failure) >= 0 && region->unprepared[0] != '\0')
                         (void) failure_set(&failure, REFUSAL_RegionUnusable, "%s", region->unprepared);
                 else if (failure.refusal == REFUSAL_NONE && provider->list && !region->listed)

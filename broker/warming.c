@@ -11,7 +11,6 @@
 
 #include "warming.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -40,6 +39,7 @@
 #define PIECES_PART 16
 
 #define AWAIT_USEC (UINT64_C(2) * 1000000)
+#define DRAIN_USEC (UINT64_C(1) * 1000000)
 #define LOOK_NSEC 1000000
 
 /* No user has this uid, so nobody's jobs are in its way. */
@@ -403,32 +403,35 @@ bool warming_has_pages(const Manager *manager, const Region *region, const Piece
 
 /* ---- The end ---- */
 
-bool warming_drain(Manager *manager, uint64_t grace) {
+void warming_drain(Manager *manager) {
         Warming *warming = manager->warming;
 
         if (!warming)
-                return true;
+                return;
 
         atomic_store(&warming->stop, true);
         warming->paused_until = UINT64_MAX;
-        return idler_drain(warming->idler, grace);
+        (void) idler_drain(warming->idler, DRAIN_USEC);
 }
 
 void warming_free(Manager *manager) {
         Warming *warming = manager->warming;
         WarmPiece *piece;
         Region *region;
+        bool is_over;
 
         if (!warming)
                 return;
 
-        assert(!warming->region);
         DL_FOREACH(manager->regions, region)
                 while ((piece = warm_take_any(&region->warm)))
                         warm_piece_free(piece);
         sd_event_source_disable_unref(warming->timer);
         pressure_free(warming->pressure);
+        /* Where no processor is idle it may still be at work. What it has is gone with the process, and so is this. */
+        is_over = !warming->idler || !idler_is_busy(warming->idler);
         idler_free(warming->idler);
-        free(warming);
+        if (is_over)
+                free(warming);
         manager->warming = NULL;
 }

@@ -26,6 +26,6 @@ void warming_cede(Manager *manager, const Provider *provider);
 /* In a worker thread: waits until what is being given back is free. */
 void warming_await(Warming *warming);
 
-/* At the end; false if something is stuck. */
-bool warming_drain(Manager *manager, uint64_t grace);
+/* At the end: has it all given up. */
+void warming_drain(Manager *manager);
 void warming_free(Manager *manager);

@@ -384,6 +384,23 @@ static void test_restart_while_made(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(region_get("dram", "Available"), ==, 16 * MIB);
 }
 
+/* What is not supported is said, once, and is no harm. */
+static void test_refused(Scene *scene, gconstpointer unused) {
+        static const char says[] = "region 'files': Warm=1M is not supported for provider 'fsdax'";
+        static const char files[] = SIZE "Warm=4K\n[Region files]\nProvider=fsdax\nPath=/nowhere\n";
+        g_autofree char *warm = g_strconcat(files, "Warm=1M\n", NULL), *cold = g_strconcat(files, "Warm=0\n", NULL);
+        size_t mark = broker_mark_log(scene->broker);
+
+        (void) unused;
+        configure(scene, cold);
+        g_assert_cmpuint(broker_count_log(scene->broker, mark, "Warm="), ==, 0);
+        configure(scene, warm);
+        configure(scene, warm);
+        g_assert_cmpuint(broker_count_log(scene->broker, mark, says), ==, 1);
+        g_assert_cmpuint(region_get("files", "Warm"), ==, 0);
+        scene->before = footprint_take(scene->broker); /* such a region has a descriptor, and stays listed */
+}
+
 /* Who does not ask for it notices nothing. */
 static void test_none(Scene *scene, gconstpointer unused) {
         unsigned fds;
@@ -458,6 +475,7 @@ int main(int argc, char *argv[]) {
         warm_add("/warm/reload", SIZE "Warm=4M\n", test_reload);
         warm_add("/warm/restart", SIZE "Warm=4M\n", test_restart);
         warm_add("/warm/restart-while-made", LITTLE, test_restart_while_made);
+        warm_add("/warm/refused", LITTLE, test_refused);
         warm_add("/warm/none", LITTLE, test_none);
         warm_add("/warm/many", LITTLE, test_many);
         return g_test_run();

@@ -12,7 +12,7 @@ typedef struct Task {
         unsigned n_worked, n_done;
         int policy;
         GThread *loop;
-        sem_t go;
+        sem_t go, gone;
 } Task;
 
 static void work(void *userdata) {
@@ -68,8 +68,42 @@ static void test_work(void) {
         g_assert_cmpint(sem_destroy(&task.go), ==, 0);
 }
 
+static void work_late(void *userdata) {
+        Task *task = userdata;
+
+        while (sem_wait(&task->go) < 0)
+                ;
+        (void) sem_post(&task->gone);
+}
+
+static void never(void *userdata) {
+        (void) userdata;
+        g_assert_not_reached();
+}
+
+/* Nobody waits for it any more, and it goes on. */
+static void test_abandoned(void) {
+        Task task = { .loop = g_thread_self() };
+        const IdleWork idle = { .work = work_late, .done = never, .userdata = &task };
+        sd_event *event;
+        Idler *idler;
+
+        g_assert_cmpint(sem_init(&task.go, 0, 0), ==, 0);
+        g_assert_cmpint(sem_init(&task.gone, 0, 0), ==, 0);
+        g_assert_cmpint(sd_event_new(&event), ==, 0);
+        g_assert_cmpint(idler_new(event, &idler), ==, 0);
+        g_assert_cmpint(idler_start(idler, &idle), ==, 0);
+        g_assert_null(idler_free(idler));
+        g_assert_cmpint(sem_post(&task.go), ==, 0);
+        while (sem_wait(&task.gone) < 0)
+                ;
+        g_assert_cmpint(sd_event_run(event, 1000), ==, 0);
+        sd_event_unref(event);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/idler/work", test_work);
+        g_test_add_func("/idler/abandoned", test_abandoned);
         return g_test_run();
 }
