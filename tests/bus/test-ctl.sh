@@ -69,14 +69,14 @@ test_regions_warm() {
     broker restart
     run_as 0 bob regions
     matches "$out" '^NAME +PROVIDER +SIZE +AVAILABLE +WARM +HITS +NODE +STATE$'
-    matches "$out" '^dram +memfd +256M +256M +[0-9]+M? +- +- +usable$'
+    matches "$out" '^dram +memfd +256M +256M +[0-9]+[BM] +- +- +usable$'
     run_as 0 alice run --size 2M --align 2M -- true
     run_as 0 alice run --size 8M -- true
     run_as 0 bob regions --json=short
     equals "$(json 'v[0]["warm"], v[0]["warm_length"], v[0]["warm_hits"] + v[0]["warm_misses"]' <<<"$out")" \
         "(4194304, 2097152, 2)"
     run_as 0 bob regions
-    matches "$out" '^dram +memfd +256M +[0-9]+M +[0-9]+M? +(0|50)% +- +usable$'
+    matches "$out" '^dram +memfd +256M +[0-9]+M +[0-9]+[BM] +(0|50)% +- +usable$'
     configure "${configuration[@]}"
     broker restart
 }
