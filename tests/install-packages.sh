@@ -23,7 +23,7 @@ more=(
     g++ clang valgrind libglib2.0-dev
     dbus-broker libxml2-utils strace
     fio pmdk-tools libpmemobj-dev libpmempool-dev
-    qemu-system-x86 mmdebstrap cpio kmod
+    qemu-system-x86 mmdebstrap cpio kmod xz-utils zstd
 )
 
 # The buses that are compared, the fixture's library again, and what draws.
