@@ -111,7 +111,7 @@ def on_exception(kind, value, trace):
 sys.excepthook = on_exception
 
 
-def wait_for(condition, seconds=PATIENCE, interval=0.05):
+def wait_for(condition, seconds=PATIENCE, interval=0.1):
     """Whether it came true."""
     end = time.monotonic() + seconds
     while True:
@@ -368,8 +368,19 @@ def wait_available(bytes_free, seconds=PATIENCE):
     return wait_for(lambda: available() == bytes_free, seconds)
 
 
+def state_of(path):
+    """The allocation's; "" if there is no such allocation. To be asked again and again: daxbrokerctl would keep a processor
+    busy."""
+    try:
+        return str(allocation(path)["State"])
+    except dbus.DBusException as error:
+        if error.get_dbus_name() != "org.daxbroker1.Error.NoSuchAllocation":
+            raise
+        return ""
+
+
 def is_listed(path):
-    return any(path.endswith(each["id"]) for each in listed())
+    return state_of(path) != ""
 
 
 def wait_gone(piece, seconds=PATIENCE):
@@ -377,7 +388,7 @@ def wait_gone(piece, seconds=PATIENCE):
 
 
 def wait_state(piece, state, seconds=PATIENCE):
-    return wait_for(lambda: is_listed(piece.path) and piece.properties()["State"] == state, seconds)
+    return wait_for(lambda: state_of(piece.path) == state, seconds)
 
 
 def let_allocate(*users):
