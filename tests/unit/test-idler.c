@@ -42,7 +42,7 @@ static void test_work(void) {
         g_assert_cmpint(sd_event_new(&event), ==, 0);
         g_assert_cmpint(idler_new(event, &idler), ==, 0);
         g_assert_false(idler_is_busy(idler));
-        for (unsigned i = 0; i < 20; i++) {
+        for (unsigned i = 0; i < 3; i++) {
                 g_assert_cmpint(idler_start(idler, &idle), ==, 0);
                 g_assert_true(idler_is_busy(idler));
                 g_assert_false(idler_drain(idler, 0));
@@ -61,7 +61,7 @@ static void test_work(void) {
         g_assert_false(idler_drain(idler, 5000));
         g_assert_cmpint(sem_post(&task.go), ==, 0);
         g_assert_true(idler_drain(idler, 60 * G_USEC_PER_SEC));
-        g_assert_cmpuint(task.n_done, ==, 21);
+        g_assert_cmpuint(task.n_done, ==, 4);
         g_assert_null(idler_free(idler));
         g_assert_null(idler_free(NULL));
         sd_event_unref(event);
