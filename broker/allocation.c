@@ -28,6 +28,7 @@
 #include "change.h"
 #include "cleanup.h"
 #include "grant.h"
+#include "intake.h"
 #include "log.h"
 #include "loss.h"
 #include "manager.h"
@@ -761,7 +762,7 @@ static void on_lapsed(Lease *lease) {
                 allocation_notify(allocation, "InUse");
         }
         if (allocation->state == ALLOCATION_DETACHED && allocation->persistent)
-                recovery_on_released(allocation);
+                intake_on_released(allocation);
         else if (allocation->state == ALLOCATION_DETACHED ||
                  ((allocation->state == ALLOCATION_LIVE || allocation_is_taken_down(allocation)) && !allocation->name &&
                   !allocation->persistent))

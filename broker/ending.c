@@ -24,10 +24,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "intake.h"
 #include "lesson.h"
 #include "log.h"
 #include "manager.h"
-#include "recovery.h"
 #include "regions.h"
 #include "reserve.h"
 #include "revival.h"
@@ -391,7 +391,7 @@ static void on_node_changed(Node *node) {
         if (allocation->state == ALLOCATION_DRAINING || allocation->state == ALLOCATION_QUARANTINED)
                 allocation_drained(allocation);
         else if (allocation->state == ALLOCATION_DETACHED && allocation->persistent)
-                recovery_on_released(allocation);
+                intake_on_released(allocation);
         else if (allocation->state == ALLOCATION_DETACHED)
                 (void) allocation_end(allocation, "its last holder let go", NULL, NULL, NULL);
 }

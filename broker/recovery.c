@@ -14,13 +14,7 @@
  * Where an allocation is more than its descriptor, the record is written before anything else is made, and says how far its
  * life had come (record.h): what was being carved is undone, and an end that had begun goes on.
  *
- * What lies on a medium that outlives the machine's power is found there, with its record or beside it; also later, when the
- * medium comes, and again when it comes back. After a boot nobody can have any of it:
- *
- *      record, found       persistent: it is there again, without holders; not persistent: it ends
- *      record alone        its medium is there and does not hold it: the record is removed, unless it is persistent, for it may
- *                          have been taken out with a part of the medium, and come back
- *      found alone         an orphan: it stays as it is, and an admin may say whose it is
+ * What lies on a medium that outlives the machine's power is found there (intake.c).
  *
  * Nobody else's memory is touched meanwhile: requests are only accepted when this is done. */
 
@@ -35,24 +29,14 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "fd-store.h"
 #include "file.h"
-#include "inventory.h"
+#include "intake.h"
 #include "listener.h"
 #include "log.h"
 #include "name.h"
 #include "record.h"
-#include "regions.h"
 #include "reserve.h"
 #include "revival.h"
-#include "size.h"
-
-typedef struct Recovery {
-        Manager *manager;
-        StoredFd *store;
-        bool unlisted; /* there are regions of which it is not known yet what they hold */
-        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans, n_ownerless, n_grants;
-} Recovery;
 
 /* A descriptor that nobody has a record of, on its way out. */
 typedef struct Orphan {
@@ -151,7 +135,7 @@ int recovery_region(Manager *manager, const char *name, const Provider *provider
         return 0;
 }
 
-static void remove_traces_but_record(Manager *manager, const char *id) {
+void recovery_remove_traces_but_record(Manager *manager, const char *id) {
         char name[32];
 
         (void) snprintf(name, sizeof(name), "%.16s" FD_STORE_READ_ONLY, id);
@@ -160,16 +144,15 @@ static void remove_traces_but_record(Manager *manager, const char *id) {
         (void) unlinkat(manager->leases_dir, id, 0);
 }
 
-static void remove_traces(Manager *manager, const Provider *provider, const char *id) {
+void recovery_remove_traces(Manager *manager, const Provider *provider, const char *id) {
         int records_dir = provider ? allocation_records_dir(manager, provider) : manager->records_dir;
 
-        remove_traces_but_record(manager, id);
+        recovery_remove_traces_but_record(manager, id);
         if (records_dir >= 0)
                 (void) record_remove(records_dir, id);
 }
 
-/* Whether all that anybody has can be counted with so much more. */
-static bool is_countable(const Manager *manager, uint64_t length) {
+bool recovery_is_countable(const Manager *manager, uint64_t length) {
         const Region *region;
 
         DL_FOREACH(manager->regions, region)
@@ -178,8 +161,7 @@ static bool is_countable(const Manager *manager, uint64_t length) {
         return true;
 }
 
-/* Takes the shares, makes it known and watches its lease. The allocation is the manager's, or freed. */
-static int recover_link(Recovery *recovery, Allocation *allocation, Region *region) {
+int recovery_link(Recovery *recovery, Allocation *allocation, Region *region) {
         User *user;
         int r;
 
@@ -343,7 +325,7 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         }
         if (fd < 0 || !region || fstat(fd, &st) < 0 || st.st_size <= 0) {
                 safe_close(fd);
-                remove_traces(manager, NULL, id);
+                recovery_remove_traces(manager, NULL, id);
                 return 0;
         }
 
@@ -363,7 +345,7 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         allocation->piece.alignment = allocation->piece.page_size = 1;
         (void) lease_recover(&allocation->lease, manager->leases_dir, id);
         recovery->n_quarantined++;
-        return recover_link(recovery, allocation, region);
+        return recovery_link(recovery, allocation, region);
 }
 
 static int recover_live(Recovery *recovery, Allocation *allocation) {
@@ -408,7 +390,7 @@ static void recover_without_name(Recovery *recovery, Allocation *allocation, Rec
         allocation->reason = strdup(reason);
 }
 
-static int recover_allocation(Recovery *recovery, const char *id, Record *record) {
+int recovery_allocation(Recovery *recovery, const char *id, Record *record) {
         const Provider *provider = provider_find(record->provider);
         Manager *manager = recovery->manager;
         Failure failure = { 0 };
@@ -426,7 +408,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         r = recovery_region(manager, record->region, provider, &region);
         if (r < 0)
                 return r;
-        if (!is_countable(manager, record->length))
+        if (!recovery_is_countable(manager, record->length))
                 return recover_unreadable(recovery, id, "with the others, its length is more than there can be");
 
         r = allocation_from_record(manager, id, record, &allocation);
@@ -446,7 +428,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
                 r = recover_live(recovery, allocation);
                 if (r == -ESTALE) {
                         allocation_free(allocation);
-                        remove_traces(manager, provider, id);
+                        recovery_remove_traces(manager, provider, id);
                         recovery->n_gone++;
                         return 0;
                 }
@@ -465,7 +447,7 @@ static int recover_allocation(Recovery *recovery, const char *id, Record *record
         if (allocation->name && manager_find_allocation_by_name(manager, allocation->name))
                 recover_without_name(recovery, allocation, record->stage);
 
-        r = recover_link(recovery, allocation, region);
+        r = recovery_link(recovery, allocation, region);
         if (r >= 0 && grant && (!provider->claim || allocation->piece.state))
                 grant_take(grant, allocation);
         if (r >= 0 && unheld_ends) {
@@ -505,313 +487,9 @@ static int recover_record(Recovery *recovery, const char *id) {
                 return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? r : 0;
         }
 
-        r = recover_allocation(recovery, id, &record);
+        r = recovery_allocation(recovery, id, &record);
         record_done(&record);
         return r;
-}
-
-/* ---- What media hold ---- */
-
-static void allocation_announce(const Allocation *allocation, bool added) {
-        const Observer *observer = allocation->manager->observer;
-
-        if (!observer || !allocation->manager->started)
-                return;
-        if (added)
-                observer->allocation_added((Allocation *) (uintptr_t) allocation, observer->userdata);
-        else
-                observer->allocation_removed((Allocation *) (uintptr_t) allocation, observer->userdata);
-}
-
-/* What there is of it stays where it is, and is found again when that comes back. */
-static void allocation_forget(Allocation *allocation) {
-        Manager *manager = allocation->manager;
-
-        log_notice("allocation %s%s%s is forgotten: %s", allocation->name ? allocation->name : allocation->id,
-                   allocation->name ? " " : "", allocation->name ? allocation->id : "", allocation->reason);
-        allocation_announce(allocation, false);
-        allocation_unlink(allocation);
-        allocation_free(allocation);
-        manager_settle(manager);
-}
-
-void recovery_on_released(Allocation *allocation) {
-        if (allocation->away)
-                allocation_forget(allocation);
-        else
-                allocation_revive(allocation);
-}
-
-static int take_in_orphan(Recovery *recovery, Region *region, const Find *find, const char *problem) {
-        Allocation *allocation;
-        Failure failure = { 0 };
-        int r;
-
-        if (find->length == 0 || !is_countable(recovery->manager, find->length)) {
-                log_error("region '%s' holds %s, which cannot be anything of ours, left alone: %s", region->name, find->id,
-                          problem);
-                return 0;
-        }
-
-        allocation = allocation_new(recovery->manager, find->id);
-        if (!allocation)
-                return -ENOMEM;
-        if (asprintf(&allocation->reason, "nothing says whose it is: %s%s%s%s; an admin may adopt it", problem,
-                     find->name ? " (on its medium it is called '" : "", find->name ? find->name : "",
-                     find->name ? "')" : "") < 0)
-                allocation->reason = NULL;
-        allocation->provider = region->provider;
-        allocation->owner = (uid_t) -1;
-        allocation->mode = 0;
-        allocation->persistent = true;
-        allocation->state = ALLOCATION_ORPHAN;
-        allocation->piece.length = find->length;
-        allocation->piece.alignment = allocation->piece.page_size = (uint64_t) sysconf(_SC_PAGESIZE);
-        allocation->piece.handle = find->handle ? strdup(find->handle) : NULL;
-        if (!allocation->reason || (find->handle && !allocation->piece.handle)) {
-                allocation_free(allocation);
-                return -ENOMEM;
-        }
-
-        r = allocation->provider->claim ? allocation->provider->claim(region, &allocation->piece, &failure) : 0;
-        if (r < 0) {
-                if (r != -ENOENT) /* else it has gone since the look */
-                        log_warning("region '%s' holds %s, left alone: %s", region->name, find->id, failure.text);
-                allocation_free(allocation);
-                return r == -ENOMEM ? r : 0;
-        }
-
-        recovery->n_ownerless++;
-        r = recover_link(recovery, allocation, region);
-        if (r >= 0)
-                log_warning("region '%s' holds %s of %s: %s", region->name, allocation->id,
-                            SIZE_TEXT(allocation->piece.length), allocation->reason);
-        return r;
-}
-
-static int take_in_record(Recovery *recovery, Region *region, const Find *find) {
-        const char *problem = "";
-        Record record = { 0 };
-        int r;
-
-        r = record_parse(find->record, &record, &problem);
-        if (r == -EBADMSG)
-                return take_in_orphan(recovery, region, find, problem);
-        if (r < 0)
-                return r;
-        if (strcmp(record.provider, region->provider->name) != 0) {
-                record_done(&record);
-                return take_in_orphan(recovery, region, find, "its record is that of another provider");
-        }
-
-        if (region->inventory.size > 0 && record.length > region->inventory.size) {
-                record_done(&record);
-                return take_in_orphan(recovery, region, find, "its record says that it is longer than its medium");
-        }
-
-        if (find->absent) {
-                /* What it is of may have been taken out, and come back. */
-                if (record.stage == RECORD_LIVE && record.persistent)
-                        log_notice("allocation %s%s%s of user %u is not there: its record is kept, in case that region '%s' has it "
-                                   "again", record.name ? record.name : "", record.name ? " " : "", find->id,
-                                   (unsigned) record.owner, region->name);
-                else {
-                        remove_traces(recovery->manager, region->provider, find->id);
-                        recovery->n_gone++;
-                }
-                record_done(&record);
-                return 0;
-        }
-
-        /* it may have come from elsewhere, under another name */
-        free(record.region);
-        free(record.handle);
-        record.region = strdup(region->name);
-        record.handle = find->handle ? strdup(find->handle) : NULL;
-        r = record.region && (record.handle || !find->handle) ? recover_allocation(recovery, find->id, &record) : -ENOMEM;
-        record_done(&record);
-        return r;
-}
-
-/* Until it has ended once more it is charged to who had it. */
-static int take_in_rest(Recovery *recovery, Region *region, const Find *find) {
-        Failure failure = { 0 };
-        Allocation *allocation;
-        int r;
-
-        if (!is_countable(recovery->manager, find->length))
-                return 0;
-        allocation = allocation_new(recovery->manager, find->id);
-        if (!allocation)
-                return -ENOMEM;
-        allocation->provider = region->provider;
-        allocation->owner = find->owner;
-        allocation->mode = 0;
-        allocation->reason = strdup("somebody has put something into what was left of it when it had ended");
-        allocation->end_cause = "what was put into it after its end is gone";
-        allocation->piece.length = find->length;
-        allocation->piece.alignment = allocation->piece.page_size = (uint64_t) sysconf(_SC_PAGESIZE);
-        allocation->piece.handle = strdup(find->handle);
-        if (!allocation->reason || !allocation->piece.handle) {
-                allocation_free(allocation);
-                return -ENOMEM;
-        }
-
-        r = allocation->provider->claim(region, &allocation->piece, &failure);
-        if (r < 0) {
-                log_warning("region '%s' holds what is left of %s, left alone: %s", region->name, find->id, failure.text);
-                allocation_free(allocation);
-                return 0;
-        }
-        recovery->n_ending++;
-        r = recover_link(recovery, allocation, region);
-        if (r < 0)
-                return r;
-        log_warning("region '%s' holds %s of allocation %s, which had ended: somebody has put them there since, and user %u is "
-                    "charged until they are gone", region->name, SIZE_TEXT(find->length), find->id,
-                    (unsigned) allocation->owner);
-        return allocation_resume_end(allocation, RECORD_CARVING);
-}
-
-static int take_in_new(Recovery *recovery, Region *region, const Find *find) {
-        if (find->rest)
-                return take_in_rest(recovery, region, find);
-        if (find->record)
-                return take_in_record(recovery, region, find);
-        return take_in_orphan(recovery, region, find, find->problem ? find->problem : "there is no record of it");
-}
-
-static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
-        Allocation *allocation = manager_find_allocation(recovery->manager, find->id);
-        int r;
-
-        if (!allocation) {
-                r = take_in_new(recovery, region, find);
-                allocation = r >= 0 ? manager_find_allocation(recovery->manager, find->id) : NULL;
-                if (allocation)
-                        allocation_announce(allocation, true);
-                return r;
-        }
-        if (allocation->reservation.region != region) {
-                log_error("region '%s' holds a copy of allocation %s of region '%s', left alone", region->name, find->id,
-                          allocation->reservation.region->name);
-                return 0;
-        }
-        if (find->absent)
-                return 0;
-        /* its end is not over yet; when it is, this must not be overlooked */
-        if (find->rest && strcmp(allocation->piece.handle ? allocation->piece.handle : "", find->handle) != 0)
-                region->outdated = true;
-
-        allocation->missed = false;
-        if (allocation->away && !allocation_is_busy(allocation))
-                allocation_revive(allocation);
-        return 0;
-}
-
-/* What was there, and is not any more, or cannot be reached. */
-static void take_out(Manager *manager, Region *region, const char *unreachable) {
-        Allocation *allocation, *next;
-
-        HASH_ITER(by_id, manager->by_id, allocation, next) {
-                if (allocation->reservation.region != region || !allocation->missed)
-                        continue;
-                allocation->missed = false;
-                if (allocation_is_busy(allocation) || allocation->away ||
-                    (allocation->state != ALLOCATION_LIVE && allocation->state != ALLOCATION_ORPHAN))
-                        continue;
-
-                free(allocation->reason);
-                if (asprintf(&allocation->reason, "%s%s", unreachable ? "what it lies on cannot be reached: " : "",
-                             unreachable ? unreachable : "it is not on its medium any more") < 0)
-                        allocation->reason = NULL;
-                if (!allocation->in_use) {
-                        if (!unreachable && !allocation->persistent)
-                                remove_traces(manager, allocation->provider, allocation->id);
-                        else if (!unreachable)
-                                remove_traces_but_record(manager, allocation->id);
-                        allocation_forget(allocation);
-                        continue;
-                }
-
-                allocation->away = unreachable;
-                allocation_set_state(allocation, ALLOCATION_DETACHED);
-                allocation_notify(allocation, "Reason");
-                allocation_log_unusable(allocation);
-        }
-}
-
-void recovery_look_for(Manager *manager, Region *region) {
-        Allocation *allocation, *next;
-
-        region->n_released_before = region->n_released;
-        HASH_ITER(by_id, manager->by_id, allocation, next)
-                if (allocation->reservation.region == region && allocation->state != ALLOCATION_CARVING)
-                        allocation->missed = true;
-}
-
-static int take_in(Recovery *recovery, Region *region, int listed) {
-        Manager *manager = recovery->manager;
-        int r = 0;
-
-        if (listed < 0) {
-                region->listed = false;
-                (void) snprintf(region->unlisted, sizeof(region->unlisted), "%s",
-                                region->list_failure.refusal != REFUSAL_NONE ? region->list_failure.text : strerror(-listed));
-                take_out(manager, region, region->unlisted);
-                return 0;
-        }
-
-        for (size_t i = 0; r >= 0 && i < region->inventory.n_finds; i++) {
-                const Find *find = &region->inventory.finds[i];
-
-                /* What ended during the look must not come to life again. */
-                if (region->n_released != region->n_released_before && !manager_find_allocation(manager, find->id)) {
-                        region->list_again = true;
-                        continue;
-                }
-                r = take_in_find(recovery, region, find);
-        }
-        if (r < 0) {
-                (void) snprintf(region->unlisted, sizeof(region->unlisted), "what it holds cannot be taken in: %s",
-                                strerror(-r));
-                return r;
-        }
-
-        take_out(manager, region, NULL);
-        region->listed = true;
-        region->unlisted[0] = '\0';
-        return 0;
-}
-
-void recovery_take_in(Manager *manager, Region *region, int listed) {
-        Recovery recovery = { .manager = manager };
-
-        if (take_in(&recovery, region, listed) < 0)
-                region->listed = false;
-}
-
-/* At the start, nobody waits for us yet. */
-static int take_in_all(Recovery *recovery) {
-        Manager *manager = recovery->manager;
-        Region *region;
-        int r = 0, listed;
-
-        DL_FOREACH(manager->regions, region) {
-                if (!region->provider || !region->provider->list || region->listed)
-                        continue;
-
-                recovery_look_for(manager, region);
-                region->list_failure = (Failure){ 0 };
-                listed = inventory_read(region, manager->lasting_dir, &region->inventory, &region->list_failure);
-                r = take_in(recovery, region, listed);
-                inventory_done(&region->inventory);
-                if (r < 0)
-                        return r;
-                recovery->unlisted = recovery->unlisted || !region->listed;
-        }
-
-        return 0;
 }
 
 /* Calls handle for each entry of a directory. */
@@ -896,7 +574,7 @@ int recovery_run(Manager *manager) {
         if (r >= 0)
                 r = each_entry(manager->records_dir, handle_record_entry, &recovery);
         if (r >= 0)
-                r = take_in_all(&recovery);
+                r = intake_all(&recovery);
         if (r >= 0)
                 r = recover_orphans(&recovery);
         if (r >= 0)

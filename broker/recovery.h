@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "fd-store.h"
 #include "manager.h"
 
 /* Finds again what an earlier broker handed out: compares the records, the descriptors that the service manager kept and
@@ -14,12 +15,24 @@ int recovery_region(Manager *manager, const char *name, const Provider *provider
 /* An allocation as the record says, not linked and without anything of its own yet. */
 int recovery_make(Manager *manager, const char *id, const Record *record, Allocation **ret);
 
-/* Before a region's medium is looked at: notes what is known to be there. */
-void recovery_look_for(Manager *manager, Region *region);
+/* ---- For intake.c ---- */
 
-/* Afterwards: takes in what was found, which is the region's inventory, and what was not. listed < 0: the look has failed,
- * and what was there cannot be reached; its list_failure says why. */
-void recovery_take_in(Manager *manager, Region *region, int listed);
+typedef struct Recovery {
+        Manager *manager;
+        StoredFd *store;
+        bool unlisted; /* there are regions of which it is not known yet what they hold */
+        unsigned n_live, n_ending, n_detached, n_quarantined, n_gone, n_orphans, n_ownerless, n_grants;
+} Recovery;
 
-/* The last holder has let go of what is detached and keeps its contents. */
-void recovery_on_released(Allocation *allocation);
+/* Finds the allocation again that this record is of, or what is left of it. */
+int recovery_allocation(Recovery *recovery, const char *id, Record *record);
+
+/* Takes the shares, makes it known and watches its lease. The allocation is the manager's, or freed. */
+int recovery_link(Recovery *recovery, Allocation *allocation, Region *region);
+
+/* Whether all that anybody has can be counted with so much more. */
+bool recovery_is_countable(const Manager *manager, uint64_t length);
+
+/* What there is of it beside its medium: its descriptors, its lease, and its record. */
+void recovery_remove_traces_but_record(Manager *manager, const char *id);
+void recovery_remove_traces(Manager *manager, const Provider *provider, const char *id);

@@ -12,10 +12,10 @@
 #include <sys/epoll.h>
 
 #include "cleanup.h"
+#include "intake.h"
 #include "inventory.h"
 #include "log.h"
 #include "loss.h"
-#include "recovery.h"
 #include "reserve.h"
 
 /* How long after a try to prepare a region has failed there is another one: at first it may be just a matter of time, such
@@ -405,7 +405,7 @@ static void list_done(Job *job, int r) {
                 (void) sd_event_source_set_time_relative(manager->prepare_again, PREPARE_SOON_USEC);
                 (void) sd_event_source_set_enabled(manager->prepare_again, SD_EVENT_ONESHOT);
         } else
-                recovery_take_in(manager, region, r);
+                intake_end(manager, region, r);
         inventory_done(&region->inventory);
         configure_region_again(manager, region);
         if (region->list_again)
@@ -423,7 +423,7 @@ void regions_list(Manager *manager, Region *region) {
         region->list_failure = (Failure){ 0 };
         region->list = (Job){ .work = list_work, .done = list_done };
         manager->n_listing++;
-        recovery_look_for(manager, region);
+        intake_begin(manager, region);
         worker_pool_submit(manager->pool, &region->list, LANE_LIST);
 }
 
