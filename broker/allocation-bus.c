@@ -316,19 +316,19 @@ static int do_revoke(Call *call, Failure *failure) {
         return CALL_DONE;
 }
 
-static int method_open(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_open);
-}
+static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        static const Method methods[] = {
+                { "Open", do_open },
+                { "Free", do_free },
+                { "Revoke", do_revoke },
+                { "SetMode", do_set_mode },
+                { "SetOwner", do_set_owner },
+                { "Rename", do_rename },
+                { "Resize", do_resize },
+        };
 
-static int method_free(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         (void) error;
-        return call_run(userdata, message, do_free);
-}
-
-static int method_revoke(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_revoke);
+        return call_dispatch(userdata, message, methods);
 }
 
 /* ---- Properties ---- */
@@ -486,23 +486,23 @@ const sd_bus_vtable allocation_vtable[] = {
         /* by mode, or polkit: open-other */
         SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("o", allocation, "h", memory, "h", lease, "t", offset, "t", length),
-                                method_open, SD_BUS_VTABLE_UNPRIVILEGED),
+                                method_run, SD_BUS_VTABLE_UNPRIVILEGED),
         /* by its owner, or polkit: free-other */
-        SD_BUS_METHOD_WITH_ARGS("Free", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_free, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Free", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_run, SD_BUS_VTABLE_UNPRIVILEGED),
         /* polkit: manage */
-        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_revoke,
+        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         /* by its owner, or polkit: manage */
-        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
+        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         /* polkit: manage */
-        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "a{sv}", options), SD_BUS_NO_RESULT, method_set_owner,
+        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "a{sv}", options), SD_BUS_NO_RESULT, method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         /* by its owner, or polkit: manage */
-        SD_BUS_METHOD_WITH_ARGS("Rename", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method_rename,
+        SD_BUS_METHOD_WITH_ARGS("Rename", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method_run,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Resize", SD_BUS_ARGS("t", size, "a{sv}", options), SD_BUS_RESULT("t", length),
-                                method_resize, SD_BUS_VTABLE_UNPRIVILEGED),
+                                method_run, SD_BUS_VTABLE_UNPRIVILEGED),
         /* to be seen by its owner, by mode, or polkit: inspect-other */
         SD_BUS_PROPERTY("Name", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Region", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -247,3 +247,13 @@ int call_run(Server *server, sd_bus_message *message, CallHandler handler) {
         call_free(call);
         return r == CALL_PASS ? 0 : 1;
 }
+
+int call_dispatch_among(Server *server, sd_bus_message *message, const Method *methods, size_t n_methods) {
+        const char *member = sd_bus_message_get_member(message);
+
+        for (size_t i = 0; i < n_methods; i++)
+                if (strcmp(methods[i].member, member) == 0)
+                        return call_run(server, message, methods[i].handler);
+
+        return -ENOSYS;
+}

@@ -48,6 +48,15 @@ typedef int (*CallHandler)(Call *call, Failure *failure);
  * dealt with, 0 for CALL_PASS. */
 int call_run(Server *server, sd_bus_message *message, CallHandler handler);
 
+/* The same with the handler of the method that the message calls. */
+typedef struct Method {
+        const char *member;
+        CallHandler handler;
+} Method;
+#define call_dispatch(server, message, methods) \
+        call_dispatch_among(server, message, methods, sizeof(methods) / sizeof((methods)[0]))
+int call_dispatch_among(Server *server, sd_bus_message *message, const Method *methods, size_t n_methods);
+
 /* Makes the call wait until the list is woken. Refuses with TooManyRequests if its user has too many that wait. */
 int call_wait(Call *call, Waiter **list, Failure *failure);
 

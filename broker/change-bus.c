@@ -76,7 +76,7 @@ static int started(Call *call, int r) {
 
 /* ---- Mode ---- */
 
-static int do_set_mode(Call *call, Failure *failure) {
+int do_set_mode(Call *call, Failure *failure) {
         Allocation *allocation = call_allocation(call, failure);
         Details details = { 0 };
         Changer changer;
@@ -126,7 +126,7 @@ static int set_owner(Call *call, Allocation *allocation, uint32_t uid, const cha
                                                   changer, reply_changed, sd_bus_message_ref(call->message), failure));
 }
 
-static int do_set_owner(Call *call, Failure *failure) {
+int do_set_owner(Call *call, Failure *failure) {
         Allocation *allocation = call_allocation(call, failure);
         Details details = { 0 };
         Changer changer;
@@ -173,7 +173,7 @@ static int do_set_owner(Call *call, Failure *failure) {
 
 /* ---- Name ---- */
 
-static int do_rename(Call *call, Failure *failure) {
+int do_rename(Call *call, Failure *failure) {
         Allocation *allocation = call_allocation(call, failure);
         Details details = { 0 };
         Changer changer;
@@ -297,7 +297,7 @@ static int resize(Call *call, Allocation *allocation, uint64_t length, const Cha
                                                sd_bus_message_ref(call->message), failure));
 }
 
-static int do_resize(Call *call, Failure *failure) {
+int do_resize(Call *call, Failure *failure) {
         Allocation *allocation = call_allocation(call, failure);
         uint64_t size, length = 0;
         Details details = { 0 };
@@ -328,26 +328,4 @@ static int do_resize(Call *call, Failure *failure) {
                 return refuse_state(allocation, failure);
 
         return resize(call, allocation, length, &changer, failure);
-}
-
-/* ---- As methods ---- */
-
-int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_set_mode);
-}
-
-int method_set_owner(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_set_owner);
-}
-
-int method_rename(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_rename);
-}
-
-int method_resize(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        (void) error;
-        return call_run(userdata, message, do_resize);
 }

@@ -100,24 +100,16 @@ static int do_name_has_owner(Call *call, Failure *failure) {
 }
 
 static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        static const struct {
-                const char *member;
-                CallHandler handler;
-        } handlers[] = {
+        static const Method methods[] = {
                 { "Hello", do_hello },
                 { "AddMatch", do_add_match },
                 { "RemoveMatch", do_remove_match },
                 { "GetNameOwner", do_get_name_owner },
                 { "NameHasOwner", do_name_has_owner },
         };
-        const char *member = sd_bus_message_get_member(message);
 
         (void) error;
-        for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
-                if (strcmp(handlers[i].member, member) == 0)
-                        return call_run(userdata, message, handlers[i].handler);
-
-        return -ENOSYS;
+        return call_dispatch(userdata, message, methods);
 }
 
 static const sd_bus_vtable driver_vtable[] = {

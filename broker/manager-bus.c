@@ -429,10 +429,7 @@ static int do_reload(Call *call, Failure *failure) {
 /* ---- The table ---- */
 
 static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        static const struct {
-                const char *member;
-                CallHandler handler;
-        } handlers[] = {
+        static const Method methods[] = {
                 { "Allocate", do_allocate },
                 { "Open", do_open },
                 { "Check", do_check },
@@ -445,14 +442,9 @@ static int method_run(sd_bus_message *message, void *userdata, sd_bus_error *err
                 { "GetAllocation", do_get_allocation },
                 { "Reload", do_reload },
         };
-        const char *member = sd_bus_message_get_member(message);
 
         (void) error;
-        for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
-                if (strcmp(handlers[i].member, member) == 0)
-                        return call_run(userdata, message, handlers[i].handler);
-
-        return -ENOSYS;
+        return call_dispatch(userdata, message, methods);
 }
 
 static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,

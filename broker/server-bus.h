@@ -107,10 +107,10 @@ void details_add_allocation(Details *details, const Allocation *allocation);
 Allocation *call_allocation(Call *call, Failure *failure);
 
 /* change-bus.c: the methods that change one. */
-int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error);
-int method_set_owner(sd_bus_message *message, void *userdata, sd_bus_error *error);
-int method_rename(sd_bus_message *message, void *userdata, sd_bus_error *error);
-int method_resize(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int do_set_mode(Call *call, Failure *failure);
+int do_set_owner(Call *call, Failure *failure);
+int do_rename(Call *call, Failure *failure);
+int do_resize(Call *call, Failure *failure);
 
 /* owner-bus.c: who has the uid of an owner today. All of these return CALL_WAITS until that is known.
  *
