@@ -297,7 +297,8 @@ static int do_revoke(Call *call, Failure *failure) {
         if (allocation->state == ALLOCATION_LIVE)
                 return failure_set(failure, REFUSAL_Busy,
                                    allocation->end_cause ? "it is just about to end; try again in a moment"
-                                                         : "it is live; free it first, then take it from who does not let go");
+                                                         : "it is live; free it first, then take it from who does not let "
+                                                           "go");
         if (allocation->state == ALLOCATION_CLEANING) {
                 /* nobody has it any more */
                 r = sd_bus_reply_method_return(call->message, NULL);
@@ -423,7 +424,8 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
         else if (strcmp(property, "Alignment") == 0)
                 value = allocation->piece.alignment;
         else if (strcmp(property, "PageSize") == 0)
-                value = allocation->piece.seen_page_size > 0 ? allocation->piece.seen_page_size : allocation->piece.page_size;
+                value = allocation->piece.seen_page_size > 0 ? allocation->piece.seen_page_size
+                                                             : allocation->piece.page_size;
         else if (strcmp(property, "Cleaned") == 0)
                 value = allocation->state == ALLOCATION_CLEANING ? allocation->piece.cleaned : 0;
         else
@@ -543,7 +545,7 @@ static int allocation_find(sd_bus *bus, const char *path, const char *interface,
 int server_add_allocations(Server *server, sd_bus *bus) {
         int r;
 
-        r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_ALLOCATION_PATH, DAXBROKER_ALLOCATION_INTERFACE, allocation_vtable,
-                                       allocation_find, server);
+        r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_ALLOCATION_PATH, DAXBROKER_ALLOCATION_INTERFACE,
+                                       allocation_vtable, allocation_find, server);
         return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_ALLOCATION_PATH, names_enumerate, server);
 }

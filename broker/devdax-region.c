@@ -382,7 +382,9 @@ int devdax_fits(const Region *region, const Piece *plan, Failure *failure) {
         const Devdax *devdax = region->state;
         RangeWish wish = devdax_wish(plan);
 
-        return devdax && devdax->map && range_map_fits(devdax_map(devdax, plan), &wish) ? 0 : devdax_no_room(region, plan, failure);
+        return devdax && devdax->map && range_map_fits(devdax_map(devdax, plan), &wish)
+                       ? 0
+                       : devdax_no_room(region, plan, failure);
 }
 
 int devdax_reserve(Region *region, Piece *piece, Failure *failure) {

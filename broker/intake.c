@@ -126,8 +126,8 @@ static int take_in_record(Recovery *recovery, Region *region, const Find *find) 
         if (find->absent) {
                 /* What it is of may have been taken out, and come back. */
                 if (record.stage == RECORD_LIVE && record.persistent)
-                        log_notice("allocation %s%s%s of user %u is not there: its record is kept, in case that region '%s' has it "
-                                   "again", record.name ? record.name : "", record.name ? " " : "", find->id,
+                        log_notice("allocation %s%s%s of user %u is not there: its record is kept, in case that region '%s' has "
+                                   "it again", record.name ? record.name : "", record.name ? " " : "", find->id,
                                    (unsigned) record.owner, region->name);
                 else {
                         recovery_remove_traces(recovery->manager, region->provider, find->id);
@@ -181,8 +181,8 @@ static int take_in_rest(Recovery *recovery, Region *region, const Find *find) {
         r = recovery_link(recovery, allocation, region);
         if (r < 0)
                 return r;
-        log_warning("region '%s' holds %s of allocation %s, which had ended: somebody has put them there since, and user %u is "
-                    "charged until they are gone", region->name, SIZE_TEXT(find->length), find->id,
+        log_warning("region '%s' holds %s of allocation %s, which had ended: somebody has put them there since, and user %u "
+                    "is charged until they are gone", region->name, SIZE_TEXT(find->length), find->id,
                     (unsigned) allocation->owner);
         return allocation_resume_end(allocation, RECORD_CARVING);
 }
@@ -271,7 +271,8 @@ static int take_in(Recovery *recovery, Region *region, int listed) {
         if (listed < 0) {
                 region->listed = false;
                 (void) snprintf(region->unlisted, sizeof(region->unlisted), "%s",
-                                region->list_failure.refusal != REFUSAL_NONE ? region->list_failure.text : strerror(-listed));
+                                region->list_failure.refusal != REFUSAL_NONE ? region->list_failure.text
+                                                                             : strerror(-listed));
                 take_out(manager, region, region->unlisted);
                 return 0;
         }

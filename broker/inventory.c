@@ -72,8 +72,8 @@ static int attach_record(const Region *region, int records_dir, const char *id, 
 
         r = record_read(records_dir, id, &record, &problem);
         if (r == -EBADMSG)
-                log_error("the record of allocation %s cannot be used: %s; what it is of has no owner until an admin says so", id,
-                          problem);
+                log_error("the record of allocation %s cannot be used: %s; what it is of has no owner until an admin says so",
+                          id, problem);
         if (r < 0) /* -ENOENT: it was removed while we looked */
                 return r == -EBADMSG || r == -ENOENT ? 0 : r;
 

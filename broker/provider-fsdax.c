@@ -70,9 +70,9 @@ static void own_file_close(OwnFile *file) {
 
 #define _cleanup_own_file_ _cleanup_(own_file_close)
 
-/* A sealed file cannot be opened for writing. As long as it is not sealed a holder can make it longer, which the directory tells
- * like everywhere where files cannot be sealed: then it is looked at when this is over, and cut back. The same goes for what is
- * done after we have died here, until somebody opens it for writing. */
+/* A sealed file cannot be opened for writing. As long as it is not sealed a holder can make it longer, which the
+ * directory tells like everywhere where files cannot be sealed: then it is looked at when this is over, and cut back. The
+ * same goes for what is done after we have died here, until somebody opens it for writing. */
 static int own_file_unseal(int dir_fd, const char *name, OwnFile *file) {
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -316,8 +316,8 @@ static int take_back(Piece *piece, Failure *failure) {
         return r;
 }
 
-/* What is too short is left so until somebody else opens it: it is his who has cut it. A file that is as it should be is only
- * read, and stays sealed. */
+/* What is too short is left so until somebody else opens it: it is his who has cut it. A file that is as it should be is
+ * only read, and stays sealed. */
 static int fsdax_inspect(Piece *piece, Failure *failure) {
         _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
         const Fsdax *fsdax = piece->state;

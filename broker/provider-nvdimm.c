@@ -228,7 +228,8 @@ static int nvdimm_make_namespace(Piece *piece, const char *id, Failure *failure)
         (void) snprintf(piece->device, sizeof(piece->device), "%s", space.device);
         if (space.usable < piece->length)
                 return failure_set(failure, REFUSAL_Failed,
-                                   "the kernel has made %s usable of a namespace of %s, %s were expected", SIZE_TEXT(space.usable), SIZE_TEXT(size), SIZE_TEXT(piece->length));
+                                   "the kernel has made %s usable of a namespace of %s, %s were expected",
+                                   SIZE_TEXT(space.usable), SIZE_TEXT(size), SIZE_TEXT(piece->length));
         return 0;
 }
 

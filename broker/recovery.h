@@ -8,8 +8,8 @@
  * the leases, and finishes or undoes each. To be called once, before anybody can ask for anything. */
 int recovery_run(Manager *manager);
 
-/* The region that a record names. If the configuration has none of that name any more, or one of another kind, an unusable one
- * keeps the account. -ENOMEM. */
+/* The region that a record names. If the configuration has none of that name any more, or one of another kind, an
+ * unusable one keeps the account. -ENOMEM. */
 int recovery_region(Manager *manager, const char *name, const Provider *provider, Region **ret);
 
 /* An allocation as the record says, not linked and without anything of its own yet. */

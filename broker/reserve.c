@@ -47,7 +47,8 @@ void reserve_remove(const Allocation *allocation) {
 
         r = record_remove(allocation->manager->lasting_dir, allocation->id);
         if (r < 0 && r != -ENOENT)
-                log_warning("the place of allocation %s is given up, which is not on record: %s", allocation->id, strerror(-r));
+                log_warning("the place of allocation %s is given up, which is not on record: %s", allocation->id,
+                            strerror(-r));
 }
 
 static bool is_as_noted(const Allocation *allocation, const Record *record) {
@@ -75,7 +76,8 @@ void reserve_recover(Allocation *allocation, const Record *record) {
         else if (!is_as_noted(allocation, record)) {
                 r = reserve_note(allocation, record);
                 if (r < 0)
-                        log_warning("the place of allocation %s cannot be kept over a reboot: %s", allocation->id, strerror(-r));
+                        log_warning("the place of allocation %s cannot be kept over a reboot: %s", allocation->id,
+                                    strerror(-r));
         }
 }
 
@@ -132,7 +134,8 @@ static int restore(Manager *manager, Reserved *reserved) {
         Failure failure = { 0 };
         int r;
 
-        if (manager_find_allocation(manager, reserved->id) || !region || region->reason || region->provider != provider || !provider->claim_anew)
+        if (!region || region->reason || region->provider != provider || !provider->claim_anew ||
+            manager_find_allocation(manager, reserved->id))
                 return 0;
 
         if (manager_find_allocation_by_name(manager, reserved->record.name))
@@ -143,8 +146,8 @@ static int restore(Manager *manager, Reserved *reserved) {
                 return 1;
 
         if (!reserved->refused)
-                log_warning("the place of allocation '%s' (%s) in region '%s' cannot be had again: %s", reserved->record.name,
-                            reserved->id, region->name, failure.text);
+                log_warning("the place of allocation '%s' (%s) in region '%s' cannot be had again: %s",
+                            reserved->record.name, reserved->id, region->name, failure.text);
         reserved->refused = true;
         return 0;
 }

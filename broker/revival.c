@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Something that was known and could not be used becomes what it was. Looking at it, opening it and having the service manager
- * keep what was opened is a worker's job, for a device may take its time and the service manager does; then the event loop
- * watches who has it. What fails leaves the allocation as it was, and is not tried again by itself. */
+/* Something that was known and could not be used becomes what it was. Looking at it, opening it and having the service
+ * manager keep what was opened is a worker's job, for a device may take its time and the service manager does; then the
+ * event loop watches who has it. What fails leaves the allocation as it was, and is not tried again by itself. */
 
 #include "revival.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What lies on its medium can be used again: somebody has adopted it, its medium has come back, or the last holder has let go
- * of what was detached. */
+/* What lies on its medium can be used again: somebody has adopted it, its medium has come back, or the last holder has
+ * let go of what was detached. */
 
 #include "allocation.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Puts the broker on the system bus, and tells who is there, and who is connected directly, what changes. Signals reach everybody who listens, so those about
- * allocations name objects and properties only; who may see the values asks for them. */
+/* Puts the broker on the system bus, and tells who is there, and who is connected directly, what changes. Signals reach
+ * everybody who listens, so those about allocations name objects and properties only; who may see the values asks for
+ * them. */
 
 #include "server-bus.h"
 

@@ -8,7 +8,8 @@
  *              who has the uid of an owner that is gone
  *
  * So are lists of the standard interfaces, which are put together elsewhere (list-bus.c): GetManagedObjects is answered, and
- * introspection goes on in sd-bus, whose enumerators then have the names for the current message. Calls to allocations that do not exist get the error of our table here, for sd-bus knows none but its own. */
+ * introspection goes on in sd-bus, whose enumerators then have the names for the current message. Calls to allocations that
+ * do not exist get the error of our table here, for sd-bus knows none but its own. */
 
 #include <string.h>
 

@@ -5,9 +5,9 @@
  * A holder of memory can make the kernel hang in work on that memory for as long as it likes, for instance by keeping a
  * write to its memfd waiting for a page that a file system of its own serves: the inode stays locked, and revoking it
  * waits. So jobs belong to lanes, one per uid, another one per uid for zeroing what he has had, which can take minutes
- * and must not keep him from anything else, and a third one for asking the user database about him. A lane has at most LANE_MAX jobs running; the lanes that have jobs waiting
- * and room to run them stand in a ring and take turns. Threads are made when needed, up to THREADS_MAX, and leave when
- * idle, all but the first, so that there always is one.
+ * and must not keep him from anything else, and a third one for asking the user database about him. A lane has at most
+ * LANE_MAX jobs running; the lanes that have jobs waiting and room to run them stand in a ring and take turns. Threads are
+ * made when needed, up to THREADS_MAX, and leave when idle, all but the first, so that there always is one.
  *
  * Finished jobs return to the event loop through an eventfd. Everything below the mutex is shared; Lane and ring are only
  * ever touched with it held. */

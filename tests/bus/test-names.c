@@ -564,8 +564,8 @@ static void test_silent_database(Scene *scene, gconstpointer unused) {
 
         begin = g_get_monotonic_time();
         user_begin_open_object(later, data.object, NULL);
-        /* who was known before is known, and polkit, which needs the database, too, is not needed; whoever waits for it waits
-         * five seconds */
+        /* who was known before is known, and polkit, which needs the database, too, is not needed; whoever waits for it
+         * waits five seconds */
         for (unsigned i = 0; i < 20; i++) {
                 gint64 round = g_get_monotonic_time();
 
@@ -1137,7 +1137,8 @@ static void test_lasting(Scene *scene, gconstpointer unused) {
 static void test_name_on_record(Scene *scene, gconstpointer unused) {
         Reply one = user_get(scene->alice, MIB, "name=one region=files persistent=1");
         Reply two = user_get(scene->alice, MIB, "name=two region=files persistent=1");
-        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(two.object, '/') + 1, NULL), *record = NULL, *name = NULL;
+        g_autofree char *path = g_build_filename(FILES_PATH, strrchr(two.object, '/') + 1, NULL);
+        g_autofree char *record = NULL, *name = NULL;
         const Reply *named = &one, *nameless = &two;
 
         (void) unused;

@@ -491,8 +491,8 @@ static unsigned n_changes(int inotify) {
         return n;
 }
 
-/* A file is copied with its record, and lies otherwise: here with a length that huge pages cannot map, or where nobody can tell
- * how. */
+/* A file is copied with its record, and lies otherwise: here with a length that huge pages cannot map, or where nobody
+ * can tell how. */
 static void test_copied(Directory *directory, const void *data) {
         Failure failure = { 0 };
         Fsdax *fsdax;
