@@ -32,6 +32,7 @@ static unsigned n_seen;
 static gint n_scans, n_running;
 static gint64 began, ended;
 static unsigned scan_msec;
+static gint held; /* it does not end before the test says so */
 static int scan_result;
 static _Thread_local struct timespec looked_at; /* the clock */
 static _Thread_local bool after_scan;
@@ -49,6 +50,8 @@ int __wrap_dax_scan(DaxRegion **ret) {
         began = g_get_monotonic_time();
         g_atomic_int_inc(&n_scans);
         g_usleep(scan_msec * MSEC);
+        while (g_atomic_int_get(&held))
+                g_usleep(100);
         after_scan = true;
         if (scan_result >= 0)
                 *ret = calloc(1, sizeof(**ret));
@@ -286,12 +289,14 @@ static void test_again(void) {
         gint64 before;
 
         scan_msec = 20;
+        g_atomic_int_set(&held, 1);
         discovery_scan(discovery);
         while (g_atomic_int_get(&n_scans) == 0)
                 g_assert_cmpint(sd_event_run(event, MSEC), >=, 0);
         g_assert_cmpuint(n_seen, ==, 0);
         discovery_scan(discovery);
         discovery_scan(discovery);
+        g_atomic_int_set(&held, 0);
         run_until(1);
         before = ended;
         g_assert_cmpint(n_scans, ==, 1);
