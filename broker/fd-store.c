@@ -8,11 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -20,12 +24,81 @@
 #include "fd-bundle.h"
 #include "log.h"
 
+/* To send from, made at the start and kept: sd_notify() makes one for each message, which takes a fifteenth of the time of
+ * an allocation. It is not connected, so that it does not matter when a service manager takes the place of another. */
+static int notify_socket(void) {
+        static _Atomic int kept = -EBADF;
+        int fd = kept, none = -EBADF;
+
+        if (fd >= 0)
+                return fd;
+
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        if (!atomic_compare_exchange_strong(&kept, &none, fd)) {
+                safe_close(fd); /* another thread was faster */
+                fd = none;
+        }
+        return fd;
+}
+
+/* Where the service manager listens: a path, or the name of an abstract socket after an @. */
+static int notify_address(struct sockaddr_un *ret, socklen_t *ret_size) {
+        const char *path = getenv("NOTIFY_SOCKET");
+        size_t n = path ? strlen(path) : 0;
+
+        if (n == 0)
+                return 0;
+        if ((path[0] != '/' && path[0] != '@') || n >= sizeof(ret->sun_path))
+                return -EINVAL;
+
+        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        memcpy(ret->sun_path, path, n);
+        if (path[0] == '@')
+                ret->sun_path[0] = '\0';
+        *ret_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n + (path[0] == '/' ? 1 : 0));
+        return 1;
+}
+
+/* As sd_pid_notify_with_fds(): 1 if it was told, 0 if there is no service manager. fd is negative for none. */
+static int notify(const char *state, int fd) {
+        union {
+                struct cmsghdr header;
+                uint8_t space[CMSG_SPACE(sizeof(int))];
+        } control = { 0 };
+        struct iovec data = { (char *) (uintptr_t) state, strlen(state) };
+        struct sockaddr_un address;
+        struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_name = &address };
+        int from, r;
+        ssize_t n;
+
+        r = notify_address(&address, &message.msg_namelen);
+        if (r <= 0)
+                return r;
+        from = notify_socket();
+        if (from < 0)
+                return from;
+
+        if (fd >= 0) {
+                control.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+                                                   .cmsg_len = CMSG_LEN(sizeof(int)) };
+                memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+                message.msg_control = &control;
+                message.msg_controllen = sizeof(control);
+        }
+        do
+                n = sendmsg(from, &message, MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : 1;
+}
+
 int fd_store_push(const char *name, int fd) {
         char state[128];
 
         /* FDPOLL=0: it must not drop one because of what poll says about it */
         (void) snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
-        return sd_pid_notify_with_fds(0, false, state, &fd, 1);
+        return notify(state, fd);
 }
 
 int fd_store_push_memory(const char *id, int fd) {
@@ -38,7 +111,7 @@ int fd_store_remove(const char *name) {
         if (fd_bundle_remove(name))
                 return 1;
         (void) snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-        return sd_notify(false, state);
+        return notify(state, -EBADF);
 }
 
 static StoredFd *stored_fd_free(StoredFd *stored) {
@@ -94,6 +167,7 @@ int fd_store_take(StoredFd **ret) {
         char **names = NULL;
         int n, r = 0;
 
+        (void) notify_socket(); /* if there is no room, it is tried again when something is to be sent */
         n = sd_listen_fds_with_names(true, &names);
         if (n < 0)
                 return n;
