@@ -541,7 +541,7 @@ static int allocation_take_memory(Allocation *allocation, Region *region, const 
 
         allocation->piece = *plan;
         allocation->piece.fd = allocation->piece.fd_read_only = -EBADF;
-        allocation->piece.insists = warming_has_pages(allocation->manager, region, plan);
+        allocation->piece.insists = !warm && warming_has_pages(allocation->manager, region, plan);
         r = region->provider->reserve && !warm ? region->provider->reserve(region, &allocation->piece, failure) : 0;
         if (r < 0)
                 return r;

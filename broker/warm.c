@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
 /* The account of what is ready. It only says what is to be made and what is to be given back; warming.c does it. Bytes that
- * are ready here are not taken from the region: as soon as anybody takes them, there is less room here. */
+ * are ready here are not taken from the region: as soon as anybody takes them, there is less room here.
+ *
+ * What was made first goes first. When another class is asked for most, what is of the one before stands in front, and goes
+ * before anything new is made; so it is enough to look at the first piece, however many there are. */
 
 #include "warm.h"
 
@@ -50,15 +53,9 @@ WarmPiece *warm_take_any(Warm *warm) {
 }
 
 WarmPiece *warm_take_excess(Warm *warm, uint64_t available) {
-        WarmPiece *piece;
+        bool is_wrong = warm->pieces && !size_class_equal(&warm->pieces->class, demand_class(&warm->demand));
 
-        if (warm->bytes > warm_room(warm, available) || warm->n > warm->max)
-                return warm_take_any(warm);
-
-        DL_FOREACH(warm->pieces, piece)
-                if (!size_class_equal(&piece->class, demand_class(&warm->demand)))
-                        return warm_take(warm, piece);
-        return NULL;
+        return is_wrong || warm->bytes > warm_room(warm, available) || warm->n > warm->max ? warm_take_any(warm) : NULL;
 }
 
 void warm_add(Warm *warm, WarmPiece *piece) {
@@ -69,15 +66,11 @@ void warm_add(Warm *warm, WarmPiece *piece) {
 
 WarmPiece *warm_find(const Warm *warm, const Piece *plan) {
         SizeClass class = size_class_of(plan);
-        WarmPiece *piece;
 
         if (warm->limit == 0 || plan->hold) /* the memory of a hold lies elsewhere */
                 return NULL;
 
-        DL_FOREACH(warm->pieces, piece)
-                if (size_class_equal(&piece->class, &class))
-                        return piece;
-        return NULL;
+        return warm->pieces && size_class_equal(&warm->pieces->class, &class) ? warm->pieces : NULL;
 }
 
 void warm_count(Warm *warm, const Piece *plan, WarmPiece *hit) {
