@@ -105,8 +105,12 @@ void server_doubt(Server *server) {
 /* One of those that have yielded goes on. Enabled anew each time, this comes behind what else is to be done by now. */
 static int on_turn(sd_event_source *source, void *userdata) {
         Server *server = userdata;
-        Waiter *waiter = server->yielding;
+        Waiter *waiter;
 
+        /* sd-bus reads nothing from the bus while it has something that is to be run again, so it does that now */
+        if (server->yielding)
+                (void) sd_bus_process(server->bus, NULL);
+        waiter = server->yielding;
         if (waiter) {
                 waiter_remove(waiter);
                 waiter->wake(waiter);
