@@ -265,6 +265,7 @@ int regions_on_patience(sd_event_source *source, uint64_t usec, void *userdata) 
         (void) usec;
         DL_FOREACH(manager->regions, region)
                 region_expect_no_more(region);
+        manager_settle(manager); /* who waits for what might have come need not wait longer */
         return 0;
 }
 
