@@ -179,7 +179,8 @@ static int use_read(const char *path, int folder, NvdimmNamespace *space) {
                 r = nvdimm_device_path(path, space, parent, sizeof(parent));
         if (r >= 0)
                 r = dax_inspect(parent, device, &dax);
-        if (r == -ENOENT) /* it is not enabled */
+        /* It is not enabled, or just comes or goes: whose it is will look again, and others are not to be troubled. */
+        if (r == -ENOENT || r == -ENODEV || r == -EUCLEAN)
                 return 0;
         if (r < 0)
                 return r;
@@ -251,7 +252,7 @@ static int spaces_read(const char *path, bool sized, NvdimmNamespace **ret, size
                 if (device_name(entry->d_name, device) < 0)
                         continue;
                 r = space_read(path, entry->d_name, &space);
-                if (r == -ENOENT || (r >= 0 && sized && space.size == 0))
+                if (r == -ENOENT || r == -ENODEV || (r >= 0 && sized && space.size == 0)) /* it has just gone */
                         continue;
                 if (r < 0)
                         return r;

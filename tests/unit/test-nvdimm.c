@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -390,6 +391,26 @@ static void test_not_whole(void) {
         g_assert_cmpint(nvdimm_destroy(path, OURS), ==, -ENODEV);
 }
 
+/* The files of a device go one after the other. That is nothing to others. */
+static void test_half_gone(void) {
+        static const char *const files[] = { "dev", "align", "size" };
+        NvdimmNamespace ours, theirs, found;
+        char parent[PATH_MAX];
+
+        g_assert_cmpint(make(OURS, 16 * MIB, &ours), ==, 0);
+        g_assert_cmpint(make(THEIRS, 16 * MIB, &theirs), ==, 0);
+        g_assert_cmpint(nvdimm_device_path(path, &theirs, parent, sizeof(parent)), ==, 0);
+        for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+                g_autofree char *file = g_build_filename(parent, theirs.device, files[i], NULL);
+
+                g_assert_no_errno(unlink(file));
+                g_assert_cmpint(nvdimm_find(path, OURS, &found), ==, 0);
+                g_assert_cmpstr(found.device, ==, ours.device);
+                g_assert_cmpint(nvdimm_find(path, THEIRS, &found), ==, 0);
+                g_assert_cmpstr(found.device, ==, "");
+        }
+}
+
 /* ---- udev ---- */
 
 static gpointer hand_over(gpointer data) {
@@ -429,6 +450,7 @@ static const struct Test {
         { "/nvdimm/disk", test_disk },
         { "/nvdimm/labels", test_labels },
         { "/nvdimm/not-whole", test_not_whole },
+        { "/nvdimm/half-gone", test_half_gone },
         { "/nvdimm/handing-over", test_handing_over },
 };
 
