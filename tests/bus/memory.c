@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -397,4 +398,17 @@ static int64_t do_end_children(UserCall *call) {
 
 void user_end_children(User *user) {
         user_call(user, do_end_children, NULL, 0, NULL, 0);
+}
+
+static int64_t do_count_blocks(UserCall *call) {
+        struct stat st;
+        int memory;
+
+        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
+        g_assert_cmpint(fstat(memory, &st), ==, 0);
+        return st.st_blocks;
+}
+
+uint64_t user_bytes_present(User *user, int slot) {
+        return (uint64_t) user_call(user, do_count_blocks, &slot, sizeof(slot), NULL, 0) * 512;
 }

@@ -28,6 +28,8 @@ int user_fallocate(User *user, int slot, int mode, uint64_t offset, uint64_t len
 int user_add_seals(User *user, int slot, unsigned seals);
 int user_get_seals(User *user, int slot);
 int user_pwrite(User *user, int slot, uint64_t offset, uint8_t value);
+/* How much of it has pages, as the kernel counts. */
+uint64_t user_bytes_present(User *user, int slot);
 /* Opens /proc/self/fd/N again with these flags; the new descriptor replaces the old one on success. */
 int user_reopen(User *user, int slot, int flags);
 

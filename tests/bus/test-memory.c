@@ -29,19 +29,6 @@
 
 /* ---- What the kernel says, in the user's process --------------------------------------------------------------- */
 
-static int64_t do_count_blocks(UserCall *call) {
-        struct stat st;
-        int memory;
-
-        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
-        g_assert_cmpint(fstat(memory, &st), ==, 0);
-        return st.st_blocks;
-}
-
-static uint64_t bytes_present(User *user, int slot) {
-        return (uint64_t) user_call(user, do_count_blocks, &slot, sizeof(slot), NULL, 0) * 512;
-}
-
 static int64_t do_get_mode(UserCall *call) {
         struct stat st;
         int memory;
@@ -191,7 +178,7 @@ static void test_huge(Scene *scene, gconstpointer unused) {
 
                 /* all of them at once, before anybody has touched any */
                 g_assert_cmpuint(huge_pages_count_free(), ==, there - 3);
-                g_assert_cmpuint(bytes_present(scene->alice, reply.slot), ==, 6 * MIB);
+                g_assert_cmpuint(user_bytes_present(scene->alice, reply.slot), ==, 6 * MIB);
                 g_assert_cmpuint(reply.length, ==, 6 * MIB);
                 g_assert_cmpuint(page_size_of(scene, &reply), ==, 2 * MIB);
                 assert_works(scene->alice, &reply);
@@ -348,7 +335,7 @@ static void test_shortage_at_once(Scene *scene, gconstpointer unused) {
 static void assert_present(Scene *scene, const Reply *reply) {
         Span span = { .slot = reply->slot, .length = reply->length };
 
-        g_assert_cmpuint(bytes_present(scene->alice, reply->slot), ==, reply->length);
+        g_assert_cmpuint(user_bytes_present(scene->alice, reply->slot), ==, reply->length);
         g_assert_cmpint(user_map(scene->alice, reply->slot), ==, 0);
         g_assert_cmpint(user_call(scene->alice, do_count_resident, &span, sizeof(span), NULL, 0), ==,
                         (int64_t) (reply->length / 4096));
@@ -361,7 +348,7 @@ static void test_prefault(Scene *scene, gconstpointer unused) {
         (void) unused;
         /* without it, nothing is there before it is used */
         reply = get_aligned(scene, 64 * MIB, 1, "prefault=0");
-        g_assert_cmpuint(bytes_present(scene->alice, reply.slot), ==, 0);
+        g_assert_cmpuint(user_bytes_present(scene->alice, reply.slot), ==, 0);
 
         reply = get_aligned(scene, 64 * MIB, 1, "prefault=1");
         assert_present(scene, &reply);
@@ -401,7 +388,7 @@ static void test_prefault_meanwhile(Scene *scene, gconstpointer unused) {
         }
         reply = user_end_reply(patient);
         reply_assert(reply, "");
-        g_assert_cmpuint(bytes_present(patient, reply.slot), ==, GIB);
+        g_assert_cmpuint(user_bytes_present(patient, reply.slot), ==, GIB);
         g_assert_cmpuint(n, >, 5);
         user_free(patient);
 }
@@ -519,7 +506,7 @@ static void assert_cannot_grow(User *user, const Reply *reply) {
         g_assert_cmpint(user_pwrite(user, reply->slot, length, 1), <, 0);
         for (size_t i = 0; i < G_N_ELEMENTS(seals); i++)
                 g_assert_cmpint(user_add_seals(user, reply->slot, seals[i]), ==, -EPERM);
-        g_assert_cmpuint(bytes_present(user, reply->slot), <=, length);
+        g_assert_cmpuint(user_bytes_present(user, reply->slot), <=, length);
 
         /* not even back to what it was */
         g_assert_cmpint(user_truncate(user, reply->slot, 0), ==, 0);

@@ -81,19 +81,6 @@ static Reply get_aligned(Scene *scene, uint64_t size, uint64_t alignment, const 
 
 /* ---- What the kernel says ---------------------------------------------------------------------------------------- */
 
-static int64_t do_count_blocks(UserCall *call) {
-        struct stat st;
-        int memory;
-
-        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
-        g_assert_cmpint(fstat(memory, &st), ==, 0);
-        return st.st_blocks;
-}
-
-static uint64_t bytes_present(User *user, int slot) {
-        return (uint64_t) user_call(user, do_count_blocks, &slot, sizeof(slot), NULL, 0) * 512;
-}
-
 static int64_t do_get_name(UserCall *call) {
         g_autofree char *path = NULL;
         ssize_t n;
@@ -144,7 +131,7 @@ static void test_hit(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(count_memfds(scene), ==, 2);
 
         reply = get_aligned(scene, 2 * MIB, 2 * MIB, NULL);
-        g_assert_cmpuint(bytes_present(scene->alice, reply.slot), ==, 2 * MIB);
+        g_assert_cmpuint(user_bytes_present(scene->alice, reply.slot), ==, 2 * MIB);
         assert_counts(1, 1); /* the other one was asked for by the set-up */
         g_assert_cmpuint(region_get("dram", "Available"), ==, 14 * MIB);
         user_assert_hears(scene_listener(scene), "changed */region/dram * WarmHits=1 WarmMisses=1*");
@@ -219,7 +206,7 @@ static void test_learn(Scene *scene, gconstpointer unused) {
 
         reply = get_aligned(scene, 256 * KIB, 1, NULL);
         assert_counts(1, 4);
-        g_assert_cmpuint(bytes_present(scene->alice, reply.slot), ==, 256 * KIB);
+        g_assert_cmpuint(user_bytes_present(scene->alice, reply.slot), ==, 256 * KIB);
         assert_clean(scene->alice, &reply);
 
         /* what is longer than all that is to be kept is no use to know */
@@ -412,7 +399,7 @@ static void test_none(Scene *scene, gconstpointer unused) {
         for (unsigned i = 0; i < 4; i++) {
                 reply = get_aligned(scene, 2 * MIB, 2 * MIB, NULL);
                 if (allocation_get(scene->alice, reply.object, "PageSize") == 4 * KIB)
-                        g_assert_cmpuint(bytes_present(scene->alice, reply.slot), ==, 0);
+                        g_assert_cmpuint(user_bytes_present(scene->alice, reply.slot), ==, 0);
                 user_drop_all(scene->alice);
                 g_assert_true(allocation_wait_gone(scene->root, reply.object));
         }
