@@ -18,11 +18,13 @@
 
 #include "cleanup.h"
 #include "fsdax.h"
+#include "thread.h"
 
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
 #endif
 #define FIRST_VERSION 3
+#define STACK_SIZE (256 * 1024)
 
 typedef struct Opener {
         int dir_fd;
@@ -66,18 +68,12 @@ static void *opener_thread(void *userdata) {
 
 int fsdax_opener_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
         Opener opener = { .dir_fd = dir_fd, .name = name, .read_only = read_only, .fd = -EBADF };
-        pthread_attr_t attributes;
         pthread_t thread;
         int r;
 
-        r = pthread_attr_init(&attributes);
-        if (r != 0)
-                return -r;
-        (void) pthread_attr_setstacksize(&attributes, 256 * 1024);
-        r = pthread_create(&thread, &attributes, opener_thread, &opener);
-        (void) pthread_attr_destroy(&attributes);
-        if (r != 0)
-                return -r;
+        r = thread_start(STACK_SIZE, opener_thread, &opener, &thread);
+        if (r < 0)
+                return r;
         (void) pthread_join(thread, NULL);
         if (opener.fd < 0)
                 return opener.fd;

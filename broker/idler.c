@@ -9,12 +9,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
 #include "cleanup.h"
+#include "thread.h"
 
 #define STACK_SIZE (256 * 1024)
 
@@ -72,20 +72,12 @@ static void *idle_thread(void *userdata) {
 }
 
 int idler_start(Idler *idler, const IdleWork *work) {
-        pthread_attr_t attributes;
-        pthread_t thread;
         int r;
 
-        r = pthread_attr_init(&attributes);
-        if (r != 0)
-                return -r;
-        (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        (void) pthread_attr_setstacksize(&attributes, STACK_SIZE);
         idler->work = *work;
-        r = pthread_create(&thread, &attributes, idle_thread, idler);
-        (void) pthread_attr_destroy(&attributes);
-        if (r != 0)
-                return -r;
+        r = thread_start(STACK_SIZE, idle_thread, idler, NULL);
+        if (r < 0)
+                return r;
 
         idler->busy = true;
         return 0;

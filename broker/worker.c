@@ -27,9 +27,11 @@
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "thread.h"
 
 #define THREADS_MAX 128
 #define LANE_MAX 4
+#define STACK_SIZE (1024 * 1024) /* name services want some */
 #define IDLE_SEC 10
 
 typedef struct Lane {
@@ -165,19 +167,11 @@ static void *worker_thread(void *userdata) {
 
 /* Called with the mutex held. */
 static int pool_add_thread(WorkerPool *pool) {
-        pthread_attr_t attributes;
-        pthread_t thread;
         int r;
 
-        r = pthread_attr_init(&attributes);
-        if (r != 0)
-                return -r;
-        (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        (void) pthread_attr_setstacksize(&attributes, 1024 * 1024); /* name services want some */
-        r = pthread_create(&thread, &attributes, worker_thread, pool);
-        (void) pthread_attr_destroy(&attributes);
-        if (r != 0)
-                return -r;
+        r = thread_start(STACK_SIZE, worker_thread, pool, NULL);
+        if (r < 0)
+                return r;
 
         pool->n_threads++;
         return 0;
