@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "provider.h"
+#include "records.h"
 #include "world.h"
 
 /* What is mounted there, if the suite is about files of another file system. */
@@ -29,6 +30,26 @@ bool files_are_possible(void) {
         close(fd);
         (void) unlink(path);
         return possible;
+}
+
+char *files_get_record(const char *path) {
+        char text[4096];
+        ssize_t n = getxattr(path, RECORD_ATTRIBUTE, text, sizeof(text));
+
+        g_assert_cmpint(n, >, 0);
+        return g_strndup(text, (gsize) n);
+}
+
+void files_put_record(const char *path, const char *record, const char *line, const char *replacement) {
+        uid_t uid = world_get_uid("daxbroker");
+        g_autoptr(GString) text = g_string_new(record);
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpuint(g_string_replace(text, line, replacement, 1), ==, 1);
+        g_assert_cmpint(fchown(fd, uid, uid), ==, 0);
+        g_assert_cmpint(fsetxattr(fd, RECORD_ATTRIBUTE, text->str, text->len, 0), ==, 0);
+        close(fd);
 }
 
 void files_set_up(Scene *scene, gconstpointer configuration) {

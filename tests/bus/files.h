@@ -12,6 +12,11 @@
 /* Whether there can be one: files of tmpfs have attributes from Linux 6.6 on. */
 bool files_are_possible(void);
 
+/* The record of such a file, g_free() it; and one that is written to a file, which is made if it is not there, with another
+ * line in the place of one. */
+char *files_get_record(const char *path);
+void files_put_record(const char *path, const char *record, const char *line, const char *replacement);
+
 /* With the scene, in which everybody may have what lasts. At its end nothing may be left of it. */
 void files_set_up(Scene *scene, gconstpointer configuration);
 void files_tear_down(Scene *scene, gconstpointer configuration);

@@ -14,6 +14,13 @@ void polkit_set_rules(const char *javascript);
         "        return polkit.Result.YES;\n"                                                                          \
         "});\n"
 
+/* Carol is an admin of the broker, in part. */
+#define POLKIT_CAROL_MAY(what)                                                                                         \
+        "polkit.addRule(function(action, subject) {\n"                                                                 \
+        "    if (subject.user == 'carol' && action.id == 'org.daxbroker1." what "')\n"                                 \
+        "        return polkit.Result.YES;\n"                                                                          \
+        "});\n"
+
 /* SIGSTOP: it takes questions and answers none. */
 void polkit_freeze(void);
 void polkit_thaw(void);

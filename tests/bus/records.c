@@ -11,7 +11,6 @@
 #include "provider.h"
 #include "world.h"
 
-#define ATTRIBUTE "user.daxbroker.record"
 #define ATTRIBUTE_MAX 4096
 
 static const char *id_of(const Reply *reply) {
@@ -31,7 +30,7 @@ char *broker_get_record(Broker *broker, const Reply *reply) {
 
         if (provider_is_files()) {
                 text = g_malloc0(ATTRIBUTE_MAX + 1);
-                g_assert_cmpint(getxattr(path, ATTRIBUTE, text, ATTRIBUTE_MAX), >, 0);
+                g_assert_cmpint(getxattr(path, RECORD_ATTRIBUTE, text, ATTRIBUTE_MAX), >, 0);
         } else
                 g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
         return text;
@@ -42,7 +41,7 @@ void broker_set_record(Broker *broker, const Reply *reply, const char *text, siz
         uid_t uid = world_get_uid("daxbroker");
 
         if (provider_is_files()) {
-                g_assert_cmpint(setxattr(path, ATTRIBUTE, text, length, 0), ==, 0);
+                g_assert_cmpint(setxattr(path, RECORD_ATTRIBUTE, text, length, 0), ==, 0);
                 return;
         }
         g_assert_true(g_file_set_contents(path, text, (gssize) length, NULL));

@@ -7,6 +7,9 @@
 #include "broker.h"
 #include "calls.h"
 
+/* Of a file that is an allocation. */
+#define RECORD_ATTRIBUTE "user.daxbroker.record"
+
 /* g_free() it. */
 char *broker_get_record(Broker *broker, const Reply *reply);
 /* As the broker would have written it, of so many bytes. */

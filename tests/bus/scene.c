@@ -113,6 +113,25 @@ void scene_limit_broker(const Scene *scene, int resource, uint64_t value) {
         user_free(daxbroker);
 }
 
+void scene_restart(Scene *scene) {
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+}
+
+void scene_assert_owner(Scene *scene, const char *object, const char *name) {
+        g_autofree char *owner_name = allocation_get_string(scene->root, object, "OwnerName");
+
+        g_assert_cmpstr(owner_name, ==, name);
+        if (name[0] != '\0')
+                g_assert_cmpuint(allocation_get(scene->root, object, "Owner"), ==, world_get_uid(name));
+}
+
+void scene_assert_named(Scene *scene, const char *object, const char *name) {
+        g_autofree char *found = allocation_get_string(scene->root, object, "Name");
+
+        g_assert_cmpstr(found, ==, name);
+}
+
 User *scene_listener(const Scene *scene) {
         return world_is_direct() ? scene->root : scene->bob;
 }

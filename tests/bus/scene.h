@@ -34,6 +34,13 @@ typedef struct Scene {
 void scene_set_up(Scene *scene, gconstpointer configuration);
 void scene_tear_down(Scene *scene, gconstpointer configuration);
 
+/* The broker dies, and another one is started. */
+void scene_restart(Scene *scene);
+
+/* What root sees of an allocation; an empty name: it has none. */
+void scene_assert_owner(Scene *scene, const char *object, const char *name);
+void scene_assert_named(Scene *scene, const char *object, const char *name);
+
 /* polkit_set_rules() until the end of the test. */
 void scene_set_rules(Scene *scene, const char *javascript);
 
