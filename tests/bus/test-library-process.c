@@ -584,7 +584,7 @@ static int64_t do_signals(UserCall *call) {
         (void) call;
         g_assert_cmpint(sigaction(SIGALRM, &action, NULL), ==, 0);
         g_assert_cmpint(setitimer(ITIMER_REAL, &often, NULL), ==, 0);
-        for (unsigned i = 0; i < 100; i++) {
+        for (unsigned i = 0; i < provider_rounds(100); i++) {
                 daxbroker_client *client;
                 daxbroker_allocation *allocation;
 
