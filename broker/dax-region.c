@@ -213,17 +213,17 @@ const DaxDevice *dax_region_find(const DaxRegion *region, const char *name) {
         return region->n_devices > 0 ? bsearch(&key, region->devices, region->n_devices, sizeof(key), device_compare) : NULL;
 }
 
-static int enumerate(const char *root, DaxRegion **list) {
+int dax_bus_walk(const char *root, const char *bus, DaxBusFunction function, DaxRegion **list) {
         _cleanup_closedir_ DIR *devices = NULL;
         _cleanup_free_ char *path = NULL;
 
-        if (asprintf(&path, "%s/bus/dax/devices", root) < 0) {
+        if (asprintf(&path, "%s/bus/%s/devices", root, bus) < 0) {
                 path = NULL;
                 return -ENOMEM;
         }
         devices = opendir(path);
         if (!devices)
-                return errno == ENOENT ? 0 : -errno; /* no such bus */
+                return errno == ENOENT ? 0 : -errno;
 
         for (;;) {
                 const struct dirent *entry;
@@ -233,7 +233,7 @@ static int enumerate(const char *root, DaxRegion **list) {
                 entry = readdir(devices);
                 if (!entry)
                         return -errno;
-                r = enumerate_one(root, entry->d_name, list);
+                r = function(root, entry->d_name, list);
                 if (r < 0)
                         return r;
         }
@@ -573,7 +573,7 @@ int dax_scan(DaxRegion **ret) {
         root = realpath(dax_sys_root(), NULL);
         if (!root)
                 return -errno;
-        r = enumerate(root, &list);
+        r = dax_bus_walk(root, "dax", enumerate_one, &list);
         if (r < 0)
                 return r;
 

@@ -4,7 +4,6 @@
  * whose DIMMs hold no labels is one single namespace: such a region is listed with what would change that, for only an
  * admin can know whether what is in it is still needed. */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -304,7 +303,7 @@ static int region_read(DaxRegion *region, const DaxRegion *list) {
 
 /* ---- All of them ---- */
 
-static int scan_one(const char *root, const char *name, uint64_t now, DaxRegion **list) {
+static int scan_one(const char *root, const char *name, DaxRegion **list) {
         _cleanup_close_ int folder = -EBADF;
         _cleanup_free_ char *link = NULL, *path = NULL;
         DaxRegion *region;
@@ -334,7 +333,7 @@ static int scan_one(const char *root, const char *name, uint64_t now, DaxRegion 
         if (r < 0)
                 return r;
         region->id = id;
-        region->scanned = now;
+        region->scanned = now_usec();
         r = region_read(region, *list);
         if (r == -ENOENT) {
                 DL_DELETE(*list, region);
@@ -345,31 +344,7 @@ static int scan_one(const char *root, const char *name, uint64_t now, DaxRegion 
 }
 
 int nvdimm_scan(DaxRegion **list) {
-        _cleanup_closedir_ DIR *devices = NULL;
-        _cleanup_free_ char *root = NULL, *path = NULL;
-        uint64_t now = now_usec();
+        _cleanup_free_ char *root = realpath(dax_sys_root(), NULL);
 
-        root = realpath(dax_sys_root(), NULL);
-        if (!root)
-                return -errno;
-        if (asprintf(&path, "%s/bus/nd/devices", root) < 0) {
-                path = NULL;
-                return -ENOMEM;
-        }
-        devices = opendir(path);
-        if (!devices)
-                return errno == ENOENT ? 0 : -errno; /* no such bus */
-
-        for (;;) {
-                const struct dirent *entry;
-                int r;
-
-                errno = 0;
-                entry = readdir(devices);
-                if (!entry)
-                        return -errno;
-                r = scan_one(root, entry->d_name, now, list);
-                if (r < 0)
-                        return r;
-        }
+        return root ? dax_bus_walk(root, "nd", scan_one, list) : -errno;
 }
