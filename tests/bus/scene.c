@@ -132,6 +132,18 @@ void scene_assert_named(Scene *scene, const char *object, const char *name) {
         g_assert_cmpstr(found, ==, name);
 }
 
+void scene_assert_state(Scene *scene, const Reply *reply, const char *state) {
+        g_autofree char *seen = allocation_get_string(scene->root, reply->object, "State");
+
+        g_assert_cmpstr(seen, ==, state);
+}
+
+bool scene_is_listed(Scene *scene, const Reply *reply) {
+        g_autofree char *list = user_list(scene->root);
+
+        return strstr(list, reply->object);
+}
+
 User *scene_listener(const Scene *scene) {
         return world_is_direct() ? scene->root : scene->bob;
 }
@@ -141,6 +153,19 @@ Reply user_get(User *user, uint64_t size, const char *options) {
 
         reply_assert(reply, "");
         return reply;
+}
+
+Reply user_take(User *user, uint64_t size, const char *options, uint8_t value) {
+        Reply reply = user_get(user, size, options);
+
+        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
+        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
+        return reply;
+}
+
+void user_give_back(User *user, const Reply *reply) {
+        reply_assert(user_release(user, reply->object), "");
+        user_let_go(user, reply->slot);
 }
 
 void assert_says_at(const char *message, const char *text, const char *file, int line) {

@@ -40,6 +40,8 @@ void scene_restart(Scene *scene);
 /* What root sees of an allocation; an empty name: it has none. */
 void scene_assert_owner(Scene *scene, const char *object, const char *name);
 void scene_assert_named(Scene *scene, const char *object, const char *name);
+void scene_assert_state(Scene *scene, const Reply *reply, const char *state);
+bool scene_is_listed(Scene *scene, const Reply *reply);
 
 /* polkit_set_rules() until the end of the test. */
 void scene_set_rules(Scene *scene, const char *javascript);
@@ -61,6 +63,10 @@ User *scene_listener(const Scene *scene);
 
 /* What a user gets, which has to go well. */
 Reply user_get(User *user, uint64_t size, const char *options);
+/* The same, mapped, and filled with a value. */
+Reply user_take(User *user, uint64_t size, const char *options, uint8_t value);
+/* It is freed, and its descriptors are let go of; the mapping stays. */
+void user_give_back(User *user, const Reply *reply);
 
 /* Fails the test unless the text is part of the message. */
 #define assert_says(message, text) assert_says_at(message, text, __FILE__, __LINE__)

@@ -10,6 +10,8 @@
  * The last form of a property is for those that have changed and whose value was not told; a VALUE that is neither a
  * number nor a string is "...". */
 
+#include <systemd/sd-bus.h>
+
 #include "user.h"
 
 /* From now on. */
@@ -18,3 +20,6 @@ void user_listen(User *user);
 void user_assert_hears(User *user, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* All lines so far. g_free() it. */
 char *user_get_heard(User *user);
+
+/* How many values there are in the a{sv} that comes next in a message; it is skipped. */
+unsigned message_skip_values(sd_bus_message *m);

@@ -35,19 +35,6 @@
 
 /* ---- Small things ------------------------------------------------------------------------------------------------- */
 
-static Reply take(User *user, uint64_t size, const char *options, uint8_t value) {
-        Reply reply = user_get(user, size, options);
-
-        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
-        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
-        return reply;
-}
-
-static void free_now(User *user, const Reply *reply) {
-        reply_assert(user_release(user, reply->object), "");
-        user_let_go(user, reply->slot);
-}
-
 static int64_t on_slot(User *user, UserFunction function, int slot) {
         return user_call(user, function, &slot, sizeof(slot), NULL, 0);
 }
@@ -124,7 +111,7 @@ static void assert_holes(Scene *scene, const Reply *own, int given) {
 }
 
 static void test_holder(Scene *scene, const void *unused) {
-        Reply own = take(scene->alice, UNIT, NULL, 1), bobs = take(scene->bob, UNIT, NULL, 2);
+        Reply own = user_take(scene->alice, UNIT, NULL, 1), bobs = user_take(scene->bob, UNIT, NULL, 2);
         uint64_t available = region_get("dram", "Available");
         int given = user_give(scene->alice, own.slot, scene->carol);
 
@@ -142,7 +129,7 @@ static void test_holder(Scene *scene, const void *unused) {
         footprint_assert_sums(scene->root);
         g_assert_cmpint(user_is_filled(scene->bob, bobs.slot, 2), ==, 1);
 
-        free_now(scene->alice, &own);
+        user_give_back(scene->alice, &own);
         user_let_go(scene->carol, given);
         footprint_assert_available(available + provider_taken(UNIT));
         g_assert_cmpint(user_is_filled(scene->bob, bobs.slot, 2), ==, 1);
@@ -150,8 +137,8 @@ static void test_holder(Scene *scene, const void *unused) {
 
 /* One who throws everything away, and a broker that comes back after that. */
 static void test_holder_restart(Scene *scene, const void *unused) {
-        Reply own = take(scene->alice, UNIT, "name=scratch", 1);
-        Reply half = take(scene->alice, UNIT, "name=half", 2);
+        Reply own = user_take(scene->alice, UNIT, "name=scratch", 1);
+        Reply half = user_take(scene->alice, UNIT, "name=half", 2);
 
         (void) unused;
         skip_on_files("a file is made as long as its record says, as test-fsdax-holder.c has it");
@@ -165,7 +152,7 @@ static void test_holder_restart(Scene *scene, const void *unused) {
         g_assert_cmpint(user_peek(scene->alice, half.slot, 0), ==, 2);
         assert_cannot_grow(scene->alice, own.slot, 0);
         assert_cannot_grow(scene->alice, half.slot, UNIT / 2);
-        free_now(scene->alice, &half);
+        user_give_back(scene->alice, &half);
 }
 
 static int64_t do_assert_not_writable(UserCall *call) {
@@ -195,7 +182,7 @@ static int64_t do_assert_not_writable(UserCall *call) {
 }
 
 static void test_reader(Scene *scene, const void *unused) {
-        Reply own = take(scene->alice, UNIT, "name=scratch mode=0644", 1), reader;
+        Reply own = user_take(scene->alice, UNIT, "name=scratch mode=0644", 1), reader;
         int given;
 
         (void) unused;
@@ -218,7 +205,7 @@ static void test_reader(Scene *scene, const void *unused) {
         g_assert_cmpint(user_is_filled(scene->alice, own.slot, 1), ==, 1);
         g_assert_cmpint(user_poke(scene->alice, own.slot, 5, 7), ==, 0);
         g_assert_cmpint(user_peek(scene->carol, given, 5), ==, 7);
-        free_now(scene->alice, &own);
+        user_give_back(scene->alice, &own);
         user_let_go(scene->carol, given);
         g_assert_cmpint(user_peek(scene->carol, given, 5), ==, -EFAULT);
 }
@@ -416,7 +403,7 @@ static void test_forgeries(Scene *scene, const void *unused) {
         polkit_thaw();
         reply = user_end_reply(scene->alice);
         reply_assert(reply, "");
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
 }
 
 /* Calls that nobody waits for, as many as go. */
@@ -455,7 +442,7 @@ static void test_flood(Scene *scene, const void *unused) {
         polkit_thaw();
         reply = user_end_reply(scene->alice);
         reply_assert(reply, "");
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
         footprint_assert_back(scene->broker, &scene->before);
         assert_others_go_on(scene->bob);
         user_free(guest);
@@ -580,8 +567,8 @@ static void start_again_if_ended(Broker *broker) {
  * that out and comes back on a new one; nobody loses anything by it. */
 static void test_deaf(Scene *scene, const void *unused) {
         User *guests[] = { user_new("bob"), user_new("bob"), user_new("carol") };
-        Reply unnamed = take(scene->alice, UNIT, NULL, 1), reply;
-        Reply named = take(scene->alice, UNIT, "name=scratch", 2);
+        Reply unnamed = user_take(scene->alice, UNIT, NULL, 1), reply;
+        Reply named = user_take(scene->alice, UNIT, "name=scratch", 2);
         gint64 begin;
 
         (void) unused;
@@ -607,8 +594,8 @@ static void test_deaf(Scene *scene, const void *unused) {
         g_assert_cmpint(user_is_filled(scene->alice, named.slot, 2), ==, 1);
         g_assert_cmpint(user_is_filled(scene->alice, unnamed.slot, 1), ==, 1);
         user_drop(scene->alice, reply.slot);
-        free_now(scene->alice, &named);
-        free_now(scene->alice, &unnamed);
+        user_give_back(scene->alice, &named);
+        user_give_back(scene->alice, &unnamed);
 
         for (size_t i = 0; i < G_N_ELEMENTS(guests); i++) {
                 user_kill(guests[i]);

@@ -22,16 +22,6 @@
         "[Region dram]\n"                                                                                              \
         "Size=256M\n"
 
-/* Mapped, filled with the value. */
-static Reply take(User *user, const char *options, uint8_t value) {
-        Reply reply = user_allocate(user, UNIT, 1, options);
-
-        reply_assert(reply, "");
-        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
-        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
-        return reply;
-}
-
 /* It is there and will stay: whatever had ended before this has been dealt with when the broker answers. */
 static void assert_stays(Scene *scene, const Reply *reply) {
         for (unsigned i = 0; i < 3; i++) {
@@ -50,7 +40,7 @@ static void assert_ends(Scene *scene, const Reply *reply) {
 }
 
 static void test_close(Scene *scene, const void *unused) {
-        Reply one = take(scene->alice, NULL, 1), two = take(scene->alice, NULL, 2);
+        Reply one = user_take(scene->alice, UNIT, NULL, 1), two = user_take(scene->alice, UNIT, NULL, 2);
 
         (void) unused;
         user_close_lease(scene->alice, one.slot);
@@ -70,7 +60,7 @@ static void test_close(Scene *scene, const void *unused) {
 
 static void test_exit(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
-        Reply reply = take(guest, NULL, 1);
+        Reply reply = user_take(guest, UNIT, NULL, 1);
 
         (void) unused;
         user_free(guest);
@@ -79,7 +69,7 @@ static void test_exit(Scene *scene, const void *unused) {
 
 static void test_kill(Scene *scene, const void *unused) {
         User *guest = user_new("bob");
-        Reply one = take(guest, NULL, 1), two = take(guest, NULL, 2);
+        Reply one = user_take(guest, UNIT, NULL, 1), two = user_take(guest, UNIT, NULL, 2);
 
         (void) unused;
         user_kill(guest);
@@ -89,7 +79,7 @@ static void test_kill(Scene *scene, const void *unused) {
 }
 
 static void test_fork(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, NULL, 1);
+        Reply reply = user_take(scene->alice, UNIT, NULL, 1);
 
         (void) unused;
         user_fork_child(scene->alice);
@@ -103,7 +93,7 @@ static void test_fork(Scene *scene, const void *unused) {
 /* A child that is an orphan by now. */
 static void test_fork_kill(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
-        Reply reply = take(guest, NULL, 1);
+        Reply reply = user_take(guest, UNIT, NULL, 1);
         pid_t child;
 
         (void) unused;
@@ -117,7 +107,7 @@ static void test_fork_kill(Scene *scene, const void *unused) {
 
 static void test_passed(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
-        Reply reply = take(guest, NULL, 7);
+        Reply reply = user_take(guest, UNIT, NULL, 7);
         int slot;
 
         (void) unused;
@@ -165,7 +155,7 @@ static int64_t do_set_adrift(UserCall *call) {
 }
 
 static void test_adrift(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, NULL, 1);
+        Reply reply = user_take(scene->alice, UNIT, NULL, 1);
 
         (void) unused;
         user_call(scene->alice, do_set_adrift, &reply.slot, sizeof(reply.slot), NULL, 0);
@@ -184,7 +174,7 @@ static bool is_in_use(Scene *scene, const Reply *reply) {
 
 static void test_named(Scene *scene, const void *unused) {
         User *guest = user_new("alice");
-        Reply reply = take(guest, "name=scratch", 3), again;
+        Reply reply = user_take(guest, UNIT, "name=scratch", 3), again;
 
         (void) unused;
         g_assert_true(is_in_use(scene, &reply));
@@ -277,7 +267,7 @@ static void test_misuse(Scene *scene, const void *unused) {
                 g_autofree char *output = NULL;
 
                 g_assert_cmpint(user_run(users[i]->name, list, &output), !=, 0);
-                replies[i] = take(users[i], i == 0 ? NULL : "name=scratch", 1);
+                replies[i] = user_take(users[i], UNIT, i == 0 ? NULL : "name=scratch", 1);
                 user_call(users[i], do_misuse, &replies[i].slot, sizeof(replies[i].slot), NULL, 0);
                 assert_stays(scene, &replies[i]);
         }
@@ -305,7 +295,7 @@ static void test_race(Scene *scene, const void *unused) {
         (void) unused;
         for (unsigned i = 0; i < provider_rounds(200); i++) {
                 User *guest = user_new("alice");
-                Reply reply = take(guest, NULL, 5), again;
+                Reply reply = user_take(guest, UNIT, NULL, 5), again;
 
                 /* dying takes a while */
                 g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
@@ -335,7 +325,7 @@ static void test_race_mode(Scene *scene, const void *unused) {
         (void) unused;
         for (unsigned i = 0; i < provider_rounds(200); i++) {
                 User *guest = user_new("alice");
-                Reply reply = take(guest, NULL, 5), changed;
+                Reply reply = user_take(guest, UNIT, NULL, 5), changed;
 
                 g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
                 g_usleep((gulong) g_rand_int_range(random, 0, 1500));

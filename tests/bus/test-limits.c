@@ -23,14 +23,6 @@
         "[Region dram]\n"                                                                                              \
         "Size=256M\n"
 
-static Reply take(User *user, const char *options, uint8_t value) {
-        Reply reply = user_get(user, UNIT, options);
-
-        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
-        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
-        return reply;
-}
-
 /* Several at once: whatever runs out can do so at different points. */
 static void assert_refused(Scene *scene) {
         static const char *const options[] = { NULL, "name=one-more", "prefault=1",
@@ -49,8 +41,7 @@ static void assert_refused(Scene *scene) {
 }
 
 static void free_now(Scene *scene, User *user, const Reply *reply) {
-        reply_assert(user_release(user, reply->object), "");
-        user_let_go(user, reply->slot);
+        user_give_back(user, reply);
         g_assert_cmpint(user_peek(user, reply->slot, 0), ==, -EFAULT);
         scene_assert_gone(scene, reply);
 }
@@ -71,7 +62,7 @@ static void test_known_fds(Scene *scene, const void *unused) {
         for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
                 g_autofree char *name = g_strdup_printf("name=limits-%zu", i);
 
-                replies[i] = take(scene->alice, i % 2 == 0 ? name : NULL, (uint8_t) (i + 1));
+                replies[i] = user_take(scene->alice, UNIT, i % 2 == 0 ? name : NULL, (uint8_t) (i + 1));
         }
         assert_refused(scene);
         reply = user_allocate(scene->bob, UNIT, 1, NULL);
@@ -85,7 +76,7 @@ static void test_known_fds(Scene *scene, const void *unused) {
         user_drop(scene->alice, reply.slot);
 
         free_now(scene, scene->alice, &replies[7]);
-        reply = take(scene->bob, NULL, 1);
+        reply = user_take(scene->bob, UNIT, NULL, 1);
         assert_refused(scene);
         free_now(scene, scene->bob, &reply);
 
@@ -118,7 +109,8 @@ static bool is_missing(User *user, const char *name) {
 
 /* A limit that comes as a surprise, at each descriptor that it could hit. */
 static void test_sudden_fds(Scene *scene, const void *unused) {
-        Reply named = take(scene->alice, "name=limits", 1), unnamed = take(scene->alice, NULL, 2), reply;
+        Reply named = user_take(scene->alice, UNIT, "name=limits", 1);
+        Reply unnamed = user_take(scene->alice, UNIT, NULL, 2), reply;
         unsigned n = broker_count_fds(scene->broker), n_refused = 0, n_granted = 0, more;
 
         (void) unused;
@@ -160,7 +152,7 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
         g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
 
         limit_fds(scene, 4096);
-        reply = take(scene->bob, NULL, 1);
+        reply = user_take(scene->bob, UNIT, NULL, 1);
         free_now(scene, scene->bob, &reply);
         g_assert_true(wait_until(20, broker_count_fds(scene->broker) <= scene->before.fds));
         broker_restart(scene->broker);
@@ -168,7 +160,7 @@ static void test_sudden_fds(Scene *scene, const void *unused) {
 
 /* For a moment, nobody can be asked who an owner is. */
 static void test_unknown_owner(Scene *scene, const void *unused) {
-        Reply named = take(scene->alice, "name=limits", 1), reply;
+        Reply named = user_take(scene->alice, UNIT, "name=limits", 1), reply;
         User *guest = user_new("alice");
 
         (void) unused;
@@ -248,7 +240,7 @@ static void test_runtime_full(Scene *scene, const char *limits) {
         /* room for one makes room for one; her end of the lease is an inode, too */
         free_now(scene, scene->alice, &replies[--n]);
         user_drop(scene->alice, replies[n].slot);
-        reply = take(scene->bob, NULL, 1);
+        reply = user_take(scene->bob, UNIT, NULL, 1);
         free_now(scene, scene->bob, &reply);
         while (n > 0)
                 free_now(scene, scene->alice, &replies[--n]);
@@ -279,8 +271,8 @@ static void test_filled(Scene *scene, const void *unused) {
         (void) unused;
         skip_on_media("records of what may last are not in RUNTIME_DIRECTORY");
         restart_with(scene, "size=256k");
-        named = take(scene->alice, "name=limits", 1);
-        unnamed = take(scene->alice, NULL, 2);
+        named = user_take(scene->alice, UNIT, "name=limits", 1);
+        unnamed = user_take(scene->alice, UNIT, NULL, 2);
         fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         g_assert_cmpint(fd, >=, 0);
         while (write(fd, rubbish, sizeof(rubbish)) > 0)
@@ -299,7 +291,7 @@ static void test_filled(Scene *scene, const void *unused) {
         g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
 
         g_assert_cmpint(g_unlink(path), ==, 0);
-        reply = take(scene->bob, NULL, 1);
+        reply = user_take(scene->bob, UNIT, NULL, 1);
         free_now(scene, scene->bob, &reply);
         broker_stop(scene->broker);
         broker_limit_runtime(scene->broker, NULL);
@@ -328,7 +320,7 @@ static void test_read_only(Scene *scene, const void *unused) {
         /* later on */
         remount(scene, 0);
         broker_start(scene->broker);
-        named = take(scene->alice, "name=limits", 1);
+        named = user_take(scene->alice, UNIT, "name=limits", 1);
         remount(scene, MS_RDONLY);
         reply = user_allocate(scene->bob, UNIT, 1, NULL);
         reply_assert(reply, "Failed");
@@ -338,7 +330,7 @@ static void test_read_only(Scene *scene, const void *unused) {
         g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
 
         remount(scene, 0);
-        reply = take(scene->bob, NULL, 1);
+        reply = user_take(scene->bob, UNIT, NULL, 1);
         free_now(scene, scene->bob, &reply);
         free_now(scene, scene->alice, &named);
         broker_stop(scene->broker);
@@ -397,7 +389,7 @@ static void test_no_threads(Scene *scene, const void *unused) {
 
 /* Only one can work on a directory. */
 static void test_two_brokers(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=limits", 1), again;
+        Reply reply = user_take(scene->alice, UNIT, "name=limits", 1), again;
         pid_t first = scene->broker->pid;
         size_t mark = broker_mark_log(scene->broker);
 

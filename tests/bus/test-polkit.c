@@ -30,11 +30,6 @@
 
 /* ---- Small things ------------------------------------------------------------------------------------------------- */
 
-static void free_now(User *user, const Reply *reply) {
-        reply_assert(user_release(user, reply->object), "");
-        user_let_go(user, reply->slot);
-}
-
 /* Calls that need no decision, by somebody who holds two things of his own: none may take longer than it always does. */
 static void assert_nobody_waits(Scene *scene, const Reply *named, unsigned rounds) {
         gint64 begin, longest = 0;
@@ -61,7 +56,7 @@ static void assert_nobody_waits(Scene *scene, const Reply *named, unsigned round
 static void assert_free_goes_on(User *user, const Reply *reply) {
         gint64 begin = g_get_monotonic_time();
 
-        free_now(user, reply);
+        user_give_back(user, reply);
         g_assert_cmpint(g_get_monotonic_time() - begin, <, provider_patience(1));
         g_assert_cmpint(user_peek(user, reply->slot, 0), ==, -EFAULT);
 }
@@ -125,8 +120,8 @@ static void test_absent(Scene *scene, const void *unused) {
 
         polkit_start();
         assert_works(scene);
-        free_now(scene->carol, &named);
-        free_now(scene->root, &alices);
+        user_give_back(scene->carol, &named);
+        user_give_back(scene->root, &alices);
 }
 
 static void test_dies(Scene *scene, const void *unused) {
@@ -208,7 +203,7 @@ static void test_frozen(Scene *scene, const void *unused) {
         assert_nothing_happens(scene, available);
         reply_assert(user_get_allocation(scene->alice, "scratch"), "NoSuchAllocation");
         assert_works(scene);
-        free_now(scene->carol, &named);
+        user_give_back(scene->carol, &named);
 }
 
 /* Nobody is above it, root and the broker's own user included. */
@@ -234,7 +229,7 @@ static void test_nobody_above(Scene *scene, const void *unused) {
         reply_assert(user_release(daxbroker, named.object), "NotAuthorized");
         reply_assert(user_open(daxbroker, "carols", NULL), "NotAuthorized");
         reply_assert(user_reload(daxbroker), "NotAuthorized");
-        free_now(scene->carol, &named);
+        user_give_back(scene->carol, &named);
         user_free(daxbroker);
         user_free(root);
 }
@@ -300,18 +295,18 @@ static void test_slow(Scene *scene, const void *unused) {
                 reply = user_end_reply(scene->alice);
                 reply_assert(reply, i == 0 ? "" : "AuthorityUnavailable");
                 if (i == 0)
-                        free_now(scene->alice, &reply);
+                        user_give_back(scene->alice, &reply);
                 reply = user_end_reply(scene->bob);
                 reply_assert(reply, i == 0 ? "" : "AuthorityUnavailable");
                 if (i == 0)
-                        free_now(scene->bob, &reply);
+                        user_give_back(scene->bob, &reply);
                 user_drop_all(scene->alice);
                 user_drop_all(scene->bob);
         }
 
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES); /* waits for polkitd, too */
         assert_works(scene);
-        free_now(scene->carol, &named);
+        user_give_back(scene->carol, &named);
 }
 
 /* ---- Its answers -------------------------------------------------------------------------------------------------- */
@@ -570,7 +565,7 @@ static void test_changes(Scene *scene, const void *unused) {
         two = user_end_reply(scene->bob);
         reply_assert(g_str_equal(one.error, "") ? two : one, "NameExists");
         reply_assert(g_str_equal(one.error, "") ? one : two, "");
-        free_now(g_str_equal(one.error, "") ? scene->alice : scene->bob,
+        user_give_back(g_str_equal(one.error, "") ? scene->alice : scene->bob,
                  g_str_equal(one.error, "") ? &one : &two);
 
         polkit_freeze();

@@ -29,32 +29,6 @@ static char *path_of(Scene *scene, const char *folder, const Reply *reply) {
         return g_build_filename(scene->broker->runtime, folder, id_of(reply), NULL);
 }
 
-/* Mapped and filled. */
-static Reply take(User *user, const char *options, uint8_t value) {
-        Reply reply = user_get(user, UNIT, options);
-
-        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
-        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
-        return reply;
-}
-
-static void assert_state(Scene *scene, const Reply *reply, const char *state) {
-        g_autofree char *seen = allocation_get_string(scene->root, reply->object, "State");
-
-        g_assert_cmpstr(seen, ==, state);
-}
-
-static bool is_listed(Scene *scene, const Reply *reply) {
-        g_autofree char *list = user_list(scene->root);
-
-        return strstr(list, reply->object);
-}
-
-static void free_now(User *user, const Reply *reply) {
-        reply_assert(user_release(user, reply->object), "");
-        user_let_go(user, reply->slot);
-}
-
 static void write_as_broker(const char *path, const char *text) {
         uid_t uid = world_get_uid("daxbroker");
 
@@ -85,7 +59,7 @@ static void resize_record(Scene *scene, const Reply *reply, size_t length) {
 
 /* Detached: counted and listed, beyond revoking, and over with the last holder. */
 static void assert_detached(Scene *scene, User *user, const Reply *reply, uint8_t value) {
-        assert_state(scene, reply, "detached");
+        scene_assert_state(scene, reply, "detached");
         g_assert_cmpint(user_is_filled(user, reply->slot, value), ==, 1);
         reply_assert(user_release(user, reply->object), "Busy");
         reply_assert(user_release(scene->root, reply->object), "Busy");
@@ -98,7 +72,8 @@ static void assert_detached(Scene *scene, User *user, const Reply *reply, uint8_
 
 /* The service manager has not kept a descriptor. */
 static void test_record_without_fd(Scene *scene, const void *unused) {
-        Reply held = take(scene->alice, "name=held", 1), kept = take(scene->alice, "name=kept", 2), gone;
+        Reply held = user_take(scene->alice, UNIT, "name=held", 1);
+        Reply kept = user_take(scene->alice, UNIT, "name=kept", 2), gone;
         User *guest;
         size_t mark;
 
@@ -106,7 +81,7 @@ static void test_record_without_fd(Scene *scene, const void *unused) {
         skip_on_files("files are found again without a descriptor");
         guest = user_new("bob");
         user_drop(scene->alice, kept.slot);
-        gone = take(guest, NULL, 3);
+        gone = user_take(guest, UNIT, NULL, 3);
         broker_kill(scene->broker);
         service_manager_drop_fds(scene->broker->manager, NULL);
         user_kill(guest);
@@ -118,8 +93,8 @@ static void test_record_without_fd(Scene *scene, const void *unused) {
                 scene_revoke(scene, &gone);
         } else
                 g_assert_true(broker_wait_log(scene->broker, mark, "'kept'.* is lost"));
-        g_assert_false(is_listed(scene, &kept));
-        g_assert_false(is_listed(scene, &gone));
+        g_assert_false(scene_is_listed(scene, &kept));
+        g_assert_false(scene_is_listed(scene, &gone));
         assert_detached(scene, scene->alice, &held, 1);
         user_close_lease(scene->alice, held.slot);
         user_let_go(scene->alice, held.slot);
@@ -129,7 +104,7 @@ static void test_record_without_fd(Scene *scene, const void *unused) {
 
 /* It died between storing the descriptor and writing the record, or between removing both: nobody was ever told. */
 static void test_fd_without_record(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1);
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
         g_autofree char *path = path_of(scene, "allocations", &reply);
 
         (void) unused;
@@ -138,7 +113,7 @@ static void test_fd_without_record(Scene *scene, const void *unused) {
         broker_kill(scene->broker);
         g_assert_cmpint(g_unlink(path), ==, 0);
         broker_start(scene->broker);
-        g_assert_false(is_listed(scene, &reply));
+        g_assert_false(scene_is_listed(scene, &reply));
         g_assert_true(wait_until(20, user_peek(scene->alice, reply.slot, 0) == -EFAULT));
         g_assert_true(wait_until(20, service_manager_count_fds(scene->broker->manager, NULL) == 0));
         footprint_assert_back(scene->broker, &scene->before);
@@ -160,7 +135,7 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
         (void) unused;
         skip_on_devices("a device without a record is not touched, as it may be an admin's");
         for (size_t i = 0; i < G_N_ELEMENTS(edits) + G_N_ELEMENTS(lengths); i++) {
-                Reply reply = take(scene->alice, "name=scratch mode=0666", 1);
+                Reply reply = user_take(scene->alice, UNIT, "name=scratch mode=0666", 1);
 
                 broker_kill(scene->broker);
                 if (i < G_N_ELEMENTS(edits))
@@ -173,7 +148,7 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
 
                         broker_start(scene->broker);
                         g_assert_true(broker_wait_log(scene->broker, mark, id_of(&reply)));
-                        assert_state(scene, &reply, provider_is_files() ? "orphan" : "quarantined");
+                        scene_assert_state(scene, &reply, provider_is_files() ? "orphan" : "quarantined");
                         g_assert_cmpuint(region_get("dram", "Available"), ==,
                                          scene->before.available - provider_taken(UNIT));
                         footprint_assert_sums(scene->root);
@@ -185,7 +160,7 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
                                 broker_stop(scene->broker);
                 }
 
-                free_now(scene->root, &reply);
+                user_give_back(scene->root, &reply);
                 user_let_go(scene->alice, reply.slot);
                 g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
                 user_drop_all(scene->alice);
@@ -194,7 +169,7 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
 }
 
 static void test_unreadable_without_fd(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1);
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
 
         (void) unused;
         skip_on_files("files are found again without a descriptor");
@@ -204,13 +179,13 @@ static void test_unreadable_without_fd(Scene *scene, const void *unused) {
         resize_record(scene, &reply, 100);
         service_manager_drop_fds(scene->broker->manager, NULL);
         broker_start(scene->broker);
-        g_assert_false(is_listed(scene, &reply));
+        g_assert_false(scene_is_listed(scene, &reply));
         footprint_assert_back(scene->broker, &scene->before);
 }
 
 /* Two of one name: one has it, the other one is kept from everybody. */
 static void test_name_twice(Scene *scene, const void *unused) {
-        Reply one = take(scene->alice, "name=one", 1), two = take(scene->alice, "name=two", 2), again;
+        Reply one = user_take(scene->alice, UNIT, "name=one", 1), two = user_take(scene->alice, UNIT, "name=two", 2), again;
         bool first;
 
         (void) unused;
@@ -226,22 +201,22 @@ static void test_name_twice(Scene *scene, const void *unused) {
         first = g_str_equal(again.object, one.object);
         if (!first)
                 g_assert_cmpstr(again.object, ==, two.object);
-        assert_state(scene, first ? &one : &two, "live");
-        assert_state(scene, first ? &two : &one, "quarantined");
+        scene_assert_state(scene, first ? &one : &two, "live");
+        scene_assert_state(scene, first ? &two : &one, "quarantined");
         reply_assert(user_open(scene->alice, "two", NULL), "NoSuchAllocation");
-        free_now(scene->alice, first ? &one : &two);
+        user_give_back(scene->alice, first ? &one : &two);
         /* of a device that nobody knows the holders of, root has to say that there are none */
         if (provider_is_device()) {
                 user_let_go(scene->alice, -1);
                 reply_assert(user_revoke(scene->root, first ? two.object : one.object, NULL), "");
         } else
-                free_now(scene->alice, first ? &two : &one);
+                user_give_back(scene->alice, first ? &two : &one);
         g_assert_cmpint(user_peek(scene->alice, one.slot, 0), ==, -EFAULT);
         g_assert_cmpint(user_peek(scene->alice, two.slot, 0), ==, -EFAULT);
 }
 
 static void test_unknown_region(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1), again;
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1), again;
         g_autofree char *state = NULL;
 
         (void) unused;
@@ -259,12 +234,12 @@ static void test_unknown_region(Scene *scene, const void *unused) {
         reply_assert(again, "");
         g_assert_cmpint(user_map(scene->alice, again.slot), ==, 0);
         g_assert_cmpint(user_is_filled(scene->alice, again.slot, 1), ==, 1);
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
 }
 
 /* Made by a provider that this broker has not got: it knows nothing of it and lets it be. */
 static void test_unknown_provider(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1);
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
         g_autofree char *provider = g_strdup_printf("provider=%s", provider_name());
         size_t mark;
 
@@ -282,9 +257,9 @@ static void test_unknown_provider(Scene *scene, const void *unused) {
         broker_stop(scene->broker);
         edit_record(scene, &reply, provider);
         broker_start(scene->broker);
-        assert_state(scene, &reply, "live");
+        scene_assert_state(scene, &reply, "live");
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
         g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
 }
 
@@ -293,7 +268,8 @@ static void test_lease_taken(Scene *scene, const void *unused) {
         (void) unused;
         skip_on_files("without its lease, a file is taken for one from before a reboot");
         for (unsigned i = 0; i < 4; i++) {
-                Reply named = take(scene->alice, "name=scratch", 1), unnamed = take(scene->alice, NULL, 2);
+                Reply named = user_take(scene->alice, UNIT, "name=scratch", 1);
+                Reply unnamed = user_take(scene->alice, UNIT, NULL, 2);
                 Reply again;
                 const Reply *both[] = { &named, &unnamed };
 
@@ -319,14 +295,14 @@ static void test_lease_taken(Scene *scene, const void *unused) {
                 user_let_go(scene->alice, unnamed.slot);
                 g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
                 g_assert_cmpint(user_peek(scene->alice, unnamed.slot, 0), ==, -EFAULT);
-                assert_state(scene, &named, "live");
+                scene_assert_state(scene, &named, "live");
                 g_assert_cmpint(user_is_filled(scene->alice, named.slot, 1), ==, 1);
                 again = user_open(scene->alice, "scratch", NULL);
                 reply_assert(again, "");
                 g_assert_cmpuint(allocation_get(scene->alice, named.object, "InUse"), ==, 1);
                 user_drop(scene->alice, again.slot);
                 g_assert_true(wait_until(20, allocation_get(scene->alice, named.object, "InUse") == 0));
-                free_now(scene->alice, &named);
+                user_give_back(scene->alice, &named);
                 g_assert_cmpint(user_peek(scene->alice, named.slot, 0), ==, -EFAULT);
                 user_drop_all(scene->alice);
                 footprint_assert_back(scene->broker, &scene->before);
@@ -338,7 +314,7 @@ static void test_rubbish(Scene *scene, const void *unused) {
         static const char *const names[] = {
                 "leases/0123456789abcdef", "leases/rubbish", "allocations/0123456789abcdef.tmp",
         };
-        Reply reply = take(scene->alice, "name=scratch", 1);
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
 
         (void) unused;
         broker_kill(scene->broker);
@@ -348,9 +324,9 @@ static void test_rubbish(Scene *scene, const void *unused) {
                 write_as_broker(path, "rubbish");
         }
         broker_start(scene->broker);
-        assert_state(scene, &reply, "live");
+        scene_assert_state(scene, &reply, "live");
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
         footprint_assert_back(scene->broker, &scene->before);
 }
 
@@ -365,7 +341,7 @@ static void test_small_store(Scene *scene, const void *unused) {
         for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
                 g_autofree char *options = g_strdup_printf("name=scratch-%u", i);
 
-                replies[i] = take(scene->alice, i % 2 == 0 ? options : NULL, (uint8_t) (i + 1));
+                replies[i] = user_take(scene->alice, UNIT, i % 2 == 0 ? options : NULL, (uint8_t) (i + 1));
         }
         broker_kill(scene->broker);
         broker_start(scene->broker);
@@ -376,7 +352,7 @@ static void test_small_store(Scene *scene, const void *unused) {
 
                 if (g_str_equal(state, "live")) {
                         n_live++;
-                        free_now(scene->alice, &replies[i]);
+                        user_give_back(scene->alice, &replies[i]);
                 } else
                         assert_detached(scene, scene->alice, &replies[i], (uint8_t) (i + 1));
         }

@@ -24,32 +24,6 @@
 
 /* ---- Small things ------------------------------------------------------------------------------------------------- */
 
-/* Mapped and filled. */
-static Reply take(User *user, const char *options, uint8_t value) {
-        Reply reply = user_get(user, UNIT, options);
-
-        g_assert_cmpint(user_map(user, reply.slot), ==, 0);
-        g_assert_cmpint(user_fill(user, reply.slot, value), ==, 0);
-        return reply;
-}
-
-static void assert_state(Scene *scene, const Reply *reply, const char *state) {
-        g_autofree char *seen = allocation_get_string(scene->root, reply->object, "State");
-
-        g_assert_cmpstr(seen, ==, state);
-}
-
-static bool is_listed(Scene *scene, const Reply *reply) {
-        g_autofree char *list = user_list(scene->root);
-
-        return strstr(list, reply->object);
-}
-
-static void free_now(User *user, const Reply *reply) {
-        reply_assert(user_release(user, reply->object), "");
-        user_let_go(user, reply->slot);
-}
-
 /* What a record says, as root sees it. */
 static char *describe(Scene *scene, const Reply *reply) {
         static const char *const numbers[] = { "Owner", "Group", "Mode", "Offset", "Length", "Alignment",
@@ -81,17 +55,17 @@ static Holders hold(Scene *scene) {
         Holders holders = { .orphaned = user_new("bob") };
         Reply reply;
 
-        holders.unnamed = take(scene->alice, NULL, 1);
-        holders.named = take(scene->alice, "name=named mode=0644", 2);
+        holders.unnamed = user_take(scene->alice, UNIT, NULL, 1);
+        holders.named = user_take(scene->alice, UNIT, "name=named mode=0644", 2);
         reply = user_open(scene->carol, "named", "read-only=1");
         reply_assert(reply, "");
         holders.reader = reply.slot;
         g_assert_cmpint(user_map_read_only(scene->carol, holders.reader), ==, 0);
 
-        holders.kept = take(scene->bob, "name=kept", 3);
+        holders.kept = user_take(scene->bob, UNIT, "name=kept", 3);
         user_drop(scene->bob, holders.kept.slot);
 
-        holders.forked = take(holders.orphaned, NULL, 4);
+        holders.forked = user_take(holders.orphaned, UNIT, NULL, 4);
         holders.child = user_fork_child(holders.orphaned);
         user_kill(holders.orphaned);
         user_free(holders.orphaned);
@@ -108,7 +82,7 @@ static void assert_held(Scene *scene, const Holders *holders) {
         g_assert_cmpint(user_is_filled(scene->alice, holders->unnamed.slot, 1), ==, 1);
         g_assert_cmpint(user_is_filled(scene->alice, holders->named.slot, 2), ==, 1);
         g_assert_cmpint(user_is_filled(scene->carol, holders->reader, 2), ==, 1);
-        g_assert_true(is_listed(scene, &holders->forked));
+        g_assert_true(scene_is_listed(scene, &holders->forked));
 
         reply = user_open(scene->bob, "kept", NULL);
         reply_assert(reply, "");
@@ -121,16 +95,16 @@ static void assert_held(Scene *scene, const Holders *holders) {
 }
 
 static void let_go(Scene *scene, const Holders *holders) {
-        free_now(scene->alice, &holders->named);
+        user_give_back(scene->alice, &holders->named);
         user_let_go(scene->carol, holders->reader);
         g_assert_cmpint(user_peek(scene->alice, holders->named.slot, 0), ==, -EFAULT);
         g_assert_cmpint(user_peek(scene->carol, holders->reader, 0), ==, -EFAULT);
-        free_now(scene->bob, &holders->kept);
+        user_give_back(scene->bob, &holders->kept);
         user_close_lease(scene->alice, holders->unnamed.slot);
         user_let_go(scene->alice, holders->unnamed.slot);
         g_assert_true(allocation_wait_gone(scene->root, holders->unnamed.object));
         g_assert_cmpint(user_peek(scene->alice, holders->unnamed.slot, 0), ==, -EFAULT);
-        g_assert_true(is_listed(scene, &holders->forked));
+        g_assert_true(scene_is_listed(scene, &holders->forked));
         process_kill(holders->child);
         g_assert_true(allocation_wait_gone(scene->root, holders->forked.object));
 }
@@ -189,7 +163,7 @@ static void test_kill(Scene *scene, const void *unused) {
 
 /* Modes, and what is open, live on as well. */
 static void test_mode(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1), again;
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1), again;
 
         (void) unused;
         reply_assert(user_set_mode(scene->alice, reply.object, 0666), "");
@@ -211,7 +185,7 @@ static void test_mode(Scene *scene, const void *unused) {
         broker_start(scene->broker);
         g_assert_cmpint(user_reopen(scene->carol, again.slot, O_RDWR), ==, -EACCES);
         g_assert_cmpint(user_map(scene->carol, again.slot), ==, -EACCES);
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
 }
 
 /* Nobody is there to see a lease end. */
@@ -219,7 +193,7 @@ static void test_lapse_meanwhile(Scene *scene, const void *unused) {
         (void) unused;
         for (unsigned i = 0; i < 2; i++) {
                 User *guest = user_new("alice");
-                Reply unnamed = take(guest, NULL, 1), named = take(guest, "name=scratch", 2);
+                Reply unnamed = user_take(guest, UNIT, NULL, 1), named = user_take(guest, UNIT, "name=scratch", 2);
                 int slot = user_give(guest, unnamed.slot, scene->bob);
 
                 user_close_lease(scene->bob, slot);
@@ -233,7 +207,7 @@ static void test_lapse_meanwhile(Scene *scene, const void *unused) {
                 g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
                 g_assert_cmpint(user_peek(scene->bob, slot, 0), ==, -EFAULT);
                 g_assert_cmpuint(allocation_get(scene->alice, named.object, "InUse"), ==, 0);
-                free_now(scene->alice, &named);
+                user_give_back(scene->alice, &named);
                 user_drop_all(scene->bob);
                 user_free(guest);
         }
@@ -243,7 +217,7 @@ static void test_lapse_meanwhile(Scene *scene, const void *unused) {
 
 /* Detached: counted and listed, beyond revoking, and over with the last holder. */
 static void assert_detached(Scene *scene, User *user, const Reply *reply, uint8_t value) {
-        assert_state(scene, reply, "detached");
+        scene_assert_state(scene, reply, "detached");
         g_assert_cmpint(user_is_filled(user, reply->slot, value), ==, 1);
         reply_assert(user_release(user, reply->object), "Busy");
         reply_assert(user_release(scene->root, reply->object), "Busy");
@@ -280,14 +254,14 @@ static void test_no_manager(Scene *scene, const void *unused) {
                         scene_revoke(scene, &holders.kept);
                 else if (round == 0)
                         g_assert_true(broker_wait_log(scene->broker, mark, "'kept'.* is lost"));
-                g_assert_false(is_listed(scene, &holders.kept));
+                g_assert_false(scene_is_listed(scene, &holders.kept));
                 reply_assert(user_open(scene->bob, "kept", NULL), "NoSuchAllocation");
 
                 g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 3 * provider_taken(UNIT));
                 assert_detached(scene, scene->alice, &holders.unnamed, 1);
                 assert_detached(scene, scene->alice, &holders.named, 2);
                 g_assert_cmpint(user_is_filled(scene->carol, holders.reader, 2), ==, 1);
-                assert_state(scene, &holders.forked, "detached");
+                scene_assert_state(scene, &holders.forked, "detached");
                 reply_assert(user_allocate(scene->bob, 1, 1, "name=named"), "NameExists");
                 reply_assert(user_set_mode(scene->alice, holders.named.object, 0644), "");
         }
@@ -299,7 +273,7 @@ static void test_no_manager(Scene *scene, const void *unused) {
         g_assert_cmpint(kill(scene->broker->pid, SIGCONT), ==, 0);
         g_assert_true(allocation_wait_gone(scene->root, holders.unnamed.object));
         user_drop_all(scene->alice);
-        g_assert_true(is_listed(scene, &holders.named));
+        g_assert_true(scene_is_listed(scene, &holders.named));
         user_drop_all(scene->carol);
         g_assert_true(allocation_wait_gone(scene->root, holders.named.object));
         process_kill(holders.child);
@@ -313,7 +287,7 @@ static void test_no_manager(Scene *scene, const void *unused) {
 /* ---- Regions that change meanwhile -------------------------------------------------------------------------------- */
 
 static void test_shrunken(Scene *scene, const void *unused) {
-        Reply reply = take(scene->alice, "name=scratch", 1), big = user_get(scene->bob, 128 * MIB, NULL);
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1), big = user_get(scene->bob, 128 * MIB, NULL);
 
         (void) unused;
         skip_on_devices("a dax region has the size it has");
@@ -328,7 +302,7 @@ static void test_shrunken(Scene *scene, const void *unused) {
         user_drop(scene->bob, big.slot);
         g_assert_cmpuint(region_wait("dram", "Available", 62 * MIB), ==, 62 * MIB);
         footprint_assert_sums(scene->root);
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
         g_assert_cmpuint(region_get("dram", "Available"), ==, 64 * MIB);
 
         broker_configure(scene->broker, CONFIGURATION);
@@ -343,7 +317,7 @@ static void test_removed(Scene *scene, const void *unused) {
         (void) unused;
         broker_configure(scene->broker, with_second);
         broker_restart(scene->broker);
-        reply = take(scene->alice, "name=scratch region=second", 1);
+        reply = user_take(scene->alice, UNIT, "name=scratch region=second", 1);
         broker_configure(scene->broker, CONFIGURATION);
         broker_restart(scene->broker);
 
@@ -351,13 +325,13 @@ static void test_removed(Scene *scene, const void *unused) {
         g_assert_cmpstr(state, ==, "unusable");
         g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available);
         g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
-        assert_state(scene, &reply, "live");
+        scene_assert_state(scene, &reply, "live");
         reply_assert(user_allocate(scene->alice, 1, 1, "region=second"), "RegionUnusable");
 
         broker_configure(scene->broker, with_second);
         broker_restart(scene->broker);
         g_assert_cmpuint(region_get("second", "Available"), ==, 14 * MIB);
-        free_now(scene->alice, &reply);
+        user_give_back(scene->alice, &reply);
         g_assert_cmpuint(region_get("second", "Available"), ==, 16 * MIB);
         broker_configure(scene->broker, CONFIGURATION);
         broker_restart(scene->broker);
@@ -397,7 +371,7 @@ static void test_stop_while_carving(Scene *scene, const void *unused) {
                                 reply_assert(reply, "NoSuchAllocation");
                 }
                 if (g_str_equal(reply.error, ""))
-                        free_now(scene->alice, &reply);
+                        user_give_back(scene->alice, &reply);
                 user_drop_all(scene->alice);
                 footprint_assert_back(scene->broker, &scene->before);
         }

@@ -59,16 +59,6 @@ static void find_ids(GTree *ids, const char *text) {
                 g_tree_insert(ids, g_match_info_fetch(match, 0), NULL);
 }
 
-static unsigned skip_values(sd_bus_message *m) {
-        unsigned n = 0;
-
-        g_assert_cmpint(sd_bus_message_enter_container(m, 'a', "{sv}"), >, 0);
-        for (; sd_bus_message_at_end(m, false) == 0; n++)
-                g_assert_cmpint(sd_bus_message_skip(m, "{sv}"), >, 0);
-        g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
-        return n;
-}
-
 static void see_list(GTree *ids) {
         sd_bus_message *m = ask(DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE, "ListAllocations");
         const char *name, *path;
@@ -76,7 +66,7 @@ static void see_list(GTree *ids) {
         g_assert_cmpint(sd_bus_message_enter_container(m, 'a', "(soa{sv})"), >, 0);
         while (sd_bus_message_enter_container(m, 'r', "soa{sv}") > 0) {
                 g_assert_cmpint(sd_bus_message_read(m, "so", &name, &path), >, 0);
-                g_assert_cmpuint(skip_values(m), ==, N_PROPERTIES);
+                g_assert_cmpuint(message_skip_values(m), ==, N_PROPERTIES);
                 g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
                 find_ids(ids, path);
         }
@@ -97,7 +87,7 @@ static void see_managed_objects(GTree *ids) {
                         unsigned n;
 
                         g_assert_cmpint(sd_bus_message_read(m, "s", &interface), >, 0);
-                        n = skip_values(m);
+                        n = message_skip_values(m);
                         if (g_str_equal(interface, DAXBROKER_ALLOCATION_INTERFACE))
                                 g_assert_cmpuint(n, ==, N_PROPERTIES);
                         has_region = has_region || g_str_equal(interface, DAXBROKER_REGION_INTERFACE);
