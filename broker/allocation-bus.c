@@ -44,11 +44,18 @@ void call_set_about(Call *call, const Allocation *allocation) {
 
 /* ---- Methods ---- */
 
+/* Whether it was the same process; where that is not known, it was not. */
+static bool was_asked_for_by(const Allocation *allocation, const Caller *caller) {
+        return allocation->pid > 0 && allocation->pid == caller->pid && allocation->owner == caller->user->uid;
+}
+
 Allocation *call_allocation(Call *call, Failure *failure) {
         Allocation *allocation = allocation_from_path(call->server, sd_bus_message_get_path(call->message));
 
         if (allocation && allocation->state != ALLOCATION_CARVING) {
                 call_set_about(call, allocation);
+                if (!was_asked_for_by(allocation, call->caller))
+                        news_show(call->server, allocation);
                 return allocation;
         }
 
@@ -224,6 +231,8 @@ static int refuse_detached(Failure *failure) {
 static int end_for(Call *call, Allocation *allocation, const Ender *ender, Failure *failure) {
         int r;
 
+        if (was_asked_for_by(allocation, call->caller))
+                news_return(call->server, allocation);
         r = allocation_end(allocation, "it was freed", ender, reply_empty, sd_bus_message_ref(call->message));
         if (r < 0) {
                 sd_bus_message_unref(call->message);

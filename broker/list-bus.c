@@ -216,6 +216,7 @@ static int listing_add_entry(Listing *listing, Server *server, const Entry *entr
                 return listing_add(listing, server, "", grant_path(entry->grant, path), DAXBROKER_GRANT_INTERFACE,
                                    grant_vtable);
 
+        news_show(server, entry->allocation);
         return listing_add(listing, server, entry->allocation->name ? entry->allocation->name : "",
                            allocation_path(entry->allocation, path), DAXBROKER_ALLOCATION_INTERFACE, allocation_vtable);
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Puts the broker on the system bus, and tells who is there, and who is connected directly, what changes. Signals reach
- * everybody who listens, so those about allocations name objects and properties only; who may see the values asks for
- * them. */
+/* Puts the broker on the system bus: the connection, the name, and all objects. */
 
 #include "server-bus.h"
 
@@ -17,8 +15,6 @@
 #include "cleanup.h"
 #include "log.h"
 #include "names.h"
-
-#define OBJECT_MANAGER_INTERFACE "org.freedesktop.DBus.ObjectManager"
 
 /* dbus-daemon stops reading from a connection that has more than a certain number of descriptors (64) on their way to
  * others, and one client that does not read its replies is enough for that: then nobody hears of us any more. So after
@@ -120,143 +116,6 @@ static int on_turn(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-/* ---- What changes ---- */
-
-/* Something that is to be told. */
-typedef struct News {
-        const Allocation *allocation; /* these are NULL if it is for everybody */
-        const Grant *grant;
-        const char *path, *interface;
-        const char *what; /* a signal's name and arguments, or a property */
-        const char *types;
-} News;
-
-typedef int (*Teller)(sd_bus *bus, const News *news);
-
-/* On the system bus everybody hears it; the values are for whom may ask for them. On a direct connection it is for who wants
- * to hear it, and may see what it is about. */
-static bool news_are_for(const News *news, const Peer *peer) {
-        if (news->allocation)
-                return peer->sees_all || allocation_is_visible(news->allocation, peer->caller);
-
-        return !news->grant || peer->sees_all || grant_is_visible(news->grant, peer->caller);
-}
-
-static void server_tell(Server *server, Teller tell, const News *news) {
-        Peer *peer;
-
-        (void) tell(server->bus, news);
-        DL_FOREACH2(server->peers.listening, peer, listen_next)
-                if (news_are_for(news, peer)) {
-                        (void) tell(peer->bus, news);
-                        peer_has_been_told(peer);
-                }
-}
-
-/* An object has come or gone: what types says, the path and the name of the interface in it. */
-static int tell_object(sd_bus *bus, const News *news) {
-        sd_bus_message *m = NULL;
-        int r;
-
-        r = sd_bus_message_new_signal(bus, &m, DAXBROKER_ROOT_PATH, OBJECT_MANAGER_INTERFACE, news->what);
-        if (r >= 0) /* the last argument is the number of properties, where there is such a thing */
-                r = sd_bus_message_append(m, news->types, news->path, 1, news->interface, 0);
-        if (r >= 0)
-                r = sd_bus_send(bus, m, NULL);
-        sd_bus_message_unref(m);
-        return r;
-}
-
-/* What sd_bus_emit_properties_changed() would tell of a property that is invalidated, at half the price: it looks the
- * property up again, for each of two signals that every allocation sends. */
-static int tell_allocation(sd_bus *bus, const News *news) {
-        sd_bus_message *m = NULL;
-        int r;
-
-        r = sd_bus_message_new_signal(bus, &m, news->path, "org.freedesktop.DBus.Properties", "PropertiesChanged");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "sa{sv}as", news->interface, 0, 1, news->what);
-        if (r >= 0)
-                r = sd_bus_send(bus, m, NULL);
-        sd_bus_message_unref(m);
-        return r;
-}
-
-static int tell_region_added(sd_bus *bus, const News *news) {
-        return sd_bus_emit_interfaces_added(bus, news->path, DAXBROKER_REGION_INTERFACE, NULL);
-}
-
-static int tell_region(sd_bus *bus, const News *news) {
-        return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_REGION_INTERFACE, "Available", "LargestAvailable",
-                                              "Granted", "Quarantined", "Warm", "WarmAvailable", "WarmLength", "WarmHits",
-                                              "WarmMisses", "Size", "Granularity", "Alignments", "NumaNode", "TargetNode",
-                                              "ReadBandwidth", "WriteBandwidth", "ReadLatency", "WriteLatency", "Clean",
-                                              "Recycle", "Persistent", "State", "Reason", NULL);
-}
-
-static int tell_manager(sd_bus *bus, const News *news) {
-        return sd_bus_emit_properties_changed(bus, news->path, DAXBROKER_MANAGER_INTERFACE, news->what, NULL);
-}
-
-static void tell_of_allocation(Server *server, const Allocation *allocation, Teller tell, const char *what,
-                               const char *types) {
-        char path[ALLOCATION_PATH_MAX];
-        const News news = { .allocation = allocation, .path = allocation_path(allocation, path),
-                            .interface = DAXBROKER_ALLOCATION_INTERFACE, .what = what, .types = types };
-
-        server_tell(server, tell, &news);
-}
-
-static void tell_of_grant(Server *server, const Grant *grant, const char *what, const char *types) {
-        char path[GRANT_PATH_MAX];
-        const News news = { .grant = grant, .path = grant_path(grant, path), .interface = DAXBROKER_GRANT_INTERFACE,
-                            .what = what, .types = types };
-
-        server_tell(server, tell_object, &news);
-}
-
-static void tell_of_region(Server *server, const Region *region, Teller tell) {
-        _cleanup_free_ char *path = NULL;
-
-        if (region_path(region, &path) >= 0)
-                server_tell(server, tell, &(const News){ .path = path });
-}
-
-static void on_allocation_added(Allocation *allocation, void *userdata) {
-        tell_of_allocation(userdata, allocation, tell_object, "InterfacesAdded", "oa{sa{sv}}");
-}
-
-static void on_allocation_removed(Allocation *allocation, void *userdata) {
-        tell_of_allocation(userdata, allocation, tell_object, "InterfacesRemoved", "oas");
-}
-
-static void on_grant_added(Grant *grant, void *userdata) {
-        tell_of_grant(userdata, grant, "InterfacesAdded", "oa{sa{sv}}");
-}
-
-static void on_grant_removed(Grant *grant, void *userdata) {
-        tell_of_grant(userdata, grant, "InterfacesRemoved", "oas");
-}
-
-static void on_allocation_changed(Allocation *allocation, const char *property, void *userdata) {
-        tell_of_allocation(userdata, allocation, tell_allocation, property, NULL);
-}
-
-static void on_region_added(Region *region, void *userdata) {
-        tell_of_region(userdata, region, tell_region_added);
-}
-
-static void on_region_changed(Region *region, void *userdata) {
-        tell_of_region(userdata, region, tell_region);
-}
-
-static void on_config_changed(void *userdata) {
-        Server *server = userdata;
-
-        decisions_drop(&server->authority.decisions);
-        server_tell(server, tell_manager, &(const News){ .path = DAXBROKER_ROOT_PATH, .what = "DefaultRegion" });
-}
-
 /* ---- The name ---- */
 
 /* A broker without its name is of no use, and somebody else has it. */
@@ -333,18 +192,6 @@ int server_new(Manager *manager, Server **ret) {
                 return -ENOMEM;
 
         server->manager = manager;
-        server->observer = (Observer){
-                .allocation_added = on_allocation_added,
-                .allocation_removed = on_allocation_removed,
-                .allocation_changed = on_allocation_changed,
-                .grant_added = on_grant_added,
-                .grant_removed = on_grant_removed,
-                .region_added = on_region_added,
-                .region_changed = on_region_changed,
-                .config_changed = on_config_changed,
-                .userdata = server,
-        };
-
         r = server_connect(server);
         if (r < 0)
                 goto fail;
@@ -352,6 +199,8 @@ int server_new(Manager *manager, Server **ret) {
         if (r < 0)
                 goto fail;
         r = sd_event_add_defer(manager->event, &server->turn, on_turn, server);
+        if (r >= 0)
+                r = news_begin(server);
         if (r < 0)
                 goto fail;
         r = callers_watch(server);
@@ -383,6 +232,7 @@ Server *server_free(Server *server) {
 
         server->manager->observer = NULL;
         server->stopping = true;
+        news_end(server);
         /* who is told that nothing was done asks again at once, and that must not come to us any more */
         if (server->bus)
                 (void) sd_bus_release_name_async(server->bus, NULL, DAXBROKER_BUS_NAME, NULL, NULL);

@@ -24,6 +24,8 @@ struct Server {
         Peers peers;
         Manager *manager;
         Observer observer;
+        struct Arrival *arrivals;  /* uthash: what has come, and is to be told a moment later; see news-bus.c */
+        sd_event_source *arrival_timer;
         Caller *callers;
         Call *calls; /* those that wait */
         Authority authority;
@@ -64,6 +66,16 @@ int append_properties(Server *server, sd_bus_message *reply, const char *path, c
 extern const sd_bus_vtable region_vtable[];
 extern const sd_bus_vtable allocation_vtable[];
 extern const sd_bus_vtable grant_vtable[];
+
+/* news-bus.c: sets the observer up, without giving it to the manager; and tells what has not been told. */
+int news_begin(Server *server);
+void news_end(Server *server);
+
+/* To be called before anybody is shown an allocation: tells first that it has come, if that has not been told yet. */
+void news_show(Server *server, const Allocation *allocation);
+
+/* To be called before the process that has asked for one ends it: then nobody else needs to know. */
+void news_return(Server *server, const Allocation *allocation);
 
 /* region-bus.c */
 int region_path(const Region *region, char **ret);

@@ -32,6 +32,7 @@ static int judge_properties(Call *call, Failure *failure) {
 
         if (!allocation)
                 return failure_set(failure, REFUSAL_NoSuchAllocation, "there is no such allocation, or it has ended");
+        news_show(call->server, allocation);
         r = call_knows_owner_to_show(call, allocation);
         if (r == CALL_WAITS)
                 return r;

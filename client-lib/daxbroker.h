@@ -328,8 +328,9 @@ int daxbroker_open_async(daxbroker_client *client, const char *name, uint64_t fl
  * properties a comma-separated list of what changed ("" otherwise). Values are read with
  * daxbroker_get_allocation(). When the service comes (back) or the bus was restarted, event is "reset",
  * object is "", and everything should be listed anew. One watch per client; a second call replaces the
- * callback. What happens after daxbroker_watch() has returned is not missed. Of allocations that one may not
- * see only a watch over the system bus hears (DAXBROKER_BUS=system). */
+ * callback. What happens after daxbroker_watch() has returned is not missed, but for allocations that a
+ * process frees within milliseconds, before anybody else was shown them. Of allocations that one may not see
+ * only a watch over the system bus hears (DAXBROKER_BUS=system). */
 typedef void (*daxbroker_watch_callback)(const char *event, const char *object, const char *properties,
                                          void *userdata);
 int daxbroker_watch(daxbroker_client *client, daxbroker_watch_callback callback, void *userdata);
