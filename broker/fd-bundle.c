@@ -2,7 +2,8 @@
 
 /* A bundle is the reading end of a stream socket. Each message in its queue is an id with the descriptor attached, and
  * stays there: reading only looks (MSG_PEEK). The writing end is ours alone and closed when the bundle is full, or by our
- * end, which leaves the queue as it is.
+ * end, which leaves the queue as it is. When all that was put into the open one has been removed its queue is emptied, and it
+ * stays for what comes next: a new one for each allocation of who has one at a time would be a tenth of the work for that.
  *
  * In the service manager's hands a bundle is before anything is in it, and what is moved into another one is there before
  * it leaves the first. So a kill at any moment loses nothing; it may leave a descriptor in two bundles. */
@@ -230,8 +231,21 @@ static void bundle_empty(Bundle *bundle) {
                 bundle_drop(bundle);
 }
 
+/* Takes everything out of its queue; without room for descriptors the kernel closes them. */
+static bool bundle_clear(Bundle *bundle) {
+        for (; bundle->n_sent > 0; bundle->n_sent--) {
+                uint64_t id;
+                struct iovec data = { &id, sizeof(id) };
+                struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1 };
+
+                if (recvmsg(bundle->reader, &message, MSG_DONTWAIT) != sizeof(id))
+                        return false;
+        }
+        return true;
+}
+
 static void bundle_tidy(Bundle *bundle) {
-        if (bundle->n_kept == 0)
+        if (bundle->n_kept == 0 && (bundle != all.open || !bundle_clear(bundle)))
                 bundle_drop(bundle);
         else if (bundle->writer < 0 && bundle->n_kept <= FD_BUNDLE_MAX / 2)
                 bundle_empty(bundle);

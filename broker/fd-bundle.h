@@ -5,8 +5,8 @@
  * So there can be far more of them than names fit into LISTEN_FDNAMES, and storing one more costs it nothing.
  *
  * What lies in a queue cannot be taken out of its middle. A descriptor that was removed stays until its bundle is dropped,
- * which is when half of what is in it has been removed: only what needs no closing, since nothing is left in it by then,
- * may be put into one. All functions may be called in any thread; none waits for the service manager. */
+ * which is when half of what is in it has been removed, or all of it: only what needs no closing, since nothing is left in it
+ * by then, may be put into one. All functions may be called in any thread; none waits for the service manager. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -387,6 +388,24 @@ char *service_manager_get_status(ServiceManager *manager) {
         return status;
 }
 
+/* A bundle (broker/fd-bundle.h) that nothing is in. */
+static bool is_empty(const Stored *stored) {
+        int n = 0;
+
+        return g_str_has_prefix(stored->name, "bundle") && ioctl(stored->fd, FIONREAD, &n) >= 0 && n == 0;
+}
+
+unsigned service_manager_count_empty(ServiceManager *manager) {
+        unsigned n = 0;
+
+        g_mutex_lock(&manager->lock);
+        drain(manager);
+        for (unsigned i = 0; i < manager->stored->len; i++)
+                n += is_empty(g_ptr_array_index(manager->stored, i));
+        g_mutex_unlock(&manager->lock);
+        return n;
+}
+
 unsigned service_manager_count_fds(ServiceManager *manager, const char *name) {
         unsigned n = 0;
 
@@ -395,7 +414,7 @@ unsigned service_manager_count_fds(ServiceManager *manager, const char *name) {
         for (unsigned i = 0; i < manager->stored->len; i++) {
                 const Stored *stored = g_ptr_array_index(manager->stored, i);
 
-                n += !name || strcmp(stored->name, name) == 0;
+                n += name ? strcmp(stored->name, name) == 0 : !is_empty(stored);
         }
         g_mutex_unlock(&manager->lock);
         return n;

@@ -42,8 +42,10 @@ unsigned service_manager_count_watchdog(ServiceManager *manager);
 /* The last STATUS=, or "". g_free() it. */
 char *service_manager_get_status(ServiceManager *manager);
 
-/* Descriptors it keeps: of that name, or all (NULL). */
+/* Descriptors it keeps: of that name; or all that are something or have something in them (NULL). */
 unsigned service_manager_count_fds(ServiceManager *manager, const char *name);
+/* Bundles with nothing in them, of which a broker has at most one. */
+unsigned service_manager_count_empty(ServiceManager *manager);
 /* Their names, sorted, one a line; g_free() it. */
 char *service_manager_list_fds(ServiceManager *manager);
 /* A duplicate of the first of that name, or -1. */

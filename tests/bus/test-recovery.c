@@ -337,6 +337,10 @@ static void test_small_store(Scene *scene, const void *unused) {
 
         (void) unused;
         skip_on_files("the service manager keeps no descriptors of files");
+        if (service_manager_count_empty(scene->broker->manager) > 0) { /* that has room for all of them; another broker has none */
+                broker_stop(scene->broker);
+                broker_start(scene->broker);
+        }
         service_manager_set_fd_max(scene->broker->manager, scene->before.stored + provider_stored_fds(n_kept));
         for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
                 g_autofree char *options = g_strdup_printf("name=scratch-%u", i);

@@ -10,6 +10,7 @@
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@ typedef struct Kept {
 } Kept;
 
 static GArray *kept;
+static unsigned n_pushed;
 static int line[2]; /* from the child */
 static bool absent;
 
@@ -102,6 +104,7 @@ static void *listen_to_child(void *unused) {
                         for (guint i = 0; i < kept->len; i++)
                                 g_assert_cmpstr(g_array_index(kept, Kept, i).name, !=, new.name);
                         g_array_append_val(kept, new);
+                        n_pushed++;
                 }
         }
 }
@@ -282,11 +285,19 @@ static void remove_all(unsigned unused) {
 
 /* ---- Tests ---- */
 
+/* The next broker has no use for a bundle with nothing in it. */
+static void assert_nothing_is_left(void) {
+        g_assert_cmpuint(count_wanted(), ==, 0);
+        g_assert_cmpuint(kept->len, <=, 1);
+        live(0, do_nothing, 0);
+        g_assert_cmpuint(kept->len, ==, 0);
+}
+
 static void test_one(void) {
         live(0, add_many, 1);
         g_assert_cmpuint(kept->len, ==, 1);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 static void check_found(unsigned n) {
@@ -298,7 +309,7 @@ static void test_many(void) {
         g_assert_cmpuint(kept->len, ==, (1000 + FD_BUNDLE_MAX - 1) / FD_BUNDLE_MAX);
         live(0, check_found, 1000);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 /* One of each bundle stays, and no bundle stays for it alone. */
@@ -314,7 +325,46 @@ static void test_thin_out(void) {
         g_assert_cmpuint(count_wanted(), ==, (MANY + FD_BUNDLE_MAX - 1) / FD_BUNDLE_MAX);
         g_assert_cmpuint(kept->len, <=, 2);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
+}
+
+/* One after the other, and then some at a time: all in the same bundle, of which nothing stays behind. */
+static void come_and_go(unsigned n) {
+        for (unsigned i = 0; i < n; i++) {
+                g_assert_cmpint(add(i), ==, 1);
+                drop(i);
+        }
+        for (unsigned i = n; i < 2 * n; i += 4) {
+                for (unsigned j = i; j < i + 4; j++)
+                        g_assert_cmpint(add(j), ==, 1);
+                for (unsigned j = i; j < i + 4; j++)
+                        drop(j);
+        }
+}
+
+static void test_come_and_go(void) {
+        int n_bytes;
+
+        n_pushed = 0;
+        live(0, come_and_go, 1000);
+        g_assert_cmpuint(n_pushed, ==, 1);
+        g_assert_cmpuint(kept->len, ==, 1);
+        g_assert_cmpint(ioctl(g_array_index(kept, Kept, 0).fd, FIONREAD, &n_bytes), ==, 0);
+        g_assert_cmpint(n_bytes, ==, 0);
+        assert_nothing_is_left();
+}
+
+/* The end at each step of that. */
+static void test_kill_going(void) {
+        for (unsigned until = 1;; until++) {
+                live(until, come_and_go, 4);
+                if (shared->n_calls < until)
+                        break;
+                live(0, remove_all, 0);
+                assert_nothing_is_left();
+        }
+        g_assert_cmpuint(shared->n_calls, >, 16);
+        assert_nothing_is_left();
 }
 
 /* What restarts leave half empty is put together. */
@@ -328,7 +378,7 @@ static void test_restarts(void) {
         g_assert_cmpuint(count_wanted(), ==, 80);
         g_assert_cmpuint(kept->len, <=, 2 * 80 / (FD_BUNDLE_MAX / 2) + 2);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 static void add_and_remove(unsigned seed) {
@@ -361,7 +411,7 @@ static void test_kill(void) {
         g_assert_cmpuint(n_cut, >, 15);
         live(0, do_nothing, 0);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 /* The end while what is left of one bundle is moved to another. */
@@ -380,7 +430,7 @@ static void test_kill_moving(void) {
                         break;
                 live(0, do_nothing, 0);
                 live(0, remove_all, 0);
-                g_assert_cmpuint(kept->len, ==, 0);
+                assert_nothing_is_left();
         }
         g_assert_cmpuint(shared->n_calls, >, FD_BUNDLE_MAX);
         live(0, remove_all, 0);
@@ -399,7 +449,7 @@ static void test_queue_full(void) {
         g_assert_cmpuint(kept->len, ==, 2);
         live(0, check_found, 20);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 static void add_bad(unsigned unused) {
@@ -423,7 +473,7 @@ static void test_bad(void) {
         static const char *const names[] = { "", "bundle", "bundle-1", "bundle01", "bundle1x", "bundle9999999999", "0123456789abcdef" };
 
         live(0, add_bad, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
                 g_assert_false(fd_bundle_is_name(names[i]));
         g_assert_true(fd_bundle_is_name("bundle17"));
@@ -447,7 +497,7 @@ static void test_no_descriptors(void) {
         live(0, add_without_descriptors, 0);
         live(0, check_found, 2);
         live(0, remove_all, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 static void add_to_nobody(unsigned unused) {
@@ -462,7 +512,7 @@ static void add_to_nobody(unsigned unused) {
 
 static void test_absent(void) {
         live(0, add_to_nobody, 0);
-        g_assert_cmpuint(kept->len, ==, 0);
+        assert_nothing_is_left();
 }
 
 /* What somebody else has put there. */
@@ -492,6 +542,8 @@ int main(int argc, char **argv) {
                 { "/fd-bundle/one", test_one },
                 { "/fd-bundle/many", test_many },
                 { "/fd-bundle/thin-out", test_thin_out },
+                { "/fd-bundle/come-and-go", test_come_and_go },
+                { "/fd-bundle/kill-going", test_kill_going },
                 { "/fd-bundle/restarts", test_restarts },
                 { "/fd-bundle/kill", test_kill },
                 { "/fd-bundle/kill-moving", test_kill_moving },
