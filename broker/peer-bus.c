@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,11 @@
 #define FDS_UNREAD_MAX 128
 #define SIGNALS_MAX 1024
 
+/* What a connection takes, some 20 KiB in small pieces, leaves the heap full of holes. When most of so many have gone, whole
+ * pages of that go back to the kernel; a little later, when the rest of them have gone, too. */
+#define TRIM_PEERS_MIN 64
+#define TRIM_USEC (1 * UINT64_C(1000000))
+
 /* Messages, of all connections, between two looks at what else there is to do. */
 #define STEPS 16
 
@@ -70,6 +76,32 @@ static void peer_doom(Peer *peer, const char *why) {
         peer_schedule(peer);
 }
 
+static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
+        Peers *peers = userdata;
+
+        (void) source;
+        (void) usec;
+        peers->peak = peers->n;
+        (void) malloc_trim(0);
+        return 0;
+}
+
+static void peers_count(Peers *peers, int change) {
+        int enabled = SD_EVENT_OFF;
+
+        peers->n += (unsigned) change;
+        if (peers->n > peers->peak)
+                peers->peak = peers->n;
+        if (peers->peak < TRIM_PEERS_MIN || peers->n > peers->peak / 4)
+                return;
+
+        (void) sd_event_source_get_enabled(peers->trim, &enabled);
+        if (enabled == SD_EVENT_OFF) {
+                (void) sd_event_source_set_time_relative(peers->trim, TRIM_USEC);
+                (void) sd_event_source_set_enabled(peers->trim, SD_EVENT_ONESHOT);
+        }
+}
+
 static Peer *peer_free(Peer *peer) {
         Peers *peers = &peer->server->peers;
 
@@ -78,7 +110,7 @@ static Peer *peer_free(Peer *peer) {
         if (peer->n_matches > 0)
                 DL_DELETE2(peers->listening, peer, listen_prev, listen_next);
         DL_DELETE(peers->all, peer);
-        peers->n--;
+        peers_count(peers, -1);
         peer->caller->user->n_peers--;
         caller_gone(peer->caller);
         sd_event_source_disable_unref(peer->source);
@@ -441,7 +473,7 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
         }
 
         peer->caller->user->n_peers++;
-        peers->n++;
+        peers_count(peers, 1);
         DL_APPEND(peers->all, peer);
         r = sd_event_add_io(server->manager->event, &peer->source, fd, EPOLLIN | EPOLLOUT | EPOLLET, on_event, peer);
         if (r >= 0)
@@ -543,6 +575,10 @@ void peers_listen_consume_fd(Server *server, int fd) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(peers->run, SD_EVENT_OFF);
         if (r >= 0)
+                r = sd_event_add_time_relative(event, &peers->trim, CLOCK_MONOTONIC, 0, 0, on_trim, peers);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(peers->trim, SD_EVENT_OFF);
+        if (r >= 0)
                 r = listener_new_consume_fd(event, fd, on_connection, server, &peers->listener);
         else
                 safe_close(fd);
@@ -557,4 +593,5 @@ void peers_free(Server *server) {
         while (peers->all)
                 peer_free(peers->all);
         peers->run = sd_event_source_disable_unref(peers->run);
+        peers->trim = sd_event_source_disable_unref(peers->trim);
 }

@@ -40,10 +40,10 @@ typedef struct Peer {
 /* All direct connections of one server. */
 typedef struct Peers {
         Listener *listener;
-        sd_event_source *run;
+        sd_event_source *run, *trim;
         char id[SD_ID128_STRING_MAX]; /* that of the "bus" */
         uint64_t last_number;
-        unsigned n;
+        unsigned n, peak; /* the most since the heap was trimmed */
         Peer *all, *by_bus, *scheduled, *listening;
 } Peers;
 
