@@ -387,22 +387,38 @@ int devdax_fits(const Region *region, const Piece *plan, Failure *failure) {
                        : devdax_no_room(region, plan, failure);
 }
 
+/* Its ranges are these, addresses that were taken from the map for it. */
+static int piece_place(Devdax *devdax, Piece *piece, const Range *ranges, unsigned n) {
+        piece->ranges = calloc(n, sizeof(*piece->ranges));
+        if (!piece->ranges)
+                return -ENOMEM;
+
+        for (unsigned i = 0; i < n; i++)
+                piece->ranges[i] = (Range){ ranges[i].start - devdax->whole.start, ranges[i].length };
+        piece->n_ranges = n;
+        piece->state = devdax;
+        return 0;
+}
+
 int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
         Devdax *devdax = region->state;
         RangeWish wish = devdax_wish(piece);
+        Range ranges[PIECE_RANGES_MAX];
         size_t n = 0;
         int r;
 
-        r = range_map_take(devdax_map(devdax, piece), &wish, piece->ranges, &n, &piece->clean);
+        r = range_map_take(devdax_map(devdax, piece), &wish, ranges, &n, &piece->clean);
         if (r == -ENOSPC)
                 return devdax_no_room(region, piece, failure);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot take ranges of region '%s'", region->name);
 
-        piece->n_ranges = (unsigned) n;
-        for (unsigned i = 0; i < piece->n_ranges; i++)
-                piece->ranges[i].start -= devdax->whole.start;
-        piece->state = devdax;
+        r = piece_place(devdax, piece, ranges, (unsigned) n);
+        if (r < 0) {
+                while (n > 0)
+                        range_map_give(devdax_map(devdax, piece), ranges[--n], piece->clean);
+                return failure_set_errno(failure, r, "cannot keep an account of it");
+        }
         devdax_count(region);
         return 0;
 }
@@ -427,17 +443,17 @@ static int claim_ranges(Region *region, Piece *piece, char device[static DAX_NAM
                 r = range_map_claim(devdax_map(devdax, piece), ranges[i]);
                 if (r < 0)
                         break;
-                piece->ranges[i] = (Range){ ranges[i].start - devdax->whole.start, ranges[i].length };
         }
-        if (i < n || length != piece->length) {
+        r = i == n && length == piece->length ? piece_place(devdax, piece, ranges, n) : -EADDRINUSE;
+        if (r < 0) {
                 while (i > 0)
                         range_map_give(devdax_map(devdax, piece), ranges[--i], false);
-                return failure_set(failure, REFUSAL_Failed, "its record says that it lies where something else is");
+                return r == -ENOMEM ? failure_set_errno(failure, r, "cannot keep an account of it")
+                                    : failure_set(failure, REFUSAL_Failed,
+                                                  "its record says that it lies where something else is");
         }
 
-        piece->n_ranges = n;
         piece->clean = false;
-        piece->state = devdax;
         devdax_count(region);
         return 0;
 }
@@ -477,6 +493,8 @@ void devdax_release(Piece *piece) {
                 range_map_give(devdax_map(devdax, piece), range, piece->clean);
                 devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now_usec() };
         }
+        free(piece->ranges);
+        piece->ranges = NULL;
         piece->n_ranges = 0;
         piece->state = NULL;
 }

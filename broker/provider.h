@@ -38,7 +38,7 @@ typedef struct Piece {
         bool contiguous;          /* one range or nothing */
         bool insists;             /* page_size, or a failure: others may give back pages, and then it is asked for again */
         bool clean;               /* known to hold nothing but zeros */
-        Range ranges[PIECE_RANGES_MAX]; /* of the region, as offsets in it; where the provider places pieces itself */
+        Range *ranges;            /* of the region, as offsets in it; where the provider places pieces itself; else NULL */
         unsigned n_ranges;
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
         int fd;           /* the broker's own way to the memory */
