@@ -184,8 +184,7 @@ void allocation_log(const Allocation *allocation, const char *event, uid_t uid, 
 }
 
 /* Of what went wrong when everybody had said yes. */
-static void allocation_log_refusal(const Allocation *allocation, uid_t uid, const char *unit) {
-        const Failure *failure = &allocation->operation.failure;
+static void allocation_log_refusal(const Allocation *allocation, uid_t uid, const char *unit, const Failure *failure) {
         char message[sizeof(failure->text) + 16];
 
         (void) snprintf(message, sizeof(message), "refused: %s", failure->text);
@@ -246,13 +245,13 @@ void allocation_examine(Allocation *allocation) {
 
 /* ---- Operations ---- */
 
-void allocation_finish_operation(Allocation *allocation, int r) {
+void allocation_finish_operation(Allocation *allocation, int r, const Failure *failure) {
         Operation *operation = &allocation->operation;
         int memory = TAKE_FD(operation->memory), lease = TAKE_FD(operation->lease);
 
         /* who hears of it may end it, which then begins below */
         if (operation->completion)
-                completions_run(&operation->completion, allocation, r, &operation->failure, memory, lease);
+                completions_run(&operation->completion, allocation, r, failure, memory, lease);
         else {
                 safe_close(memory);
                 safe_close(lease);
@@ -334,10 +333,9 @@ static int create_stored(Allocation *allocation, Failure *failure) {
         return 0;
 }
 
-static void create_done(Job *job, int r);
+static void create_done(Allocation *allocation, int r, Failure *failure);
 
-static int create_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
+static int create_work(Allocation *allocation, Failure *failure) {
         const Provider *provider = allocation->provider;
         Operation *operation = &allocation->operation;
         Failure undo;
@@ -345,23 +343,23 @@ static int create_work(Job *job) {
 
         r = lease_make(&allocation->lease, allocation->manager->leases_dir, allocation->id, &operation->lease);
         if (r < 0)
-                return failure_set_errno(&operation->failure, r, "cannot make a lease");
+                return failure_set_errno(failure, r, "cannot make a lease");
 
         if (operation->makes_room)
                 warming_await(allocation->manager->warming);
         if (operation->reuse)
-                r = reuse_piece(allocation, &operation->failure);
+                r = reuse_piece(allocation, failure);
         else
-                r = operation->ready ? 0 : create_piece(allocation, &operation->failure);
+                r = operation->ready ? 0 : create_piece(allocation, failure);
         if (r < 0)
                 goto undo_lease;
 
         /* what is kept on a medium gets its name there with its record, and has to have it when somebody opens it */
-        r = provider->write_record ? create_stored(allocation, &operation->failure) : 0;
+        r = provider->write_record ? create_stored(allocation, failure) : 0;
         if (r >= 0)
-                r = provider->open(&allocation->piece, false, &operation->memory, &operation->failure);
+                r = provider->open(&allocation->piece, false, &operation->memory, failure);
         if (r >= 0 && !provider->write_record)
-                r = create_stored(allocation, &operation->failure);
+                r = create_stored(allocation, failure);
         if (r < 0)
                 goto undo_piece;
 
@@ -382,7 +380,7 @@ undo_lease:
 }
 
 /* Somebody else was where it should lie. By now that is known, so it is tried elsewhere. */
-static bool create_elsewhere(Allocation *allocation) {
+static bool create_elsewhere(Allocation *allocation, Failure *failure) {
         const Provider *provider = allocation->provider;
         Operation *operation = &allocation->operation;
         Piece *piece = &allocation->piece;
@@ -396,7 +394,7 @@ static bool create_elsewhere(Allocation *allocation) {
         piece->foreign = false;
         free(piece->handle);
         piece->handle = NULL;
-        if (provider->reserve(allocation->reservation.region, piece, &operation->failure) < 0)
+        if (provider->reserve(allocation->reservation.region, piece, failure) < 0)
                 return false;
 
         operation->running = false;
@@ -405,10 +403,9 @@ static bool create_elsewhere(Allocation *allocation) {
 }
 
 /* What it was short of may be what was made ahead of requests. That is given back, and it is tried again. */
-static bool create_with_more_room(Allocation *allocation, int r) {
+static bool create_with_more_room(Allocation *allocation, int r, Refusal refusal) {
         Operation *operation = &allocation->operation;
         const Region *region = allocation->reservation.region;
-        Refusal refusal = operation->failure.refusal;
 
         if ((refusal != REFUSAL_NoSpace && refusal != REFUSAL_NoHugePages && r != -ENOMEM && r != -EMFILE && r != -ENFILE) ||
             allocation->piece.stuck || operation->reuse || allocation->end_cause ||
@@ -426,17 +423,17 @@ static bool create_with_more_room(Allocation *allocation, int r) {
 }
 
 /* Nobody has seen it, so nobody needs to be told but who asked. */
-static void create_failed(Allocation *allocation, int r) {
+static void create_failed(Allocation *allocation, int r, Failure *failure) {
         Operation *operation = &allocation->operation;
         Region *region = allocation->reservation.region;
         Manager *manager = allocation->manager;
 
-        if (operation->failure.refusal == REFUSAL_NONE)
-                (void) failure_set_errno(&operation->failure, r, "cannot carve");
-        allocation_log_refusal(allocation, allocation->owner, allocation->unit);
+        if (failure->refusal == REFUSAL_NONE)
+                (void) failure_set_errno(failure, r, "cannot carve");
+        allocation_log_refusal(allocation, allocation->owner, allocation->unit, failure);
         operation->running = false;
-        completions_run(&operation->completion, allocation, r, &operation->failure, -EBADF, -EBADF);
-        completions_run(&allocation->ending, allocation, r, &operation->failure, -EBADF, -EBADF);
+        completions_run(&operation->completion, allocation, r, failure, -EBADF, -EBADF);
+        completions_run(&allocation->ending, allocation, r, failure, -EBADF, -EBADF);
 
         if (operation->reuse || allocation->piece.stuck) {
                 /* what there is of it stays, as something that has ended */
@@ -452,14 +449,13 @@ static void create_failed(Allocation *allocation, int r) {
         regions_replenish(manager, region); /* it may be what was missing */
 }
 
-static void create_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
+static void create_done(Allocation *allocation, int r, Failure *failure) {
         Operation *operation = &allocation->operation;
         Manager *manager = allocation->manager;
 
         if (r < 0) {
-                if (!create_elsewhere(allocation) && !create_with_more_room(allocation, r))
-                        create_failed(allocation, r);
+                if (!create_elsewhere(allocation, failure) && !create_with_more_room(allocation, r, failure->refusal))
+                        create_failed(allocation, r, failure);
                 return;
         }
 
@@ -469,10 +465,10 @@ static void create_done(Job *job, int r) {
         if (r < 0) {
                 /* complete, and useless: nobody has got it, and it ends like any other */
                 if (r == -ESTALE) /* there is no event loop any more */
-                        (void) failure_set(&operation->failure, REFUSAL_ShuttingDown,
+                        (void) failure_set(failure, REFUSAL_ShuttingDown,
                                            "the broker was stopped before the memory was handed out; ask again");
                 else
-                        (void) failure_set_errno(&operation->failure, r, "cannot watch what was carved");
+                        (void) failure_set_errno(failure, r, "cannot watch what was carved");
                 operation->memory = safe_close(operation->memory);
                 operation->lease = safe_close(operation->lease);
                 allocation->end_cause = "it cannot be watched";
@@ -484,11 +480,11 @@ static void create_done(Job *job, int r) {
         if (r >= 0)
                 allocation_log(allocation, "grant", allocation->owner, allocation->unit, allocation->decision, "granted");
         else
-                allocation_log_refusal(allocation, allocation->owner, allocation->unit);
+                allocation_log_refusal(allocation, allocation->owner, allocation->unit, failure);
         allocation_notify_added(allocation);
         manager_settle(manager);
         regions_replenish(manager, allocation->reservation.region);
-        allocation_finish_operation(allocation, r);
+        allocation_finish_operation(allocation, r, failure);
 }
 
 uint64_t now_realtime(void) {
@@ -640,8 +636,7 @@ int allocation_restore(Manager *manager, Region *region, const char *id, const R
 
 /* ---- Opening ---- */
 
-static int open_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
+static int open_work(Allocation *allocation, Failure *failure) {
         const Provider *provider = allocation->provider;
         Operation *operation = &allocation->operation;
         int r;
@@ -649,22 +644,20 @@ static int open_work(Job *job) {
         if (operation->first) {
                 r = allocation_write_record(allocation, RECORD_LIVE);
                 if (r < 0)
-                        return allocation_refuse_record(allocation, r, &operation->failure);
+                        return allocation_refuse_record(allocation, r, failure);
         }
 
         r = lease_open_writer(&allocation->lease, &operation->lease);
         if (r < 0)
-                return failure_set_errno(&operation->failure, r, "cannot open the lease");
+                return failure_set_errno(failure, r, "cannot open the lease");
 
-        r = provider->open(&allocation->piece, operation->read_only, &operation->memory, &operation->failure);
+        r = provider->open(&allocation->piece, operation->read_only, &operation->memory, failure);
         if (r < 0)
                 operation->lease = safe_close(operation->lease);
         return r;
 }
 
-static void open_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-
+static void open_done(Allocation *allocation, int r, Failure *failure) {
         if (r < 0) { /* nobody has got it, so it may be on record or not */
                 allocation->shared = allocation->operation.was_shared;
                 allocation->read_only = allocation->operation.was_read_only;
@@ -672,12 +665,12 @@ static void open_done(Job *job, int r) {
         if (r >= 0) {
                 r = allocation_watch(allocation);
                 if (r < 0)
-                        (void) failure_set_errno(&allocation->operation.failure, r, "cannot watch the lease");
+                        (void) failure_set_errno(failure, r, "cannot watch the lease");
         }
         if (r < 0) {
                 allocation->operation.memory = safe_close(allocation->operation.memory);
                 allocation->operation.lease = safe_close(allocation->operation.lease);
-                allocation_log_refusal(allocation, allocation->operation.opener, NULL);
+                allocation_log_refusal(allocation, allocation->operation.opener, NULL, failure);
         } else {
                 allocation_log(allocation, "open", allocation->operation.opener, NULL, allocation->operation.decision,
                                allocation->operation.read_only ? "opened read-only" : "opened");
@@ -687,7 +680,7 @@ static void open_done(Job *job, int r) {
                 }
         }
 
-        allocation_finish_operation(allocation, r);
+        allocation_finish_operation(allocation, r, failure);
 }
 
 int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const char *decision,
@@ -715,23 +708,18 @@ int allocation_open(Allocation *allocation, bool read_only, uid_t opener, const 
 
 /* ---- What holders do ---- */
 
-static int inspect_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-
-        return allocation->provider->inspect(&allocation->piece, &allocation->operation.failure);
+static int inspect_work(Allocation *allocation, Failure *failure) {
+        return allocation->provider->inspect(&allocation->piece, failure);
 }
 
-static void inspect_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        const Failure *failure = &allocation->operation.failure;
-
+static void inspect_done(Allocation *allocation, int r, Failure *failure) {
         if (r > 0)
                 allocation_notify(allocation, "PageSize");
         if (r < 0)
                 log_warning("allocation %s: %s", allocation->id, failure->text);
         if (r < 0 && failure->refusal == REFUSAL_QuotaExceeded && !allocation->end_cause)
                 allocation->end_cause = "a holder had made more of it";
-        allocation_finish_operation(allocation, r);
+        allocation_finish_operation(allocation, r, failure);
 }
 
 void allocation_inspect(Allocation *allocation) {

@@ -199,7 +199,7 @@ void allocation_log(const Allocation *allocation, const char *event, uid_t uid, 
 void allocation_notify(Allocation *allocation, const char *property);
 
 /* Ends an operation: the results go to whom they are for, then to whoever waited for his turn. */
-void allocation_finish_operation(Allocation *allocation, int r);
+void allocation_finish_operation(Allocation *allocation, int r, const Failure *failure);
 void allocation_set_state(Allocation *allocation, AllocationState state);
 
 /* When something has become an allocation: microseconds since 1970. */

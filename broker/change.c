@@ -144,9 +144,8 @@ static void change_succeeded(Allocation *allocation) {
                 allocation->created = change->created;
 }
 
-static void change_failed(Allocation *allocation) {
+static void change_failed(Allocation *allocation, const Failure *failure) {
         const Change *change = &allocation->operation.change;
-        const Failure *failure = &allocation->operation.failure;
         char message[sizeof(failure->text) + 16];
 
         if (change->name)
@@ -161,24 +160,24 @@ static void change_failed(Allocation *allocation) {
 
 /* ---- As an operation ---- */
 
-static int write_record(Allocation *allocation) {
+static int write_record(Allocation *allocation, Failure *failure) {
         int r;
 
         r = allocation_write_record(allocation, RECORD_LIVE);
-        return r < 0 ? allocation_refuse_record(allocation, r, &allocation->operation.failure) : 0;
+        return r < 0 ? allocation_refuse_record(allocation, r, failure) : 0;
 }
 
-static int grow_work(Allocation *allocation) {
-        Operation *operation = &allocation->operation;
+static int grow_work(Allocation *allocation, Failure *failure) {
+        uint64_t length = allocation->operation.change.length;
         Piece grown = allocation->piece; /* whose length is the event loop's to change */
         Failure ignored;
         int r;
 
-        r = allocation->provider->resize(&allocation->piece, operation->change.length, &operation->failure);
+        r = allocation->provider->resize(&allocation->piece, length, failure);
         if (r < 0)
                 return r;
-        r = write_record(allocation);
-        grown.length = operation->change.length;
+        r = write_record(allocation, failure);
+        grown.length = length;
         if (r < 0 && allocation->provider->resize(&grown, allocation->piece.length, &ignored) < 0) {
                 log_warning("allocation %s has grown, which is not on record; the next broker makes it shorter again",
                             allocation->id);
@@ -187,15 +186,15 @@ static int grow_work(Allocation *allocation) {
         return r;
 }
 
-static int shrink_work(Allocation *allocation) {
+static int shrink_work(Allocation *allocation, Failure *failure) {
         Operation *operation = &allocation->operation;
         uint64_t length = operation->change.length;
         int r;
 
-        r = write_record(allocation);
+        r = write_record(allocation, failure);
         if (r < 0)
                 return r;
-        r = allocation->provider->resize(&allocation->piece, length, &operation->failure);
+        r = allocation->provider->resize(&allocation->piece, length, failure);
         if (r >= 0)
                 return 0;
 
@@ -206,25 +205,21 @@ static int shrink_work(Allocation *allocation) {
         return r;
 }
 
-static int change_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
+static int change_work(Allocation *allocation, Failure *failure) {
         uint64_t length = allocation->operation.change.length;
 
         if (length > allocation->piece.length)
-                return grow_work(allocation);
-        return length > 0 ? shrink_work(allocation) : write_record(allocation);
+                return grow_work(allocation, failure);
+        return length > 0 ? shrink_work(allocation, failure) : write_record(allocation, failure);
 }
 
-static void adopt_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Failure *failure = &allocation->operation.failure;
-
+static void adopt_done(Allocation *allocation, int r, Failure *failure) {
         if (r < 0 && failure->refusal == REFUSAL_NONE)
                 (void) failure_set_errno(failure, r, "cannot use it");
         if (r >= 0)
                 r = revival_finish(allocation, failure);
         manager_settle(allocation->manager);
-        allocation_finish_operation(allocation, r);
+        allocation_finish_operation(allocation, r, failure);
 }
 
 /* It has an owner, so it can be used; if it is found to be what its medium says. */
@@ -233,23 +228,20 @@ static void adopt(Allocation *allocation) {
         operation_start(allocation, revival_work, adopt_done);
 }
 
-static void change_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Operation *operation = &allocation->operation;
-
-        if (r < 0 && operation->failure.refusal == REFUSAL_NONE)
-                (void) failure_set_errno(&operation->failure, r, "cannot change it");
+static void change_done(Allocation *allocation, int r, Failure *failure) {
+        if (r < 0 && failure->refusal == REFUSAL_NONE)
+                (void) failure_set_errno(failure, r, "cannot change it");
         if (r >= 0)
                 change_succeeded(allocation);
         else
-                change_failed(allocation);
+                change_failed(allocation, failure);
         change_reset(allocation);
         if (r >= 0 && allocation->state == ALLOCATION_ORPHAN) {
                 adopt(allocation);
                 return;
         }
         manager_settle(allocation->manager);
-        allocation_finish_operation(allocation, r);
+        allocation_finish_operation(allocation, r, failure);
 }
 
 static int change_start(Allocation *allocation, const Changer *changer, AllocationHandler handler, void *userdata) {

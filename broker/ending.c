@@ -101,8 +101,7 @@ void allocation_quarantine(Allocation *allocation, const char *why) {
 
 /* ---- Revoking ---- */
 
-static int revoke_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
+static int revoke_work(Allocation *allocation, Failure *failure) {
         const Provider *provider = allocation->provider;
         bool noted = provider->drains && !is_out_of_reach(allocation);
         int r = 0;
@@ -117,12 +116,12 @@ static int revoke_work(Job *job) {
                 r = allocation_write_record(allocation, RECORD_ENDING);
                 /* Somebody has removed it; or there is no room at all, and nothing but this can make some. */
                 if (r < 0 && r != -ENOENT && r != -ENOSPC && r != -EDQUOT)
-                        return failure_set_errno(&allocation->operation.failure, r, "cannot note on the medium that it ends");
+                        return failure_set_errno(failure, r, "cannot note on the medium that it ends");
         }
 
         /* without a place in its region it was never found again, and there is nothing to take */
         if (!allocation->lost && (!allocation->provider->claim || allocation->piece.state))
-                r = allocation->provider->revoke(&allocation->piece, &allocation->operation.failure);
+                r = allocation->provider->revoke(&allocation->piece, failure);
         if (r < 0) {
                 if (noted)
                         (void) allocation_write_record(allocation, allocation->drained ? RECORD_DRAINED : RECORD_ENDING);
@@ -166,22 +165,19 @@ static void allocation_gone(Allocation *allocation) {
         allocation_free(allocation);
 }
 
-static void revoke_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Failure failure = allocation->operation.failure;
-
+static void revoke_done(Allocation *allocation, int r, Failure *failure) {
         operation_ended(allocation);
         if (r >= 0) {
                 allocation_gone(allocation);
                 return;
         }
 
-        if (failure.refusal == REFUSAL_NONE)
-                (void) failure_set_errno(&failure, r, "cannot revoke it");
-        allocation_quarantine(allocation, failure.text);
+        if (failure->refusal == REFUSAL_NONE)
+                (void) failure_set_errno(failure, r, "cannot revoke it");
+        allocation_quarantine(allocation, failure->text);
         if (allocation->provider->drains)
                 allocation_judge_later(allocation);
-        completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
+        completions_run(&allocation->ending, allocation, r, failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);
 }
 
@@ -238,9 +234,7 @@ static void allocation_keep(Allocation *allocation) {
 
 /* Whether it was given up because the broker is being stopped: then it is left as its record says, and the next broker goes
  * on. */
-static bool allocation_put_off(Allocation *allocation, int r) {
-        const Failure *failure = &allocation->operation.failure;
-
+static bool allocation_put_off(Allocation *allocation, int r, const Failure *failure) {
         if (r >= 0 || failure->refusal != REFUSAL_ShuttingDown)
                 return false;
 
@@ -249,10 +243,8 @@ static bool allocation_put_off(Allocation *allocation, int r) {
         return true;
 }
 
-static int clean_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-
-        return allocation->lost ? 0 : allocation->provider->clean(&allocation->piece, &allocation->operation.failure);
+static int clean_work(Allocation *allocation, Failure *failure) {
+        return allocation->lost ? 0 : allocation->provider->clean(&allocation->piece, failure);
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -265,14 +257,12 @@ static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void clean_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-
+static void clean_done(Allocation *allocation, int r, Failure *failure) {
         operation_ended(allocation);
-        if (allocation_put_off(allocation, r))
+        if (allocation_put_off(allocation, r, failure))
                 return;
         if (r < 0 && allocation->n_judged <= 1) /* whoever gets it next has it zeroed before */
-                log_warning("allocation %s could not be zeroed: %s", allocation->id, allocation->operation.failure.text);
+                log_warning("allocation %s could not be zeroed: %s", allocation->id, failure->text);
 
         if (!allocation->referenced) {
                 allocation_revoke(allocation);
@@ -292,8 +282,7 @@ static void allocation_clean(Allocation *allocation) {
 
 /* ---- Judging: does anybody still refer to what nobody has? ---- */
 
-static int judge_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
+static int judge_work(Allocation *allocation, Failure *failure) {
         int r;
 
         if (is_out_of_reach(allocation))
@@ -305,19 +294,18 @@ static int judge_work(Job *job) {
                         log_warning("cannot note that nobody has allocation %s any more: %s", allocation->id, strerror(-r));
         }
 
-        return allocation->provider->judge(&allocation->piece, &allocation->operation.failure);
+        return allocation->provider->judge(&allocation->piece, failure);
 }
 
-static void judge_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
+static void judge_done(Allocation *allocation, int r, Failure *failure) {
         bool first = allocation->n_judged++ == 0;
 
         operation_ended(allocation);
-        if (allocation_put_off(allocation, r))
+        if (allocation_put_off(allocation, r, failure))
                 return;
         allocation->referenced = r < 0;
         free(allocation->reason_kept);
-        if (r >= 0 || asprintf(&allocation->reason_kept, "%s%s", allocation->operation.failure.text,
+        if (r >= 0 || asprintf(&allocation->reason_kept, "%s%s", failure->text,
                                allocation->shared ? "; others have opened it, so it is kept from everybody"
                                                   : "; kept for its owner") < 0)
                 allocation->reason_kept = NULL;
@@ -461,10 +449,10 @@ static void allocation_drain(Allocation *allocation) {
                                           allocation);
 }
 
-static int let_go_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
+static int let_go_work(Allocation *allocation, Failure *failure) {
         int r;
 
+        (void) failure;
         r = allocation_write_record(allocation, RECORD_ENDING);
         if (r < 0)
                 log_warning("cannot note that allocation %s is ending: %s", allocation->id, strerror(-r));
@@ -476,10 +464,9 @@ static int let_go_work(Job *job) {
         return 0;
 }
 
-static void let_go_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-
+static void let_go_done(Allocation *allocation, int r, Failure *failure) {
         (void) r;
+        (void) failure;
         operation_ended(allocation);
         allocation_drain(allocation);
 }
@@ -504,22 +491,19 @@ static void allocation_let_go(Allocation *allocation) {
 
 /* ---- From outside ---- */
 
-static void end_orphan_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Failure failure = allocation->operation.failure;
-
+static void end_orphan_done(Allocation *allocation, int r, Failure *failure) {
         operation_ended(allocation);
         if (r >= 0)
-                r = revival_finish(allocation, &failure);
+                r = revival_finish(allocation, failure);
         if (r >= 0) {
                 allocation_let_go(allocation);
                 return;
         }
 
-        if (failure.refusal == REFUSAL_NONE)
-                (void) failure_set_errno(&failure, r, "cannot use it");
+        if (failure->refusal == REFUSAL_NONE)
+                (void) failure_set_errno(failure, r, "cannot use it");
         allocation->end_cause = NULL;
-        completions_run(&allocation->ending, allocation, r, &failure, -EBADF, -EBADF);
+        completions_run(&allocation->ending, allocation, r, failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);
 }
 
@@ -607,33 +591,28 @@ int allocation_end(Allocation *allocation, const char *cause, const Ender *ender
 
 /* ---- By force ---- */
 
-static int force_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-        Operation *operation = &allocation->operation;
+static int force_work(Allocation *allocation, Failure *failure) {
         const char *reason = allocation->reason ? allocation->reason : "it was not found again";
-        Failure failure = { 0 };
+        Failure verdict = { 0 };
         int r = 0;
 
         if (!allocation->piece.state)
-                r = failure_set(&failure, REFUSAL_StillReferenced, "nobody can tell who refers to it: %s", reason);
+                r = failure_set(&verdict, REFUSAL_StillReferenced, "nobody can tell who refers to it: %s", reason);
         else if (!allocation->lost)
-                r = allocation->provider->judge(&allocation->piece, &failure);
-        if (r < 0 && !operation->despite_references)
-                return failure_set(&operation->failure, REFUSAL_StillReferenced,
+                r = allocation->provider->judge(&allocation->piece, &verdict);
+        if (r < 0 && !allocation->operation.despite_references)
+                return failure_set(failure, REFUSAL_StillReferenced,
                                    "%s; revoked in spite of that, the next holder's bytes may be read or changed by whoever "
                                    "refers to it, and the kernel may crash when he lets go. Revoke with despite-references "
                                    "if that is better than waiting",
-                                   failure.text);
+                                   verdict.text);
 
-        r = revoke_work(job);
+        r = revoke_work(allocation, failure);
         allocation->piece.clean = false; /* who had it may have written to it up to now */
         return r;
 }
 
-static void force_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Failure failure = allocation->operation.failure;
-
+static void force_done(Allocation *allocation, int r, Failure *failure) {
         operation_ended(allocation);
         if (r >= 0) {
                 completions_run(&allocation->operation.completion, allocation, 0, NULL, -EBADF, -EBADF);
@@ -641,9 +620,9 @@ static void force_done(Job *job, int r) {
                 return;
         }
 
-        if (failure.refusal == REFUSAL_NONE)
-                (void) failure_set_errno(&failure, r, "cannot revoke it");
-        completions_run(&allocation->operation.completion, allocation, r, &failure, -EBADF, -EBADF);
+        if (failure->refusal == REFUSAL_NONE)
+                (void) failure_set_errno(failure, r, "cannot revoke it");
+        completions_run(&allocation->operation.completion, allocation, r, failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);
         if (allocation->drained && allocation->ending)
                 allocation_judge(allocation); /* who wants to free it waits for that */

@@ -18,8 +18,7 @@
 #include "log.h"
 #include "manager.h"
 
-static void allocation_lose(Allocation *allocation) {
-        const char *why = allocation->operation.failure.text;
+static void allocation_lose(Allocation *allocation, const char *why) {
         bool before_its_end = allocation->state == ALLOCATION_LIVE || allocation_is_taken_down(allocation);
 
         allocation->lost = true;
@@ -36,26 +35,22 @@ static void allocation_lose(Allocation *allocation) {
                 allocation_drained(allocation);
 }
 
-static void allocation_disturb(Allocation *allocation) {
+static void allocation_disturb(Allocation *allocation, const char *why) {
         allocation->piece.disturbed = true;
         if (allocation->state == ALLOCATION_LIVE)
-                allocation_quarantine(allocation, allocation->operation.failure.text);
+                allocation_quarantine(allocation, why);
 }
 
-static int look_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-
-        return allocation->provider->look(&allocation->piece, &allocation->operation.failure);
+static int look_work(Allocation *allocation, Failure *failure) {
+        return allocation->provider->look(&allocation->piece, failure);
 }
 
-static void look_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-
+static void look_done(Allocation *allocation, int r, Failure *failure) {
         allocation->operation.running = false;
         if (r == -ENOENT)
-                allocation_lose(allocation);
+                allocation_lose(allocation, failure->text);
         else if (r == -EUCLEAN)
-                allocation_disturb(allocation);
+                allocation_disturb(allocation, failure->text);
         allocation_catch_up(allocation);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#include "cleanup.h"
 #include "manager.h"
 
 int completion_add(Completion **list, AllocationHandler handler, void *userdata) {
@@ -36,25 +37,49 @@ void completions_run(Completion **list, Allocation *allocation, int r, const Fai
         }
 }
 
-static void operation_start_in(Allocation *allocation, uint64_t lane, int (*work)(Job *), void (*done)(Job *, int)) {
+static Allocation *operation_allocation(Job *job) {
+        return (Allocation *) (void *) ((char *) job - offsetof(Allocation, operation.job));
+}
+
+/* In a worker thread. Without memory for it, what has failed is known by its errno alone. */
+static int operation_work(Job *job) {
+        Allocation *allocation = operation_allocation(job);
+        Failure failure = { 0 };
+        int r;
+
+        r = allocation->operation.work(allocation, &failure);
+        if (failure.refusal == REFUSAL_NONE)
+                return r;
+        allocation->operation.failure = malloc(sizeof(failure));
+        if (allocation->operation.failure)
+                *allocation->operation.failure = failure;
+        return r;
+}
+
+static void operation_done(Job *job, int r) {
+        Allocation *allocation = operation_allocation(job);
+        Failure *carried = TAKE_PTR(allocation->operation.failure), none = { 0 };
+
+        allocation->operation.done(allocation, r, carried ? carried : &none);
+        free(carried);
+}
+
+static void operation_start_in(Allocation *allocation, uint64_t lane, OperationWork work, OperationDone done) {
         Operation *operation = &allocation->operation;
 
         assert(!operation->running);
         operation->running = true;
-        operation->failure = (Failure){ 0 };
         operation->memory = operation->lease = -EBADF;
-        operation->job = (Job){ .work = work, .done = done };
+        operation->work = work;
+        operation->done = done;
+        operation->job = (Job){ .work = operation_work, .done = operation_done };
         worker_pool_submit(allocation->manager->pool, &operation->job, lane);
 }
 
-void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int)) {
+void operation_start(Allocation *allocation, OperationWork work, OperationDone done) {
         operation_start_in(allocation, allocation->owner, work, done);
 }
 
-void operation_start_aside(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int)) {
+void operation_start_aside(Allocation *allocation, OperationWork work, OperationDone done) {
         operation_start_in(allocation, WORKER_ASIDE | allocation->owner, work, done);
-}
-
-Allocation *operation_allocation(Job *job) {
-        return (Allocation *) (void *) ((char *) job - offsetof(Allocation, operation.job));
 }

@@ -39,9 +39,16 @@ typedef struct Change {
         const char *decision; /* how that was authorized; static */
 } Change;
 
+/* What is done in a worker thread, and in the event loop when that is over. failure says why it has failed, if r is negative
+ * and somebody has said so; it is there for the length of the call. */
+typedef int (*OperationWork)(Allocation *allocation, Failure *failure);
+typedef void (*OperationDone)(Allocation *allocation, int r, Failure *failure);
+
 typedef struct Operation {
         Job job;
-        Failure failure;
+        OperationWork work;
+        OperationDone done;
+        Failure *failure;     /* on its way from the worker; NULL if there is none, and nearly always */
         bool running;
         bool read_only;       /* of an open, as the next five */
         bool first;           /* that it is opened by somebody else, or for reading only, is not on record yet */
@@ -64,10 +71,6 @@ int completion_add(Completion **list, AllocationHandler handler, void *userdata)
 /* Tells everybody on the list, and empties it; descriptors can go to one only. */
 void completions_run(Completion **list, Allocation *allocation, int r, const Failure *failure, int memory, int lease);
 
-/* Starts one; work() runs in a worker thread, done() in the event loop. Aside is for what may take long and that nobody
- * waits for. */
-void operation_start(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int));
-void operation_start_aside(Allocation *allocation, int (*work)(Job *), void (*done)(Job *, int));
-
-/* The allocation a job is about. */
-Allocation *operation_allocation(Job *job);
+/* Starts one. Aside is for what may take long and that nobody waits for. */
+void operation_start(Allocation *allocation, OperationWork work, OperationDone done);
+void operation_start_aside(Allocation *allocation, OperationWork work, OperationDone done);

@@ -49,9 +49,7 @@ void allocation_store_reopened(const Allocation *allocation) {
                 log_warning("the service manager does not keep the descriptor of allocation %s", allocation->id);
 }
 
-int revival_work(Job *job) {
-        Allocation *allocation = operation_allocation(job);
-        Failure *failure = &allocation->operation.failure;
+int revival_work(Allocation *allocation, Failure *failure) {
         int none[2] = { -EBADF, -EBADF }, r;
 
         if (allocation->lease.reader < 0) {
@@ -86,10 +84,7 @@ int revival_finish(Allocation *allocation, Failure *failure) {
         return 0;
 }
 
-static void revive_done(Job *job, int r) {
-        Allocation *allocation = operation_allocation(job);
-        Failure *failure = &allocation->operation.failure;
-
+static void revive_done(Allocation *allocation, int r, Failure *failure) {
         allocation->operation.running = false;
         if (r >= 0)
                 r = revival_finish(allocation, failure);

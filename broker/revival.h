@@ -17,5 +17,5 @@ void allocation_store_reopened(const Allocation *allocation);
 void allocation_revive(Allocation *allocation);
 
 /* The same as a part of others' operations: what the worker does, and when that has gone well, the event loop. */
-int revival_work(Job *job);
+int revival_work(Allocation *allocation, Failure *failure);
 int revival_finish(Allocation *allocation, Failure *failure);
