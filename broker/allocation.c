@@ -758,5 +758,5 @@ static void on_lapsed(Lease *lease) {
 }
 
 int allocation_watch(Allocation *allocation) {
-        return lease_watch(&allocation->lease, allocation->manager->event, on_lapsed);
+        return lease_watch(&allocation->lease, allocation->manager->leases, on_lapsed);
 }

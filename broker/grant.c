@@ -280,7 +280,7 @@ static void make_done(Job *job, int r) {
         Manager *manager = grant->manager;
 
         if (r >= 0) {
-                r = lease_watch(&grant->lease, manager->event, on_lapsed);
+                r = lease_watch(&grant->lease, manager->leases, on_lapsed);
                 if (r < 0)
                         (void) failure_set_errno(&grant->failure, r, "cannot watch the lease");
         }
@@ -404,7 +404,7 @@ static int recover(Manager *manager, const char *id, Record *record) {
                 r = recover_account(grant, region, &failure);
         if (r >= 0) {
                 HASH_ADD_STR(manager->grants, id, grant);
-                return lease_watch(&grant->lease, manager->event, on_lapsed);
+                return lease_watch(&grant->lease, manager->leases, on_lapsed);
         }
 
         grant_free(grant);

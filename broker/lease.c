@@ -12,14 +12,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
-
-/* A lapse must be handled before requests that came after it: they may want the memory that it frees. */
-#define LEASE_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
+#include "lease-watch.h"
 
 static int lease_open_end(int dir_fd, const char *id, int flags) {
         int fd;
@@ -91,36 +88,14 @@ int lease_open_writer(const Lease *lease, int *ret_writer) {
         return 0;
 }
 
-static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Lease *lease = userdata;
-
-        (void) fd;
-        (void) revents;
-        /* the condition stays, and would keep the loop spinning */
-        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
-        lease->lapsed(lease);
-        return 0;
-}
-
-int lease_watch(Lease *lease, sd_event *event, void (*lapsed)(Lease *lease)) {
-        int r;
-
+int lease_watch(Lease *lease, LeaseWatch *watch, void (*lapsed)(Lease *lease)) {
         lease->lapsed = lapsed;
-        /* we are stopping and finish what was begun; the next broker watches */
-        if (sd_event_get_state(event) == SD_EVENT_FINISHED)
-                return 0;
-        if (lease->source)
-                return sd_event_source_set_enabled(lease->source, SD_EVENT_ON);
-
-        r = sd_event_add_io(event, &lease->source, lease->reader, 0, on_hang_up, lease); /* EPOLLHUP comes unasked */
-        if (r < 0)
-                return r;
-
-        return sd_event_source_set_priority(lease->source, LEASE_PRIORITY);
+        return lease_watch_add(watch, lease);
 }
 
 void lease_close(Lease *lease) {
-        lease->source = sd_event_source_disable_unref(lease->source);
+        if (lease->watch)
+                lease_watch_remove(lease->watch, lease);
         lease->reader = safe_close(lease->reader);
 }
 

@@ -4,16 +4,14 @@
 /* The lease of an allocation: a FIFO whose writing end its holders have. When the last copy of that end is closed, in
  * whatever process, the reading end hangs up. */
 
-#include <stdbool.h>
-#include <systemd/sd-event.h>
-
 typedef struct Lease Lease;
+typedef struct LeaseWatch LeaseWatch;
 
 struct Lease {
         int dir_fd;   /* borrowed: the directory of all leases */
         char id[17];
         int reader;
-        sd_event_source *source;
+        LeaseWatch *watch; /* that it is in; NULL if none */
         void (*lapsed)(Lease *lease); /* called in the event loop, once each time the last holder is gone */
 };
 
@@ -27,7 +25,7 @@ int lease_recover(Lease *lease, int dir_fd, const char *id);
 int lease_open_writer(const Lease *lease, int *ret_writer);
 
 /* Starts to watch, or starts again once there is a holder after it lapsed. */
-int lease_watch(Lease *lease, sd_event *event, void (*lapsed)(Lease *lease));
+int lease_watch(Lease *lease, LeaseWatch *watch, void (*lapsed)(Lease *lease));
 
 /* Closes, and removes the FIFO. */
 void lease_end(Lease *lease);

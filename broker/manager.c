@@ -458,7 +458,9 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         if (r < 0)
                 goto fail;
         manager->users = (UserTable){ .event = event, .pool = manager->pool, .renamed = on_renamed, .userdata = manager };
-        r = sd_event_add_defer(event, &manager->settle, on_settle, manager);
+        r = lease_watch_new(event, &manager->leases);
+        if (r >= 0)
+                r = sd_event_add_defer(event, &manager->settle, on_settle, manager);
         if (r < 0)
                 goto fail;
         r = sd_event_add_time_relative(event, &manager->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, manager);
@@ -534,6 +536,7 @@ Manager *manager_free(Manager *manager) {
         discovery_free(manager->discovery);
         dax_regions_free(manager->dax);
         reserves_free(manager);
+        lease_watch_free(manager->leases);
         node_watch_free(manager->nodes);
         end_marks_free(manager->marks);
 

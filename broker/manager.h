@@ -10,6 +10,7 @@
 #include "discovery.h"
 #include "end-marks.h"
 #include "grant.h"
+#include "lease-watch.h"
 #include "node-watch.h"
 #include "region.h"
 #include "roll.h"
@@ -38,6 +39,7 @@ struct Manager {
         DaxRegion *dax;  /* what discovery has found; regions point to it */
         Discovery *discovery;
         struct Warming *warming; /* what is made ahead of requests; NULL while no region wants that */
+        LeaseWatch *leases;
         NodeWatch *nodes;
         EndMarks *marks; /* NULL if there is no service manager to keep them */
         UserTable users;

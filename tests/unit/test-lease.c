@@ -2,7 +2,7 @@
 
 /* Leases: they lapse when the last holder lets go, once, and outlive whoever watches them. */
 
-#include "lease.h"
+#include "lease-watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@ typedef struct Fixture {
         char *path;
         int dir;
         sd_event *event;
+        LeaseWatch *watch;
         Lease lease;
         unsigned n_lapsed;
 } Fixture;
@@ -37,6 +38,7 @@ static void set_up(Fixture *f, gconstpointer data) {
         f->dir = open(f->path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
         g_assert_cmpint(f->dir, >=, 0);
         g_assert_cmpint(sd_event_new(&f->event), ==, 0);
+        g_assert_cmpint(lease_watch_new(f->event, &f->watch), ==, 0);
         f->lease.reader = -EBADF;
 }
 
@@ -47,6 +49,7 @@ static void tear_down(Fixture *f, gconstpointer data) {
         close(f->dir);
         g_assert_cmpint(g_rmdir(f->path), ==, 0); /* nothing was left */
         g_free(f->path);
+        lease_watch_free(f->watch);
         sd_event_unref(f->event);
 }
 
@@ -55,7 +58,7 @@ static int make(Fixture *f) {
 
         g_assert_cmpint(lease_make(&f->lease, f->dir, ID, &writer), ==, 0);
         g_assert_cmpint(writer, >=, 0);
-        g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+        g_assert_cmpint(lease_watch(&f->lease, f->watch, on_lapsed), >=, 0);
         return writer;
 }
 
@@ -138,7 +141,7 @@ static void test_again(Fixture *f, gconstpointer data) {
         for (unsigned i = 2; i < 5; i++) {
                 g_assert_cmpint(lease_open_writer(&f->lease, &writer), ==, 0);
                 g_assert_cmpint(fcntl(writer, F_GETFD) & FD_CLOEXEC, !=, 0);
-                g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+                g_assert_cmpint(lease_watch(&f->lease, f->watch, on_lapsed), >=, 0);
                 g_assert_cmpuint(run(f), ==, i - 1);
                 close(writer);
                 g_assert_cmpuint(run(f), ==, i);
@@ -154,7 +157,7 @@ static void test_recover_held(Fixture *f, gconstpointer data) {
         g_assert_cmpint(f->lease.reader, <, 0);
 
         g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, 0);
-        g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+        g_assert_cmpint(lease_watch(&f->lease, f->watch, on_lapsed), >=, 0);
         g_assert_cmpuint(run(f), ==, 0);
         close(writer);
         g_assert_cmpuint(run(f), ==, 1);
@@ -168,7 +171,7 @@ static void test_recover_lapsed(Fixture *f, gconstpointer data) {
         lease_close(&f->lease);
         close(writer);
         g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, 0);
-        g_assert_cmpint(lease_watch(&f->lease, f->event, on_lapsed), >=, 0);
+        g_assert_cmpint(lease_watch(&f->lease, f->watch, on_lapsed), >=, 0);
         g_assert_cmpuint(run(f), ==, 1);
 }
 
@@ -215,6 +218,69 @@ static void test_end(Fixture *f, gconstpointer data) {
         g_assert_cmpuint(run(f), ==, 0); /* nobody is told after the end */
 }
 
+#define MANY 40U
+
+/* Many leases, and somebody whose turn comes as soon as nothing is more urgent. */
+static struct {
+        Lease leases[MANY];
+        unsigned n_lapsed, n_lapsed_at_turn;
+        Lease *neighbour; /* to be ended by who lapses first */
+} many;
+
+static void on_one_of_many(Lease *lease) {
+        many.n_lapsed++;
+        if (many.neighbour)
+                lease_end(many.neighbour == lease ? lease - 1 : many.neighbour);
+        many.neighbour = NULL;
+}
+
+static int on_turn(sd_event_source *source, void *userdata) {
+        (void) source;
+        (void) userdata;
+        many.n_lapsed_at_turn = many.n_lapsed;
+        return 0;
+}
+
+static void let_lapse(Fixture *f, unsigned n) {
+        sd_event_source *turn = NULL;
+        int writers[MANY];
+
+        many.n_lapsed = 0;
+        for (unsigned i = 0; i < n; i++) {
+                g_autofree char *id = g_strdup_printf("%016x", i);
+
+                g_assert_cmpint(lease_make(&many.leases[i], f->dir, id, &writers[i]), ==, 0);
+                g_assert_cmpint(lease_watch(&many.leases[i], f->watch, on_one_of_many), >=, 0);
+        }
+        for (unsigned i = 0; i < n; i++)
+                close(writers[i]);
+        g_assert_cmpint(sd_event_add_defer(f->event, &turn, on_turn, NULL), >=, 0);
+        (void) run(f);
+        sd_event_source_unref(turn);
+        for (unsigned i = 0; i < n; i++)
+                lease_end(&many.leases[i]);
+}
+
+/* A few go before everything else, and many take turns with it. */
+static void test_turns(Fixture *f, gconstpointer data) {
+        (void) data;
+        let_lapse(f, 2);
+        g_assert_cmpuint(many.n_lapsed_at_turn, ==, 2);
+        let_lapse(f, MANY);
+        g_assert_cmpuint(many.n_lapsed_at_turn, <, MANY);
+        g_assert_cmpuint(many.n_lapsed, ==, MANY);
+        let_lapse(f, 2);
+        g_assert_cmpuint(many.n_lapsed_at_turn, ==, 2);
+}
+
+/* What is ended while others lapse does not lapse any more. */
+static void test_neighbours(Fixture *f, gconstpointer data) {
+        (void) data;
+        many.neighbour = &many.leases[1];
+        let_lapse(f, 2);
+        g_assert_cmpuint(many.n_lapsed, ==, 1);
+}
+
 int main(int argc, char **argv) {
         static const struct {
                 const char *name;
@@ -230,6 +296,8 @@ int main(int argc, char **argv) {
                 { "/lease/recover-strange", test_recover_strange },
                 { "/lease/make-fails", test_make_fails },
                 { "/lease/end", test_end },
+                { "/lease/turns", test_turns },
+                { "/lease/neighbours", test_neighbours },
         };
 
         g_test_init(&argc, &argv, NULL);
