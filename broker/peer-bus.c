@@ -490,12 +490,12 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
 
 /* Which of a user's was silent for longest, and for long; NULL if there is none. */
 static Peer *peers_find_idle(const Server *server, const User *user) {
-        uint64_t before = now_usec() - server->manager->config->connection_idle;
+        uint64_t patience = server->manager->config->connection_idle, now = now_usec();
         Peer *peer, *oldest = NULL;
 
         DL_FOREACH(server->peers.all, peer)
                 if (peer->caller->user == user && peer->caller->n_calls == 0 &&
-                    (peer->deadline || peer->active < before) && (!oldest || peer->active < oldest->active))
+                    (peer->deadline || peer->active + patience < now) && (!oldest || peer->active < oldest->active))
                         oldest = peer;
         return oldest;
 }
