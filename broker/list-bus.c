@@ -10,7 +10,8 @@
  * Everybody sees his own and what its mode lets him read, and the rest if polkit grants inspect-other without a dialog.
  * It is asked when the first comes that is to be hidden otherwise, and so not for those who see everything anyway.
  *
- * Of each user one list at a time is being put together, and the others wait: that bounds the memory they take. */
+ * Of each user one list at a time is being put together, and none while many that he has asked for directly lie in our
+ * memory because he does not read them; the others wait. That bounds the memory they take. */
 
 #include <errno.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@
 #include "cleanup.h"
 #include "names.h"
 #include "options-bus.h"
+#include "peer-bus.h"
 #include "server-bus.h"
 
 /* What one answer has at most. A property or two more or less, an entry is 800 bytes, and of the longest of their kind 3000;
@@ -32,6 +34,9 @@
 /* Work of one run: entries looked at, and added. */
 #define RUN_COST_MAX 4096U
 #define ADD_COST 32U
+
+/* Direct connections of a user that may have answers in our memory when another list is begun. */
+#define BEHIND_MAX 16U
 
 /* Owners that are looked up at the same time. */
 #define LOOK_AHEAD 64U
@@ -298,7 +303,7 @@ static int listing_run(Listing *listing, Call *call, Failure *failure) {
         }
 }
 
-static int listing_send(Listing *listing) {
+static int listing_send(const Listing *listing, const Call *call) {
         int r;
 
         r = sd_bus_message_close_container(listing->reply);
@@ -306,6 +311,8 @@ static int listing_send(Listing *listing) {
                 r = sd_bus_message_append(listing->reply, "b", listing->more);
         if (r >= 0)
                 r = sd_bus_send(NULL, listing->reply, NULL);
+        if (r >= 0 && call->caller->peer)
+                peer_has_been_answered(call->caller->peer); /* before the next one begins */
         return r < 0 ? r : CALL_DONE;
 }
 
@@ -316,13 +323,27 @@ char **names_free(char **names) {
         return NULL;
 }
 
-/* Has the call wait until no other list of its user is being put together. */
+static bool list_may_begin(const User *user) {
+        return !user->lister && user->n_behind < BEHIND_MAX;
+}
+
+/* Has the call wait until no other list of its user is being put together, and until he has read some of those he has got. */
 static int wait_for_turn(Call *call, Failure *failure) {
         User *user = call->caller->user;
 
-        if (!user->lister)
+        if (list_may_begin(user))
                 user->lister = call;
         return user->lister == call ? CALL_DONE : call_wait(call, &user->waiting_to_list, failure);
+}
+
+void lists_go_on(Server *server, User *user) {
+        Waiter *waiter = user->waiting_to_list;
+
+        if (!waiter || server->stopping || !list_may_begin(user))
+                return;
+        user->lister = call_from_waiter(waiter);
+        waiter_remove(waiter);
+        waiter->wake(waiter);
 }
 
 void call_end_list(Call *call) {
@@ -339,13 +360,7 @@ void call_end_list(Call *call) {
                 return;
 
         user->lister = NULL;
-        if (user->waiting_to_list && !call->server->stopping) {
-                Waiter *waiter = user->waiting_to_list;
-
-                user->lister = call_from_waiter(waiter);
-                waiter_remove(waiter);
-                waiter->wake(waiter);
-        }
+        lists_go_on(call->server, user);
 }
 
 /* The call's, also if it fails half-way. */
@@ -396,7 +411,7 @@ static int answer(Call *call, Form form, Kind kind, Kind last_kind, const PageOp
         int r;
 
         r = list(call, form, kind, last_kind, options, failure);
-        return r > 0 && call->listing ? listing_send(call->listing) : r;
+        return r > 0 && call->listing ? listing_send(call->listing, call) : r;
 }
 
 int do_list_regions(Call *call, Failure *failure) {

@@ -103,7 +103,9 @@ static void peers_count(Peers *peers, int change) {
 }
 
 static Peer *peer_free(Peer *peer) {
-        Peers *peers = &peer->server->peers;
+        User *user = user_ref(peer->caller->user);
+        Server *server = peer->server;
+        Peers *peers = &server->peers;
 
         if (peer->scheduled)
                 DL_DELETE2(peers->scheduled, peer, run_prev, run_next);
@@ -111,7 +113,8 @@ static Peer *peer_free(Peer *peer) {
                 DL_DELETE2(peers->listening, peer, listen_prev, listen_next);
         DL_DELETE(peers->all, peer);
         peers_count(peers, -1);
-        peer->caller->user->n_peers--;
+        user->n_peers--;
+        user->n_behind -= peer->behind;
         caller_gone(peer->caller);
         sd_event_source_disable_unref(peer->source);
         sd_event_source_disable_unref(peer->deadline);
@@ -122,6 +125,8 @@ static Peer *peer_free(Peer *peer) {
         if (!peer->fd_is_of_bus)
                 safe_close(peer->fd);
         free(peer);
+        lists_go_on(server, user);
+        user_unref(user);
         return NULL;
 }
 
@@ -307,6 +312,21 @@ static bool peer_has_queue(const Peer *peer) {
         return n > 0;
 }
 
+void peer_has_been_answered(Peer *peer) {
+        User *user = peer->caller->user;
+        bool was_behind = peer->behind;
+
+        peer->behind = peer_has_queue(peer);
+        if (peer->behind == was_behind)
+                return;
+        if (peer->behind)
+                user->n_behind++;
+        else {
+                user->n_behind--;
+                lists_go_on(peer->server, user);
+        }
+}
+
 /* Whether it has to read before it is listened to again. */
 static bool peer_is_behind(Peer *peer) {
         int unread;
@@ -352,7 +372,10 @@ static int peer_step(Peer *peer) {
                 if (!peer->writable || !peer_has_queue(peer))
                         return 0;
                 r = peer_write(peer);
-                return r < 0 ? r : 1;
+                if (r < 0)
+                        return r;
+                peer_has_been_answered(peer); /* in full, perhaps */
+                return 1;
         }
 
         if (call) {
@@ -370,7 +393,10 @@ static int peer_step(Peer *peer) {
 
         peer->active = now_usec();
         r = sd_bus_process(peer->bus, NULL);
-        return r < 0 ? r : 1;
+        if (r < 0)
+                return r;
+        peer_has_been_answered(peer);
+        return 1;
 }
 
 static void peer_run(Peer *peer) {

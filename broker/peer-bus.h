@@ -27,6 +27,7 @@ typedef struct Peer {
         unsigned n_matches;        /* it wants signals if there are any */
         bool writable;             /* perhaps */
         bool more;                 /* there is perhaps more to read than was looked at */
+        bool behind;               /* it was sent more than the socket takes, and that is not read yet */
         bool scheduled;
         bool doomed;   /* to be closed as soon as nobody is busy with it */
         bool judged, sees_all; /* whether it is known, and so, that polkit lets it hear of everybody's allocations */
@@ -56,6 +57,9 @@ Peer *peer_find(Server *server, sd_bus *bus);
 
 /* Has one of its calls run again, when there is room for the answer. */
 void peer_run_again(Peer *peer, Call *call);
+
+/* To be called when a long answer was sent: counts who does not read it. */
+void peer_has_been_answered(Peer *peer);
 
 /* To be called when a reply with descriptors, or a signal, was sent. */
 void peer_has_been_sent_fds(Peer *peer, unsigned n);

@@ -160,3 +160,6 @@ char **names_free(char **names);
 
 /* Drops what a call has of a list, if it has; another one of its user may begin then. */
 void call_end_list(Call *call);
+
+/* To be called when one of a user's direct connections is not behind any more, for lists that have waited for that. */
+void lists_go_on(Server *server, User *user);

@@ -3,6 +3,7 @@
 /* Lists that are longer than a page, or than an answer. */
 
 #include <glib.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -486,6 +487,92 @@ static void test_crowd(Scene *scene, const void *unused) {
         user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
 }
 
+/* ---- Lists that nobody reads -------------------------------------------------------------------------------------- */
+
+#define DEAF 64
+#define BEHIND 16 /* connections of a user that may have answers in the broker's memory when another list is begun */
+
+static sd_bus *deaf[DEAF];
+static sd_bus_message *deaf_replies[DEAF];
+
+static int64_t do_ask_only(UserCall *call) {
+        (void) call;
+        for (size_t i = 0; i < DEAF; i++) {
+                g_assert_cmpint(world_connect(&deaf[i]), >=, 0);
+                get_version(deaf[i]);
+                g_assert_cmpint(sd_bus_call_method_async(deaf[i], NULL, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                                         DAXBROKER_MANAGER_INTERFACE, "ListAllocations", keep_reply,
+                                                         &deaf_replies[i], NULL), >=, 0);
+                g_assert_cmpint(sd_bus_flush(deaf[i]), >=, 0);
+        }
+        return 0;
+}
+
+/* How many of them there is something to read on. */
+static int64_t do_count_answered(UserCall *call) {
+        unsigned n = 0;
+
+        (void) call;
+        for (size_t i = 0; i < DEAF; i++) {
+                struct pollfd polled = { .fd = sd_bus_get_fd(deaf[i]), .events = POLLIN };
+
+                n += poll(&polled, 1, 0) == 1;
+        }
+        return n;
+}
+
+/* Some are closed unread; then all others are answered. */
+static int64_t do_read_at_last(UserCall *call) {
+        unsigned n_left = DEAF;
+
+        (void) call;
+        for (size_t i = 0; i < DEAF; i += 4) {
+                deaf[i] = sd_bus_close_unref(deaf[i]);
+                n_left--;
+        }
+        while (n_left > 0)
+                for (size_t i = 0; i < DEAF; i++) {
+                        if (!deaf[i])
+                                continue;
+                        g_assert_cmpint(sd_bus_process(deaf[i], NULL), >=, 0);
+                        if (!deaf_replies[i])
+                                continue;
+                        g_assert_false(sd_bus_message_is_method_error(deaf_replies[i], NULL));
+                        sd_bus_message_unref(deaf_replies[i]);
+                        deaf[i] = sd_bus_close_unref(deaf[i]);
+                        n_left--;
+                }
+        return 0;
+}
+
+static int64_t do_get_version(UserCall *call) {
+        (void) call;
+        get_version(user_bus());
+        return 0;
+}
+
+/* Who asks for many directly and reads none does not fill the broker's memory with them, and keeps nobody else from his. */
+static void test_unread(Scene *scene, const void *unused) {
+        unsigned n = SOME;
+
+        (void) unused;
+        if (!world_is_direct()) {
+                g_test_skip("the bus has a limit of its own");
+                return;
+        }
+
+        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
+        user_call(scene->alice, do_ask_only, NULL, 0, NULL, 0);
+        while (user_call(scene->alice, do_count_answered, NULL, 0, NULL, 0) < BEHIND)
+                g_usleep(10000);
+        g_usleep(200000);
+        g_assert_cmpint(user_call(scene->alice, do_count_answered, NULL, 0, NULL, 0), ==, BEHIND);
+        user_call(scene->bob, do_check_none, NULL, 0, NULL, 0);
+        user_call(scene->alice, do_get_version, NULL, 0, NULL, 0);
+        user_call(scene->alice, do_read_at_last, NULL, 0, NULL, 0);
+        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+}
+
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         g_test_add("/list/pages", Scene, CONFIGURATION, set_up, test_pages, scene_tear_down);
@@ -493,6 +580,7 @@ int main(int argc, char **argv) {
         g_test_add("/list/hostile", Scene, CONFIGURATION, set_up, test_hostile, scene_tear_down);
         g_test_add("/list/grants", Scene, CONFIGURATION, set_up, test_grants, scene_tear_down);
         g_test_add("/list/crowd", Scene, CONFIGURATION, set_up, test_crowd, scene_tear_down);
+        g_test_add("/list/unread", Scene, CONFIGURATION, set_up, test_unread, scene_tear_down);
         g_test_add("/list/large", Scene, CONFIGURATION, set_up, test_large, scene_tear_down);
         return g_test_run();
 }
