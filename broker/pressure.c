@@ -61,10 +61,10 @@ static int on_pressure(sd_event_source *source, int fd, uint32_t revents, void *
         Pressure *pressure = userdata;
         char buffer[256];
 
+        if (revents & EPOLLERR) /* the control group is gone, which the kernel tells as if memory were short, for ever */
+                return sd_event_source_set_enabled(source, SD_EVENT_OFF);
         if (revents & EPOLLIN) /* a FIFO; what it says does not matter */
                 (void) !read(fd, buffer, sizeof(buffer));
-        else if (!(revents & EPOLLPRI)) /* the control group is gone */
-                return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 
         pressure->handler(pressure->userdata);
         return 0;

@@ -69,6 +69,44 @@ static void test_fifo(void) {
         g_rmdir(directory);
 }
 
+/* The control group that is watched is removed, which nobody is told as a shortage. */
+static void test_gone(void) {
+        static const char *const parents[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+        g_autofree char *name = g_strdup_printf("test-pressure-%d", getpid()), *group = NULL, *path = NULL;
+        unsigned n = 0;
+        Pressure *pressure;
+        sd_event *event;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(parents) && !path; i++) {
+                group = g_build_filename(parents[i], name, NULL);
+                if (g_mkdir(group, 0755) >= 0)
+                        path = g_build_filename(group, "memory.pressure", NULL);
+                if (path && access(path, W_OK) < 0) {
+                        g_rmdir(group);
+                        g_clear_pointer(&path, g_free);
+                }
+                if (!path)
+                        g_clear_pointer(&group, g_free);
+        }
+        if (!path) {
+                g_test_skip("this takes a control group of one's own");
+                return;
+        }
+
+        unsetenv("MEMORY_PRESSURE_WRITE");
+        g_assert_cmpint(setenv("MEMORY_PRESSURE_WATCH", path, 1), ==, 0);
+        g_assert_cmpint(sd_event_new(&event), ==, 0);
+        g_assert_cmpint(pressure_new(event, count, &n, &pressure), ==, 0);
+        run(event);
+        g_assert_cmpint(g_rmdir(group), ==, 0);
+        for (unsigned i = 0; i < 10; i++)
+                run(event);
+        g_assert_cmpuint(n, ==, 0);
+        g_assert_cmpint(sd_event_run(event, 0), ==, 0); /* and the loop does not spin */
+        pressure_free(pressure);
+        sd_event_unref(event);
+}
+
 /* Whatever is wrong with what is named, or with what is to be written there, is no reason to have nothing at all. */
 static void test_named(void) {
         static const struct {
@@ -108,6 +146,7 @@ int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/pressure/parse", test_parse);
         g_test_add_func("/pressure/fifo", test_fifo);
+        g_test_add_func("/pressure/gone", test_gone);
         g_test_add_func("/pressure/named", test_named);
         return g_test_run();
 }
