@@ -737,6 +737,7 @@ static void on_lapsed(Lease *lease) {
         Allocation *allocation = (Allocation *) (void *) ((char *) lease - offsetof(Allocation, lease));
         struct pollfd now = { .fd = lease->reader };
 
+        manager_settle(allocation->manager); /* who waits for lapses looks what is left */
         /* Somebody may be getting it anew just now; when that is over it is looked at again. */
         if (allocation->operation.running)
                 return;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A set of its own for the kernel to watch, in the event loop's. The loop asks for all events that there are before it handles
- * the first of them, and asks again after each; so if ten thousand leases lapsed in it at once, that would be fifty million
- * looks at a FIFO, while nobody is served. Here one is asked for at a time, and comes once.
+/* A set of its own for the kernel to watch, in the event loop's. The loop asks for all events that there are before it
+ * handles the first of them, and asks again after each; so if ten thousand leases lapsed in it at once, that would be fifty
+ * million looks at a FIFO, while nobody is served. Here one is asked for at a time, and comes once.
  *
  * A lapse is handled before requests that came after it, which may want the memory that it frees. But when many come at once
- * they take turns with all else, some at a time. */
+ * they take turns with all else, some at a time; a request that would be refused waits for the rest then
+ * (manager_is_settling()). */
 
 #include "lease-watch.h"
 
@@ -26,12 +27,16 @@ struct LeaseWatch {
         sd_event_source *source;
 };
 
+bool lease_watch_is_behind(const LeaseWatch *watch) {
+        struct pollfd more = { .fd = watch->fd, .events = POLLIN };
+
+        return poll(&more, 1, 0) > 0;
+}
+
 static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        struct pollfd more = { .fd = fd, .events = POLLIN };
         struct epoll_event event;
 
         (void) revents;
-        (void) userdata;
         /* one by one, since handling one can end another */
         for (unsigned i = 0; i < LAPSES_MAX && epoll_wait(fd, &event, 1, 0) > 0; i++) {
                 Lease *lease = event.data.ptr;
@@ -39,7 +44,8 @@ static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *use
                 lease->lapsed(lease);
         }
 
-        return sd_event_source_set_priority(source, poll(&more, 1, 0) > 0 ? SD_EVENT_PRIORITY_NORMAL : FIRST_PRIORITY);
+        return sd_event_source_set_priority(source, lease_watch_is_behind(userdata) ? SD_EVENT_PRIORITY_NORMAL
+                                                                                    : FIRST_PRIORITY);
 }
 
 int lease_watch_new(sd_event *event, LeaseWatch **ret) {

@@ -190,8 +190,10 @@ bool manager_is_settling(const Manager *manager, const Region *region, const Req
                 twin = manager_find_allocation_by_name(manager, request->name);
                 return twin && twin->state == ALLOCATION_REVOKING && !twin->end_late;
         case REFUSAL_QuotaExceeded:
-                return user->n_ending > 0;
+                return user->n_ending > 0 || lease_watch_is_behind(manager->leases);
         case REFUSAL_NoSpace:
+                if (lease_watch_is_behind(manager->leases))
+                        return true;
                 if (grant)
                         return grant_is_settling(grant, plan);
                 if (region->replenishing && region->provider->replenished)

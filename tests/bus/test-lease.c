@@ -363,6 +363,32 @@ static void set_up(Scene *scene, const void *configuration) {
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
 }
 
+#define MANY 64
+
+/* More leases lapse at once than are looked at in one go; who asks for all of that memory meanwhile gets it. */
+static void test_many(Scene *scene, const void *unused) {
+        uint64_t all = scene->before.available;
+        User *guest;
+        Reply reply;
+
+        (void) unused;
+        if (provider_is_device()) {
+                g_test_skip("devices are freed one by one, and are not waited for");
+                return;
+        }
+
+        for (unsigned round = 0; round < 5; round++) {
+                guest = user_new("bob");
+                for (unsigned i = 0; i < MANY; i++)
+                        reply_assert(user_get(guest, all / MANY, NULL), "");
+                user_kill(guest);
+                reply = user_get(scene->alice, all, NULL);
+                reply_assert(reply, "");
+                user_drop(scene->alice, reply.slot);
+                user_free(guest);
+        }
+}
+
 int main(int argc, char **argv) {
         static const struct {
                 const char *name;
@@ -380,6 +406,7 @@ int main(int argc, char **argv) {
                 { "/lease/race", test_race },
                 { "/lease/race-mode", test_race_mode },
                 { "/lease/kill-asking", test_kill_asking },
+                { "/lease/many", test_many },
         };
 
         world_init(&argc, &argv);
