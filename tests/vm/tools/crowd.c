@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Many users of the broker's direct socket, each a process of his own, who hold many small allocations; and some who look on.
+/* Many users of the broker's direct socket, each a process of his own, who hold many small allocations; and who look on.
  *
  *      crowd hold UID USERS CONNECTIONS EACH    users from UID on, and what each has
  *      crowd probe UID                          somebody who asks for memory again and again
@@ -77,7 +77,7 @@ static void become(uid_t uid) {
                 die("cannot become user %u: %s", uid, strerror(errno));
 }
 
-/* ---- Calls ------------------------------------------------------------------------------------------------------------- */
+/* ---- Calls ----------------------------------------------------------------------------------------------------------- */
 
 static sd_bus *connect_directly(void) {
         sd_bus *bus;
@@ -176,7 +176,7 @@ static void stamp_check(sd_bus *bus, const char *path, uint64_t value) {
         sd_bus_message_unref(reply);
 }
 
-/* ---- One of those who hold --------------------------------------------------------------------------------------------- */
+/* ---- One of those who hold ------------------------------------------------------------------------------------------- */
 
 typedef struct Member {
         pid_t pid;
@@ -237,7 +237,7 @@ __attribute__((noreturn)) static void member_run(int socket, uid_t uid, unsigned
         exit(EXIT_SUCCESS);
 }
 
-/* ---- All of them ------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ----------------------------------------------------------------------------------------------------- */
 
 static void member_start(Member *member, uid_t uid, unsigned n_buses, unsigned each) {
         int pair[2];
@@ -303,7 +303,7 @@ static int hold(uid_t first, unsigned n, unsigned n_buses, unsigned each) {
         return EXIT_SUCCESS;
 }
 
-/* ---- Who looks on ------------------------------------------------------------------------------------------------------ */
+/* ---- Who looks on ---------------------------------------------------------------------------------------------------- */
 
 static int compare_times(const void *a, const void *b) {
         const uint64_t *x = a, *y = b;
