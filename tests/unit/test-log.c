@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <glib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,43 @@ static void test_stopped(void) {
         g_assert_cmpstr(text, ==, "info: queued\ninfo: late\n");
 }
 
+static bool has_line(const Capture *capture, const char *line) {
+        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", capture->file);
+        g_autofree char *text = NULL;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        return strstr(text, line);
+}
+
+/* What was held back for more to come is written without any, and before what comes later. */
+static void test_gathered(void) {
+        Capture capture = capture_to_memory();
+        g_autofree char *text = NULL;
+
+        g_assert_cmpint(log_start(), ==, 0);
+        for (unsigned i = 0; i < 3; i++) {
+                g_autofree char *information = g_strdup_printf("info: %u\n", i);
+                g_autofree char *warning = g_strdup_printf("warning: %u\n", i);
+
+                log_info("%u", i);
+                for (unsigned n = 0; !has_line(&capture, information); n++) {
+                        g_assert_cmpuint(n, <, 10000);
+                        g_usleep(1000);
+                }
+                log_info("again");
+                log_warning("%u", i);
+                for (unsigned n = 0; !has_line(&capture, warning); n++) {
+                        g_assert_cmpuint(n, <, 10000);
+                        g_usleep(1000);
+                }
+        }
+        log_stop();
+        text = capture_end(&capture);
+        g_assert_cmpstr(text, ==,
+                        "info: 0\ninfo: again\nwarning: 0\ninfo: 1\ninfo: again\nwarning: 1\n"
+                        "info: 2\ninfo: again\nwarning: 2\n");
+}
+
 enum { N_THREADS = 8, N_RECORDS = 400 };
 
 static void *log_from_thread(void *argument) {
@@ -267,6 +305,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/log/long-message", test_long_message);
         g_test_add_func("/log/levels", test_levels);
         g_test_add_func("/log/stopped", test_stopped);
+        g_test_add_func("/log/gathered", test_gathered);
         g_test_add_func("/log/threads", test_threads);
         g_test_add_func("/log/nobody-reads", test_nobody_reads);
         g_test_add_func("/log/stop-stuck", test_stop_stuck);
