@@ -121,14 +121,17 @@ int file_read_start(const char *path, char *buffer, size_t size) {
         return 0;
 }
 
-int file_read_uint64(const char *path, uint64_t *ret) {
+int fd_read_uint64(int fd, uint64_t *ret) {
         unsigned long long value;
         char text[64], *end;
-        int r;
+        ssize_t n;
 
-        r = file_read_start(path, text, sizeof(text));
-        if (r < 0)
-                return r;
+        do
+                n = pread(fd, text, sizeof(text) - 1, 0);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+        text[n] = '\0';
 
         if (text[0] < '0' || text[0] > '9')
                 return -EINVAL;
@@ -139,4 +142,10 @@ int file_read_uint64(const char *path, uint64_t *ret) {
 
         *ret = value;
         return 0;
+}
+
+int file_read_uint64(const char *path, uint64_t *ret) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+        return fd < 0 ? -errno : fd_read_uint64(fd, ret);
 }

@@ -30,5 +30,6 @@ int file_replace(int dir_fd, const char *name, const char *text);
  * longer than max. */
 int text_stream_close(FILE *file, char **text, size_t max, char **ret);
 
-/* Reads a file that holds one decimal number. */
+/* Reads a file that holds one decimal number, from its beginning. */
 int file_read_uint64(const char *path, uint64_t *ret);
+int fd_read_uint64(int fd, uint64_t *ret);

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Makes ready what is asked most; to be called before any thread asks. */
+void huge_pages_begin(void);
+
 /* Whether the kernel has a hugetlb pool for pages of this size. */
 bool huge_pages_exist(uint64_t page_size);
 
