@@ -118,6 +118,10 @@ uint64_t provider_length(uint64_t size) {
         return round_up(size, provider_page_size());
 }
 
+uint64_t provider_largest(uint64_t bytes) {
+        return provider_is_nvdimm() ? bytes - page_map(bytes) : bytes;
+}
+
 unsigned provider_regions(unsigned regions) {
         return other_region() ? regions + 1 : regions;
 }

@@ -45,6 +45,9 @@ uint64_t provider_page_size(void);
 uint64_t provider_length(uint64_t size);
 uint64_t provider_taken(uint64_t size);
 
+/* The longest that there is in so many bytes. */
+uint64_t provider_largest(uint64_t bytes);
+
 /* How many descriptors the service manager keeps of so many allocations; those of ordinary memory come in bundles. */
 unsigned provider_stored_fds(unsigned allocations);
 
