@@ -19,7 +19,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +97,7 @@ Allocation *allocation_new(Manager *manager, const char *id) {
         allocation->piece.fd = allocation->piece.fd_read_only = -EBADF;
         allocation->piece.numa_node = -1;
         allocation->node.wd = -1;
-        allocation->lease.reader = -EBADF;
+        allocation->lease.ours = -EBADF;
         allocation->operation.memory = allocation->operation.lease = -EBADF;
         return allocation;
 }
@@ -647,7 +646,7 @@ static int open_work(Allocation *allocation, Failure *failure) {
                         return allocation_refuse_record(allocation, r, failure);
         }
 
-        r = lease_open_writer(&allocation->lease, &operation->lease);
+        r = lease_open_holders(&allocation->lease, &operation->lease);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot open the lease");
 
@@ -735,13 +734,12 @@ void allocation_inspect(Allocation *allocation) {
 
 static void on_lapsed(Lease *lease) {
         Allocation *allocation = (Allocation *) (void *) ((char *) lease - offsetof(Allocation, lease));
-        struct pollfd now = { .fd = lease->reader };
 
         manager_settle(allocation->manager); /* who waits for lapses looks what is left */
         /* Somebody may be getting it anew just now; when that is over it is looked at again. */
         if (allocation->operation.running)
                 return;
-        if (poll(&now, 1, 0) != 1 || !(now.revents & POLLHUP)) {
+        if (lease_has_holders(lease)) {
                 (void) allocation_watch(allocation);
                 return;
         }

@@ -529,7 +529,7 @@ void allocation_catch_up(Allocation *allocation) {
                 allocation_end_now(allocation);
         if (!allocation->operation.running)
                 on_node_changed(&allocation->node);
-        if (!allocation->operation.running && allocation->lease.reader >= 0)
+        if (!allocation->operation.running && allocation->lease.ours >= 0)
                 (void) allocation_watch(allocation);
         waiters_wake(&allocation->waiters);
 }

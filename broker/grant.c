@@ -15,7 +15,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +49,7 @@ static Grant *grant_new(Manager *manager, const char *id) {
                 free(grant);
                 return NULL;
         }
-        grant->writer = grant->lease.reader = -EBADF;
+        grant->lease_fd = grant->lease.ours = -EBADF;
         return grant;
 }
 
@@ -76,7 +75,7 @@ static Grant *grant_free(Grant *grant) {
         reservation_release(&grant->reservation);
         charge_release(&grant->charge);
         lease_close(&grant->lease);
-        safe_close(grant->writer);
+        safe_close(grant->lease_fd);
         free(grant->unit);
         free(grant->handle);
         free(grant);
@@ -245,13 +244,13 @@ static int make_work(Job *job) {
         Grant *grant = (Grant *) (void *) ((char *) job - offsetof(Grant, job));
         int r;
 
-        r = lease_make(&grant->lease, grant->manager->leases_dir, grant->id, &grant->writer);
+        r = lease_make(&grant->lease, grant->manager->leases_dir, grant->id, &grant->lease_fd);
         if (r < 0)
                 return failure_set_errno(&grant->failure, r, "cannot make a lease");
 
         r = write_record(grant);
         if (r < 0) {
-                grant->writer = safe_close(grant->writer);
+                grant->lease_fd = safe_close(grant->lease_fd);
                 lease_end(&grant->lease);
                 return failure_set_errno(&grant->failure, r, "cannot write the record");
         }
@@ -294,7 +293,7 @@ static void make_done(Job *job, int r) {
         if (manager->observer)
                 manager->observer->grant_added(grant, manager->observer->userdata);
         manager_settle(manager);
-        grant->handler(grant, 0, NULL, TAKE_FD(grant->writer), grant->userdata); /* who may end it */
+        grant->handler(grant, 0, NULL, TAKE_FD(grant->lease_fd), grant->userdata); /* who may end it */
 }
 
 int grant_create(Manager *manager, Region *region, const Piece *plan, const Origin *origin, GrantHandler handler,

@@ -41,7 +41,7 @@ struct Grant {
         const char *decision;    /* how it was authorized; static */
         bool making;
         Job job;
-        int writer;     /* result of the job */
+        int lease_fd;   /* result of the job */
         Failure failure; /* the same */
         GrantHandler handler;
         void *userdata;

@@ -80,9 +80,9 @@ LeaseWatch *lease_watch_free(LeaseWatch *watch) {
 }
 
 int lease_watch_add(LeaseWatch *watch, Lease *lease) {
-        struct epoll_event event = { .events = EPOLLONESHOT, .data.ptr = lease }; /* EPOLLHUP comes unasked */
+        struct epoll_event event = { .events = EPOLLONESHOT, .data.ptr = lease }; /* EPOLLERR comes unasked */
 
-        if (epoll_ctl(watch->fd, lease->watch ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, lease->reader, &event) < 0)
+        if (epoll_ctl(watch->fd, lease->watch ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, lease->ours, &event) < 0)
                 return -errno;
 
         lease->watch = watch;
@@ -90,6 +90,6 @@ int lease_watch_add(LeaseWatch *watch, Lease *lease) {
 }
 
 void lease_watch_remove(LeaseWatch *watch, Lease *lease) {
-        (void) epoll_ctl(watch->fd, EPOLL_CTL_DEL, lease->reader, NULL);
+        (void) epoll_ctl(watch->fd, EPOLL_CTL_DEL, lease->ours, NULL);
         lease->watch = NULL;
 }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 
 /* Leases survive the broker because they are FIFOs with a name: the holders keep their ends, and the next broker opens
- * the same FIFO again. A reader that was opened after the last writer had gone would wait for ever; so after a restart the
- * writing end is opened once and closed again, and if nobody else has it, that hangs up.
+ * the same FIFO again.
  *
- * The FIFO belongs to the broker's user and nobody else may open it. Holders can write into it; nobody reads that. */
+ * Holders have reading ends, and nobody ever writes. That is how it has to be: whoever copies something into a pipe, or out
+ * of it, keeps it locked meanwhile, for as long as it takes to get the page that he copies from or to; and the broker would
+ * wait for that lock as soon as it opened or closed its own end. Out of an empty pipe nothing can be copied. The FIFO
+ * belongs to the broker's user, so nobody can open it to write. */
 
 #include "lease.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,12 +29,34 @@ static int lease_open_end(int dir_fd, const char *id, int flags) {
 }
 
 static void lease_init(Lease *lease, int dir_fd, const char *id) {
-        *lease = (Lease){ .dir_fd = dir_fd, .reader = -EBADF };
+        *lease = (Lease){ .dir_fd = dir_fd, .ours = -EBADF };
         (void) snprintf(lease->id, sizeof(lease->id), "%s", id);
 }
 
-int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_writer) {
-        int r;
+/* Opens both ends; there has to be a holders' one before there can be ours. */
+static int lease_open(Lease *lease, int *ret_holders) {
+        _cleanup_close_ int holders = -EBADF, ours = -EBADF;
+        struct stat st;
+
+        holders = lease_open_end(lease->dir_fd, lease->id, O_RDONLY);
+        if (holders < 0)
+                return holders;
+        if (fstat(holders, &st) < 0)
+                return -errno;
+        if (!S_ISFIFO(st.st_mode))
+                return -EBADMSG;
+
+        ours = lease_open_end(lease->dir_fd, lease->id, O_WRONLY);
+        if (ours < 0)
+                return ours;
+
+        lease->ours = TAKE_FD(ours);
+        *ret_holders = TAKE_FD(holders);
+        return 0;
+}
+
+int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_holders) {
+        int fd, r;
 
         lease_init(lease, dir_fd, id);
         if (mkfifoat(dir_fd, id, 0600) < 0) {
@@ -39,53 +64,43 @@ int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_writer) {
                 return -errno;
         }
 
-        lease->reader = lease_open_end(dir_fd, id, O_RDONLY);
-        if (lease->reader < 0) {
-                r = lease->reader;
-                goto fail;
+        r = lease_open(lease, &fd);
+        if (r < 0) {
+                lease_end(lease);
+                return r;
         }
-        r = lease_open_end(dir_fd, id, O_WRONLY);
-        if (r < 0)
-                goto fail;
 
-        *ret_writer = r;
+        *ret_holders = fd;
         return 0;
-
-fail:
-        lease_end(lease);
-        return r;
 }
 
 int lease_recover(Lease *lease, int dir_fd, const char *id) {
-        _cleanup_close_ int reader = -EBADF, writer = -EBADF;
-        struct stat st;
+        int fd, r;
 
         lease_init(lease, dir_fd, id);
-        reader = lease_open_end(dir_fd, id, O_RDONLY);
-        if (reader < 0)
-                return reader;
-        if (fstat(reader, &st) < 0)
-                return -errno;
-        if (!S_ISFIFO(st.st_mode))
-                return -EBADMSG;
+        r = lease_open(lease, &fd);
+        if (r < 0)
+                return r;
 
-        writer = lease_open_end(dir_fd, id, O_WRONLY);
-        if (writer < 0)
-                return writer;
-
-        lease->reader = TAKE_FD(reader);
+        safe_close(fd); /* if nobody else has one, that is its lapse */
         return 0;
 }
 
-int lease_open_writer(const Lease *lease, int *ret_writer) {
+int lease_open_holders(const Lease *lease, int *ret_holders) {
         int fd;
 
-        fd = lease_open_end(lease->dir_fd, lease->id, O_WRONLY);
+        fd = lease_open_end(lease->dir_fd, lease->id, O_RDONLY);
         if (fd < 0)
                 return fd;
 
-        *ret_writer = fd;
+        *ret_holders = fd;
         return 0;
+}
+
+bool lease_has_holders(const Lease *lease) {
+        struct pollfd now = { .fd = lease->ours };
+
+        return lease->ours >= 0 && !(poll(&now, 1, 0) == 1 && (now.revents & POLLERR));
 }
 
 int lease_watch(Lease *lease, LeaseWatch *watch, void (*lapsed)(Lease *lease)) {
@@ -96,7 +111,7 @@ int lease_watch(Lease *lease, LeaseWatch *watch, void (*lapsed)(Lease *lease)) {
 void lease_close(Lease *lease) {
         if (lease->watch)
                 lease_watch_remove(lease->watch, lease);
-        lease->reader = safe_close(lease->reader);
+        lease->ours = safe_close(lease->ours);
 }
 
 void lease_end(Lease *lease) {

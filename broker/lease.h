@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* The lease of an allocation: a FIFO whose writing end its holders have. When the last copy of that end is closed, in
- * whatever process, the reading end hangs up. */
+/* The lease of an allocation: a FIFO whose reading end its holders have, and whose writing end is ours. When the last copy
+ * of theirs is closed, in whatever process, ours says so. */
+
+#include <stdbool.h>
 
 typedef struct Lease Lease;
 typedef struct LeaseWatch LeaseWatch;
@@ -10,19 +12,21 @@ typedef struct LeaseWatch LeaseWatch;
 struct Lease {
         int dir_fd;   /* borrowed: the directory of all leases */
         char id[17];
-        int reader;
+        int ours;
         LeaseWatch *watch; /* that it is in; NULL if none */
         void (*lapsed)(Lease *lease); /* called in the event loop, once each time the last holder is gone */
 };
 
-/* Makes the FIFO and opens both ends; may block on the file system. The writer belongs to the caller. */
-int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_writer);
+/* Makes the FIFO and opens both ends; may block on the file system. The holders' one belongs to the caller. */
+int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_holders);
 
-/* Opens the reading end of a FIFO that an earlier broker made. -ENOENT, or -EBADMSG if it is no FIFO of ours. */
+/* Opens our end of a FIFO that an earlier broker made. -ENOENT, or -EBADMSG if it is no FIFO of ours. */
 int lease_recover(Lease *lease, int dir_fd, const char *id);
 
-/* One more writing end, for one more holder. */
-int lease_open_writer(const Lease *lease, int *ret_writer);
+/* One more of the holders' ends, for one more of them. */
+int lease_open_holders(const Lease *lease, int *ret_holders);
+
+bool lease_has_holders(const Lease *lease);
 
 /* Starts to watch, or starts again once there is a holder after it lapsed. */
 int lease_watch(Lease *lease, LeaseWatch *watch, void (*lapsed)(Lease *lease));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /* A broker can end at any moment. Three things outlive it: the records, the descriptors in the service manager's store,
- * and the leases, whose writing ends the holders have. What each combination means:
+ * and the leases, whose reading ends the holders have. What each combination means:
  *
  *      record, descriptor, lease     it goes on as if nothing had happened; without holders and name it ends
  *      record, descriptor            the lease was taken away: without a name it ends, with one it gets a new lease
@@ -178,7 +178,7 @@ int recovery_link(Recovery *recovery, Allocation *allocation, Region *region) {
         allocation_link(allocation);
         if (allocation->state == ALLOCATION_DETACHED || allocation->state == ALLOCATION_QUARANTINED)
                 allocation_log_unusable(allocation);
-        return allocation->lease.reader >= 0 ? allocation_watch(allocation) : 0;
+        return allocation->lease.ours >= 0 ? allocation_watch(allocation) : 0;
 }
 
 static int allocation_from_record(Manager *manager, const char *id, Record *record, Allocation **ret) {

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,14 +16,8 @@
 #include "log.h"
 #include "manager.h"
 
-bool lease_has_holders(const Lease *lease) {
-        struct pollfd now = { .fd = lease->reader };
-
-        return lease->reader >= 0 && !(poll(&now, 1, 0) == 1 && (now.revents & POLLHUP));
-}
-
 int allocation_recover_lease(Allocation *allocation) {
-        int leases_dir = allocation->manager->leases_dir, writer, r;
+        int leases_dir = allocation->manager->leases_dir, fd, r;
 
         r = lease_recover(&allocation->lease, leases_dir, allocation->id);
         if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EINTR || r == -EIO)
@@ -33,9 +26,9 @@ int allocation_recover_lease(Allocation *allocation) {
         log_warning("the lease of allocation %s cannot be opened again: %s", allocation->id, strerror(-r));
         if (unlinkat(leases_dir, allocation->id, 0) < 0)
                 (void) unlinkat(leases_dir, allocation->id, AT_REMOVEDIR);
-        r = lease_make(&allocation->lease, leases_dir, allocation->id, &writer);
+        r = lease_make(&allocation->lease, leases_dir, allocation->id, &fd);
         if (r >= 0)
-                safe_close(writer); /* without a name it lapses with this, and ends */
+                safe_close(fd); /* without a name it lapses with this, and ends */
         return r;
 }
 
@@ -52,7 +45,7 @@ void allocation_store_reopened(const Allocation *allocation) {
 int revival_work(Allocation *allocation, Failure *failure) {
         int none[2] = { -EBADF, -EBADF }, r;
 
-        if (allocation->lease.reader < 0) {
+        if (allocation->lease.ours < 0) {
                 r = allocation_recover_lease(allocation);
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot make a lease");

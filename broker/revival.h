@@ -8,7 +8,6 @@
 
 /* Opens its lease again, or makes a new one where that is gone. May block. */
 int allocation_recover_lease(Allocation *allocation);
-bool lease_has_holders(const Lease *lease);
 
 /* Has the service manager keep what was opened anew, because nobody could have it. May block. */
 void allocation_store_reopened(const Allocation *allocation);

@@ -53,7 +53,7 @@ static int64_t on_slot(User *user, UserFunction function, int slot) {
  * to provide and does not. In these tests it takes root to have such pages; in the world outside a file system in user
  * space does as well. */
 typedef struct Hang {
-        int uffd, memory;
+        int uffd, memory, lease;
         bool amid; /* what comes before that page is written first */
         void *page;
         pthread_t thread;
@@ -73,7 +73,17 @@ static void *hang(void *userdata) {
         return NULL;
 }
 
-static int64_t hang_begin(UserCall *call, bool amid) {
+/* The same with the lease, as far as it goes. */
+static void *hang_lease(void *userdata) {
+        const Hang *self = userdata;
+
+        (void) fcntl(self->lease, F_SETFL, 0);
+        (void) syscall(SYS_write, self->lease, self->page, 1UL);
+        (void) syscall(SYS_read, self->lease, self->page, 1UL);
+        return NULL;
+}
+
+static int64_t hang_begin(UserCall *call, void *(*thread)(void *), bool amid) {
         struct uffdio_api api = { .api = UFFD_API };
         struct uffdio_register region = { .range.len = 4096, .mode = UFFDIO_REGISTER_MODE_MISSING };
         Hang *self = &hangs[n_hangs];
@@ -88,18 +98,22 @@ static int64_t hang_begin(UserCall *call, bool amid) {
         g_assert_cmpint(ioctl(self->uffd, UFFDIO_REGISTER, &region), ==, 0);
 
         self->amid = amid;
-        slot_borrow(*(const int *) call->data, &self->memory, NULL, NULL);
-        g_assert_cmpint(pthread_create(&self->thread, NULL, hang, self), ==, 0);
+        slot_borrow(*(const int *) call->data, &self->memory, &self->lease, NULL);
+        g_assert_cmpint(pthread_create(&self->thread, NULL, thread, self), ==, 0);
         n_hangs++;
         return 0;
 }
 
 static int64_t do_hang(UserCall *call) {
-        return hang_begin(call, false);
+        return hang_begin(call, hang, false);
 }
 
 static int64_t do_hang_amid(UserCall *call) {
-        return hang_begin(call, true);
+        return hang_begin(call, hang, true);
+}
+
+static int64_t do_hang_lease(UserCall *call) {
+        return hang_begin(call, hang_lease, false);
 }
 
 static int64_t do_let_go(UserCall *call) {
@@ -220,6 +234,26 @@ static void test_many(Scene *scene, const void *unused) {
         user_free(guest);
 }
 
+/* Nobody can make the broker wait with a lease: neither its end, nor a broker that starts and opens it again. */
+static void test_lease(Scene *scene, const void *unused) {
+        User *guest = user_new("root");
+        Reply kept = user_get(guest, MIB, "name=scratch"), ended = user_get(guest, MIB, NULL);
+
+        (void) unused;
+        if (on_slot(guest, do_hang_lease, kept.slot) < 0 || on_slot(guest, do_hang_lease, ended.slot) < 0)
+                g_test_skip("there is no userfaultfd(2) here");
+        g_usleep(50000);
+        free_now(scene->root, &ended);
+        assert_others_go_on(scene->alice);
+        broker_restart(scene->broker);
+        assert_others_go_on(scene->alice);
+        g_assert_true(allocation_get(scene->root, kept.object, "InUse"));
+        free_now(scene->root, &kept);
+        assert_others_go_on(scene->alice);
+        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        user_free(guest);
+}
+
 /* A broker that is told to stop meanwhile leaves the bus. What was to end has not come back to life with the next one. */
 static void test_stop(Scene *scene, const void *unused) {
         User *guest;
@@ -334,6 +368,7 @@ int main(int argc, char **argv) {
         world_init(&argc, &argv);
         g_test_add("/hang/one", Scene, CONFIGURATION, set_up, test_one, scene_tear_down);
         g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
+        g_test_add("/hang/lease", Scene, CONFIGURATION, set_up, test_lease, scene_tear_down);
         g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
         if (files_are_possible())
                 files_add("/hang/rest", CONFIGURATION "[Quota user:alice]\nMaxAllocations=1\n", test_rest);
