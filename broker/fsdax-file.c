@@ -28,6 +28,9 @@
 
 #define RECORD_ATTRIBUTE "user.daxbroker.record"
 
+#define OPEN_TRIES 100
+#define OPEN_PAUSE_USEC 2000
+
 /* Written at once; between two of them it is looked whether to go on. */
 #define ZEROS_SIZE (2 * MIB)
 
@@ -42,11 +45,25 @@ int fsdax_file_make(int dir_fd, int *ret_fd) {
         return 0;
 }
 
+/* Another thread of ours may have a lease of it, for the moment that it takes to see that it has it (fsdax-leftover.c). */
+static int open_patiently(int dir_fd, const char *name, int flags) {
+        int fd;
+
+        for (unsigned i = 0;; i++) {
+                fd = openat(dir_fd, name, flags);
+                if (fd >= 0)
+                        return fd;
+                if (errno != EWOULDBLOCK || i == OPEN_TRIES)
+                        return -errno;
+                (void) usleep(OPEN_PAUSE_USEC);
+        }
+}
+
 int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
 
-        if (!name || (!is_id(name) && !fsdax_is_leftover(name)))
+        if (!name || !is_id(name))
                 return -EINVAL;
 
         /* what cannot be a file of ours is not even opened, for that can have effects */
@@ -55,9 +72,9 @@ int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
         if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
                 return -EUCLEAN;
 
-        fd = openat(dir_fd, name, (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        fd = open_patiently(dir_fd, name, (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd < 0)
-                return -errno;
+                return fd;
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What is left of a file that was revoked, when somebody still has a descriptor with which he could put new room into it.
- * Without a name it would be out of sight, and take room that is nobody's. So it keeps one, as an empty file, and goes when
- * nobody can write to it any more: which is when the kernel grants us a lease for reading. Instead of its record it has a
- * note whose it was: as soon as there is something in it, it is an allocation of that user once more, which is listed,
- * charged, and ends again.
+/* What is left of a file that was revoked, as long as somebody still has it open.
  *
- * The look at it never waits for who can write to it, who may keep it locked. That is for whoever ends it. */
+ * The kernel locks a file to remove its name or to change it, with the directory locked meanwhile; and whoever has a file
+ * open can keep it locked, by a write from a page that he does not let come, by a look at its extents into such a page, and
+ * by more of that kind. All others would have to wait for the directory then. So nothing is done to the name of a file that
+ * somebody else has open, be it only to read: it stays there, empty, until the kernel grants us a lease for writing, which
+ * it does only to whoever is alone with it. That nobody else can open it makes this last.
+ *
+ * Instead of its record it has a note whose it was. Who can write to it can put new room into it: as soon as there is
+ * something in it, it is an allocation of that user once more, which is listed, charged, and ends again. The look at it
+ * waits for nobody; what may wait is for whoever ends it. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,59 +26,14 @@
 #include "cleanup.h"
 #include "fsdax.h"
 #include "log.h"
-#include "name.h"
 #include "record.h"
 
-#define PREFIX ".gone-"
 #define OWNER_ATTRIBUTE "user.daxbroker.owner"
 
-bool fsdax_is_leftover(const char *name) {
-        return strncmp(name, PREFIX, strlen(PREFIX)) == 0 && is_id(name + strlen(PREFIX));
-}
+/* ---- The file ---- */
 
-const char *fsdax_leftover_id(const char *name) {
-        return name + strlen(PREFIX);
-}
-
-/* Whether there is another descriptor for writing anywhere, or a mapping made of one. Where the file system has no leases,
- * nobody can tell, and it is as if there were none. */
-static bool has_writers(int dir_fd, const char *name) {
-        _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-        if (fd < 0) /* if it is only we who cannot look, it had better stay in sight */
-                return errno != ENOENT;
-        /* if somebody opens it in this moment, we are told by a signal that does nothing */
-        if (fcntl(fd, F_SETSIG, SIGURG) < 0 || fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-                return errno == EAGAIN;
-        (void) fcntl(fd, F_SETLEASE, F_UNLCK);
-        return false;
-}
-
-/* Takes its record away, and notes whose it was instead. */
-static int replace_record(int fd) {
-        _cleanup_free_ char *text = NULL;
-        const char *problem = "";
-        Record record = { 0 };
-        char owner[16] = "";
-        struct stat st;
-        int r;
-
-        r = fsdax_file_read_record(fd, &text, &problem);
-        if (r >= 0)
-                r = record_parse(text, &record, &problem);
-        if (r == -ENODATA) /* it has been replaced before */
-                return 0;
-        if (r >= 0)
-                (void) snprintf(owner, sizeof(owner), "%" PRIu32, record.owner);
-        record_done(&record);
-
-        if (owner[0] != '\0' && fsetxattr(fd, OWNER_ATTRIBUTE, owner, strlen(owner), 0) < 0)
-                log_warning("cannot note whose what is left of a file was: %s", strerror(errno));
-        r = fsdax_file_remove_record(fd);
-        /* if it takes room of its own, that would look as if somebody had taken it */
-        if (r >= 0 && (fstat(fd, &st) < 0 || st.st_blocks > 0))
-                (void) fremovexattr(fd, OWNER_ATTRIBUTE);
-        return r;
+bool fsdax_leftover_is(int fd) {
+        return fgetxattr(fd, OWNER_ATTRIBUTE, NULL, 0) >= 0;
 }
 
 uid_t fsdax_leftover_owner(int fd) {
@@ -89,45 +48,190 @@ uid_t fsdax_leftover_owner(int fd) {
         return owner < UINT32_MAX ? (uid_t) owner : (uid_t) -1;
 }
 
-int fsdax_leftover_drop(int dir_fd, const char *name, int *fd) {
-        char gone[sizeof(PREFIX) + 16];
+/* Whether anybody else has it open, or mapped. Where the file system has no leases, nobody can tell, and it is as if nobody
+ * had. */
+static bool is_open(int dir_fd, const char *name) {
+        _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+        if (fd < 0) /* if it is only we who cannot look, it had better stay in sight */
+                return errno != ENOENT;
+        /* if another thread of ours opens it in this moment, we are told by a signal that does nothing */
+        if (fcntl(fd, F_SETSIG, SIGURG) < 0 || fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+                return errno == EAGAIN;
+        (void) fcntl(fd, F_SETLEASE, F_UNLCK);
+        return false;
+}
+
+/* Its attributes can take a page beside the inode, which is nobody's doing. */
+static uint64_t room_of(const struct stat *st) {
+        uint64_t room = (uint64_t) st->st_blocks * 512;
+
+        if (st->st_size == 0 && room <= FSDAX_PAGE)
+                return 0;
+        return room > FSDAX_PAGE ? room - room % FSDAX_PAGE : FSDAX_PAGE;
+}
+
+static int look(int dir_fd, const char *name, uint64_t *ret_room) {
+        struct stat st;
+
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+                return -EUCLEAN;
+
+        *ret_room = room_of(&st);
+        return 0;
+}
+
+int fsdax_leftover_sweep(int dir_fd, const char *name, uint64_t *ret_room) {
+        uint64_t room = 0;
+        int r;
+
+        r = look(dir_fd, name, &room);
+        if (r >= 0 && !is_open(dir_fd, name)) {
+                r = look(dir_fd, name, &room); /* from now on that is how it stays */
+                if (r >= 0 && room == 0)
+                        r = fsdax_file_unlink(dir_fd, name);
+                if (r >= 0 && room == 0)
+                        r = -ENOENT;
+        }
+        if (r < 0 && r != -ENOENT)
+                log_warning("%s is in the way and cannot be removed: %s", name, strerror(-r));
+        if (r < 0)
+                return r;
+
+        *ret_room = room;
+        return 0;
+}
+
+/* Takes its record away, and notes whose it was instead. */
+static int replace_record(int fd) {
+        _cleanup_free_ char *text = NULL;
+        const char *problem = "";
+        Record record = { 0 };
+        char owner[16] = "";
+        int r;
+
+        r = fsdax_file_read_record(fd, &text, &problem);
+        if (r >= 0 && record_parse(text, &record, &problem) >= 0)
+                (void) snprintf(owner, sizeof(owner), "%" PRIu32, record.owner);
+        record_done(&record);
+
+        if (fsetxattr(fd, OWNER_ATTRIBUTE, owner, strlen(owner), XATTR_CREATE) < 0 && errno != EEXIST)
+                log_warning("cannot note whose what is left of a file was: %s", strerror(errno));
+        return r == -ENODATA ? 0 : fsdax_file_remove_record(fd);
+}
+
+int fsdax_leftover_drop(Fsdax *fsdax, int dir_fd, const char *name, int *fd) {
+        uint64_t room;
         int r;
 
         r = replace_record(*fd);
         if (r < 0)
                 return r;
-        *fd = safe_close(*fd); /* which is one for writing, too */
-        if (!has_writers(dir_fd, name))
-                return fsdax_file_unlink(dir_fd, name);
-        if (fsdax_is_leftover(name))
-                return 0;
 
-        (void) snprintf(gone, sizeof(gone), PREFIX "%.16s", name);
-        if (renameat(dir_fd, name, dir_fd, gone) < 0)
-                return -errno;
-        return fsync(dir_fd) < 0 ? -errno : 0;
+        *fd = safe_close(*fd); /* we would not be alone with it */
+        r = fsdax_leftover_sweep(dir_fd, name, &room);
+        if (r >= 0)
+                fsdax_leftover_add(fsdax, name, false);
+        return r;
 }
 
-uint64_t fsdax_leftover_room(const struct stat *st) {
-        uint64_t room = (uint64_t) st->st_blocks * 512;
+/* ---- Those that there are ---- */
 
-        if (st->st_size == 0 && room == 0)
-                return 0;
-        return room > FSDAX_PAGE ? room - room % FSDAX_PAGE : FSDAX_PAGE;
+static FsdaxLeftover *find(Fsdax *fsdax, const char *id) {
+        FsdaxLeftover *leftover;
+
+        HASH_FIND_STR(fsdax->leftovers, id, leftover);
+        return leftover;
 }
 
-int fsdax_leftover_sweep(int dir_fd, const char *name) {
-        struct stat st;
+void fsdax_leftover_add(Fsdax *fsdax, const char *id, bool told) {
+        FsdaxLeftover *leftover;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        leftover = find(fsdax, id);
+        if (!leftover) {
+                leftover = calloc(1, sizeof(*leftover));
+                if (leftover) {
+                        (void) snprintf(leftover->id, sizeof(leftover->id), "%s", id);
+                        HASH_ADD_STR(fsdax->leftovers, id, leftover);
+                }
+        }
+        if (leftover)
+                leftover->told = told;
+        pthread_mutex_unlock(&fsdax->mutex);
+
+        fsdax->leftovers_changed = true;
+        if (!leftover) /* whoever lists the directory comes upon it again */
+                fsdax->leftovers_filled = true;
+}
+
+void fsdax_leftover_released(Fsdax *fsdax, const char *id) {
+        FsdaxLeftover *leftover;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        leftover = find(fsdax, id);
+        if (leftover) {
+                leftover->told = false;
+                fsdax->leftovers_changed = true;
+        }
+        pthread_mutex_unlock(&fsdax->mutex);
+}
+
+static void forget(Fsdax *fsdax, FsdaxLeftover *leftover) {
+        HASH_DEL(fsdax->leftovers, leftover);
+        free(leftover);
+}
+
+void fsdax_leftovers_forget(Fsdax *fsdax) {
+        FsdaxLeftover *leftover, *next;
+
+        HASH_ITER(hh, fsdax->leftovers, leftover, next)
+                forget(fsdax, leftover);
+}
+
+bool fsdax_leftovers_exist(Fsdax *fsdax) {
+        bool exist;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        exist = fsdax->leftovers;
+        pthread_mutex_unlock(&fsdax->mutex);
+        return exist;
+}
+
+static void sweep_one(Fsdax *fsdax, int dir_fd, const char *id) {
+        FsdaxLeftover *leftover;
+        uint64_t room = 0;
         int r;
 
-        r = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-        if (r >= 0 && (!S_ISREG(st.st_mode) || st.st_uid != geteuid()))
-                r = -EUCLEAN;
-        if (r >= 0 && fsdax_leftover_room(&st) > 0)
-                return 1;
-        if (r >= 0 && !has_writers(dir_fd, name))
-                r = fsdax_file_unlink(dir_fd, name);
-        if (r < 0 && r != -ENOENT)
-                log_warning("%s is in the way and cannot be removed: %s", name, strerror(-r));
-        return r;
+        r = fsdax_leftover_sweep(dir_fd, id, &room);
+        pthread_mutex_lock(&fsdax->mutex);
+        leftover = find(fsdax, id);
+        if (leftover && r < 0)
+                forget(fsdax, leftover);
+        else if (leftover) {
+                if (room > 0 && !leftover->told)
+                        fsdax->leftovers_filled = true;
+                leftover->told = room > 0;
+        }
+        pthread_mutex_unlock(&fsdax->mutex);
+}
+
+void fsdax_leftovers_sweep(Fsdax *fsdax, int dir_fd) {
+        const size_t id_size = sizeof(((FsdaxLeftover *) 0)->id);
+        _cleanup_free_ char *ids = NULL;
+        FsdaxLeftover *leftover, *next;
+        size_t n = 0;
+
+        /* not with the mutex held, which the event loop takes */
+        pthread_mutex_lock(&fsdax->mutex);
+        ids = calloc(HASH_COUNT(fsdax->leftovers) + 1, id_size);
+        HASH_ITER(hh, fsdax->leftovers, leftover, next)
+                if (ids)
+                        memcpy(ids + n++ * id_size, leftover->id, id_size);
+        pthread_mutex_unlock(&fsdax->mutex);
+
+        for (size_t i = 0; i < n; i++)
+                sweep_one(fsdax, dir_fd, ids + i * id_size);
 }

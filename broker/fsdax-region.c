@@ -53,6 +53,7 @@ void fsdax_forget(Region *region) {
         region->foreign = 0;
         DL_DELETE(all, fsdax);
         fsdax_watch_free(fsdax->watch);
+        fsdax_leftovers_forget(fsdax);
         throttle_free(fsdax->throttle);
         pthread_mutex_destroy(&fsdax->mutex);
         free(fsdax->path);
@@ -170,6 +171,8 @@ void fsdax_replenished(Region *region) {
                 return;
         fsdax_account(region, region->used);
         region->outdated = region->outdated || atomic_exchange(&fsdax->leftovers_filled, false);
+        if (fsdax->watch && fsdax_leftovers_exist(fsdax))
+                fsdax_watch_leftovers(fsdax->watch);
 }
 
 int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata) {
@@ -233,7 +236,7 @@ int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
         if (!region->state)
                 return failure_set(failure, REFUSAL_RegionUnusable, "its directory is not there: %s",
                                    region->reason ? region->reason : "");
-        if (!piece->handle || (!is_id(piece->handle) && !fsdax_is_leftover(piece->handle)))
+        if (!piece->handle || !is_id(piece->handle))
                 return failure_set(failure, REFUSAL_Failed, "its record does not say which file it is");
 
         /* more than that only DAX can have */
@@ -248,8 +251,8 @@ void fsdax_release(Piece *piece) {
         uint64_t used = fsdax->region->used;
 
         /* as long as it was an allocation, nobody has looked at it */
-        if (piece->handle && fsdax_is_leftover(piece->handle))
-                fsdax->leftovers_changed = true;
+        if (piece->handle)
+                fsdax_leftover_released(fsdax, piece->handle);
         fsdax_account(fsdax->region, used > piece->length ? used - piece->length : 0);
         piece->state = NULL;
 }

@@ -21,6 +21,10 @@
 
 #define PAUSE_USEC (UINT64_C(500) * 1000)
 
+/* That somebody closes a file is told before the kernel has done it, and everybody does that. So what is left of files is
+ * looked at now and then, as long as there is any. */
+#define LEFTOVERS_USEC (UINT64_C(1000) * 1000)
+
 /* What is read before it: about as much as the kernel's queue holds, so that nobody who adds to it meanwhile can keep us. */
 #define READS_MAX 64
 
@@ -30,7 +34,7 @@ struct FsdaxWatch {
         Region *region;
         PieceHandler handler;
         void *userdata;
-        sd_event_source *source, *pause;
+        sd_event_source *source, *pause, *leftovers;
 };
 
 FsdaxWatch *fsdax_watch_free(FsdaxWatch *watch) {
@@ -39,25 +43,17 @@ FsdaxWatch *fsdax_watch_free(FsdaxWatch *watch) {
 
         sd_event_source_disable_unref(watch->source);
         sd_event_source_disable_unref(watch->pause);
+        sd_event_source_disable_unref(watch->leftovers);
         safe_close(watch->fd);
         free(watch);
         return NULL;
 }
 
 static void handle(FsdaxWatch *watch, const struct inotify_event *event) {
-        Fsdax *fsdax = watch->region->state;
-
         if (event->mask & IN_Q_OVERFLOW)
                 watch->handler(watch->region, "", watch->userdata);
-        else if (event->len == 0)
-                return;
-        else if (is_id(event->name)) {
-                if (event->mask & IN_MODIFY)
-                        watch->handler(watch->region, event->name, watch->userdata);
-        } else if (fsdax_is_leftover(event->name)) {
-                fsdax->leftovers_changed = true;
-                watch->handler(watch->region, NULL, watch->userdata);
-        }
+        else if (event->len > 0 && is_id(event->name))
+                watch->handler(watch->region, event->name, watch->userdata);
 }
 
 static int on_event(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -93,6 +89,22 @@ static int on_pause(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static int on_leftovers(sd_event_source *source, uint64_t usec, void *userdata) {
+        FsdaxWatch *watch = userdata;
+        Fsdax *fsdax = watch->region->state;
+
+        (void) source;
+        (void) usec;
+        fsdax->leftovers_changed = true;
+        watch->handler(watch->region, NULL, watch->userdata);
+        return 0;
+}
+
+void fsdax_watch_leftovers(FsdaxWatch *watch) {
+        (void) sd_event_source_set_time_relative(watch->leftovers, LEFTOVERS_USEC);
+        (void) sd_event_source_set_enabled(watch->leftovers, SD_EVENT_ONESHOT);
+}
+
 int fsdax_watch_new(Region *region, sd_event *event, PieceHandler handler, void *userdata, FsdaxWatch **ret) {
         FsdaxWatch *watch;
         int r;
@@ -111,6 +123,10 @@ int fsdax_watch_new(Region *region, sd_event *event, PieceHandler handler, void 
                 r = sd_event_add_time_relative(event, &watch->pause, CLOCK_MONOTONIC, 0, 0, on_pause, watch);
         if (r >= 0)
                 r = sd_event_source_set_enabled(watch->pause, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time_relative(event, &watch->leftovers, CLOCK_MONOTONIC, 0, 0, on_leftovers, watch);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(watch->leftovers, SD_EVENT_OFF);
         if (r < 0) {
                 fsdax_watch_free(watch);
                 return r;
@@ -123,7 +139,7 @@ int fsdax_watch_new(Region *region, sd_event *event, PieceHandler handler, void 
 int fsdax_watch_directory(FsdaxWatch *watch, const char *path) {
         int wd;
 
-        wd = inotify_add_watch(watch->fd, path, IN_MODIFY | IN_CLOSE_WRITE | IN_ONLYDIR);
+        wd = inotify_add_watch(watch->fd, path, IN_MODIFY | IN_ONLYDIR);
         if (wd < 0)
                 return -errno;
 

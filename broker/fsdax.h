@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #include "clean.h"
 #include "provider.h"
@@ -36,6 +37,12 @@ typedef struct FsdaxFacts {
 
 typedef struct FsdaxWatch FsdaxWatch;
 
+typedef struct FsdaxLeftover {
+        char id[17];
+        bool told; /* that there is something in it */
+        UT_hash_handle hh;
+} FsdaxLeftover;
+
 typedef struct Fsdax {
         Region *region;       /* the event loop's */
         char *path;
@@ -49,6 +56,7 @@ typedef struct Fsdax {
         Throttle *throttle;
         pthread_mutex_t mutex;
         FsdaxFacts facts;     /* guarded by it */
+        FsdaxLeftover *leftovers; /* the same */
         struct Fsdax *prev, *next; /* the event loop's: all that there are, the oldest first */
         unsigned n_strangers; /* things in the directory that are not ours; of whoever lists it */
 } Fsdax;
@@ -87,8 +95,7 @@ void fsdax_measure(Fsdax *fsdax, int dir_fd);
 /* A new file of its owner's alone, without a name. */
 int fsdax_file_make(int dir_fd, int *ret_fd);
 
-/* Opens one for ourselves, or what is left of one. -EUCLEAN: it is no file of ours; -EINVAL: nothing of ours has such a
- * name. */
+/* Opens one for ourselves. -EUCLEAN: it is no file of ours; -EINVAL: nothing of ours has such a name. */
 int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd);
 
 /* Gives it a name. When it returns that is there to stay. */
@@ -147,21 +154,27 @@ int fsdax_extents_allocate(int fd, uint64_t from, uint64_t length, bool huge, ui
 int fsdax_extents_misplaced(const FsdaxExtents *extents, uint64_t from, uint64_t skew, FsdaxExtents *ret,
                             uint64_t *ret_left);
 
-/* ---- What is left of files that were revoked, and that somebody could still write to ---- */
+/* ---- What is left of files that were revoked, and that somebody still has open ---- */
 
-bool fsdax_is_leftover(const char *name);
-const char *fsdax_leftover_id(const char *name);
+/* Has to be called by whoever has emptied it: takes its record away, and removes it if nobody else has it open; -ENOENT if
+ * it is gone. *fd is a descriptor of it, and closed. */
+int fsdax_leftover_drop(Fsdax *fsdax, int dir_fd, const char *name, int *fd);
 
-/* Removes a file that is empty, or leaves it as such if it has to stay; *fd is a descriptor of it, and closed. */
-int fsdax_leftover_drop(int dir_fd, const char *name, int *fd);
-
-/* Removes it if it is empty and nobody can write to it any more. 1: somebody has put something into it; how much is what
- * fsdax_leftover_room() says, which is 0 of an empty one. */
-int fsdax_leftover_sweep(int dir_fd, const char *name);
-uint64_t fsdax_leftover_room(const struct stat *st);
-
-/* Whose it was; -1 if nobody can tell. */
+/* Whether a file that has no record is one; and whose it was, -1 if nobody can tell. */
+bool fsdax_leftover_is(int fd);
 uid_t fsdax_leftover_owner(int fd);
+
+/* Removes it if it is empty and nobody has it open; then it is gone, -ENOENT. What somebody has put into it takes *ret_room,
+ * which is 0 of an empty one. */
+int fsdax_leftover_sweep(int dir_fd, const char *name, uint64_t *ret_room);
+
+/* The list of them. If there is something in one, leftovers_filled is set, once until it is empty again, or its allocation
+ * released. */
+void fsdax_leftover_add(Fsdax *fsdax, const char *id, bool told);
+void fsdax_leftover_released(Fsdax *fsdax, const char *id);
+void fsdax_leftovers_sweep(Fsdax *fsdax, int dir_fd);
+bool fsdax_leftovers_exist(Fsdax *fsdax);
+void fsdax_leftovers_forget(Fsdax *fsdax);
 
 /* ---- The watch ---- */
 
@@ -170,6 +183,9 @@ FsdaxWatch *fsdax_watch_free(FsdaxWatch *watch);
 
 /* Watches this directory, and no other any more. For any thread, one at a time. */
 int fsdax_watch_directory(FsdaxWatch *watch, const char *path);
+
+/* Has what is left of files looked at, in a while. */
+void fsdax_watch_leftovers(FsdaxWatch *watch);
 
 /* ---- For holders ---- */
 

@@ -213,10 +213,6 @@ static int take_in_find(Recovery *recovery, Region *region, const Find *find) {
         }
         if (find->absent)
                 return 0;
-        /* its end is not over yet; when it is, this must not be overlooked */
-        if (find->rest && strcmp(allocation->piece.handle ? allocation->piece.handle : "", find->handle) != 0)
-                region->outdated = true;
-
         allocation->missed = false;
         if (allocation->away && !allocation_is_busy(allocation))
                 allocation_revive(allocation);

@@ -11,8 +11,8 @@
  *    truncating wait keeps it in quarantine, charged to him.
  *  - All room is allocated before, and what is zero is really written, so that no store needs the file system any more.
  *  - A holder can still make his file longer or shorter. Its record says what it has to be; when the directory tells of a
- *    change, and whenever it is opened, it is made that again. What he can still write to after its end stays in sight until
- *    he cannot (fsdax-leftover.c).
+ *    change, and whenever it is opened, it is made that again. What he has still open after its end stays in sight until he
+ *    has not (fsdax-leftover.c).
  *  - No descriptor is kept, and the file system can be unmounted when no holder has any of it. */
 
 #include <errno.h>
@@ -394,7 +394,7 @@ static int fsdax_revoke(Piece *piece, Failure *failure) {
         r = fsdax_file_truncate(file.fd, 0, 0);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot truncate its file");
-        r = fsdax_leftover_drop(file.dir_fd, piece->handle, &file.fd);
+        r = fsdax_leftover_drop(piece->state, file.dir_fd, piece->handle, &file.fd);
         if (r < 0 && r != -ENOENT)
                 return failure_set_errno(failure, r, "cannot remove its file");
 
@@ -468,7 +468,7 @@ static int inventory_append(Inventory *inventory, Find **ret) {
         return 0;
 }
 
-static int inventory_add(Inventory *inventory, const char *id, const char *handle, uint64_t length, Find **ret) {
+static int inventory_add(Inventory *inventory, const char *id, uint64_t length, Find **ret) {
         Find *find;
         int r;
 
@@ -477,7 +477,7 @@ static int inventory_add(Inventory *inventory, const char *id, const char *handl
                 return r;
         (void) snprintf(find->id, sizeof(find->id), "%.16s", id);
         find->length = length;
-        find->handle = strdup(handle);
+        find->handle = strdup(id);
         if (!find->handle)
                 return -ENOMEM;
 
@@ -485,42 +485,37 @@ static int inventory_add(Inventory *inventory, const char *id, const char *handl
         return 0;
 }
 
-static int list_leftover(int dir_fd, const char *name, Inventory *inventory) {
-        _cleanup_close_ int fd = -EBADF;
-        struct stat st;
+/* What somebody has put into one is a find. */
+static int list_leftover(Fsdax *fsdax, int dir_fd, const char *name, uid_t owner, Inventory *inventory) {
+        uint64_t room;
         Find *find;
         int r;
 
-        r = fsdax_leftover_sweep(dir_fd, name);
-        if (r <= 0)
-                return 0;
-        r = fsdax_file_open(dir_fd, name, true, &fd);
+        r = fsdax_leftover_sweep(dir_fd, name, &room);
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (fsdax_leftover_room(&st) == 0) /* who has put it there has taken it away */
+        fsdax_leftover_add(fsdax, name, room > 0);
+        if (room == 0)
                 return 0;
 
-        r = inventory_add(inventory, fsdax_leftover_id(name), name, fsdax_leftover_room(&st), &find);
+        r = inventory_add(inventory, name, room, &find);
         if (r < 0)
                 return r;
         find->rest = true;
-        find->owner = fsdax_leftover_owner(fd);
+        find->owner = owner;
         return 0;
 }
 
 /* One entry. -EUCLEAN: it is nothing of ours. */
-static int list_file(int dir_fd, const char *name, Inventory *inventory) {
+static int list_file(Fsdax *fsdax, int dir_fd, const char *name, Inventory *inventory) {
         _cleanup_free_ char *record = NULL;
         _cleanup_close_ int fd = -EBADF;
         const char *problem = NULL;
         struct stat st;
+        uid_t owner;
         Find *find;
         int r;
 
-        if (fsdax_is_leftover(name))
-                return list_leftover(dir_fd, name, inventory);
         if (!is_id(name))
                 return -EUCLEAN;
         r = fsdax_file_open(dir_fd, name, true, &fd);
@@ -538,34 +533,23 @@ static int list_file(int dir_fd, const char *name, Inventory *inventory) {
                         return -EUCLEAN;
         }
 
-        /* we died between the last two steps of its end */
-        if (st.st_size == 0 && fsdax_file_read_record(fd, &record, &problem) == -ENODATA) {
-                fd = safe_close(fd);
-                (void) fsdax_leftover_sweep(dir_fd, name);
-                return 0;
-        }
-
-        r = inventory_add(inventory, name, name, (uint64_t) st.st_size, &find);
-        if (r < 0)
-                return r;
-        r = fsdax_file_read_record(fd, &find->record, &problem);
+        r = fsdax_file_read_record(fd, &record, &problem);
         if (r == -ENOMEM)
                 return r;
+        if (r == -ENODATA && (st.st_size == 0 || fsdax_leftover_is(fd))) {
+                owner = fsdax_leftover_owner(fd);
+                fd = safe_close(fd); /* we would not be alone with it */
+                return list_leftover(fsdax, dir_fd, name, owner, inventory);
+        }
+        if (r < 0 && !problem)
+                problem = r == -ENODATA ? "the file has no record" : strerror(-r);
+
+        r = inventory_add(inventory, name, (uint64_t) st.st_size, &find);
         if (r < 0)
-                find->problem = strdup(problem ? problem : r == -ENODATA ? "the file has no record" : strerror(-r));
-        return r < 0 && !find->problem ? -ENOMEM : 0;
-}
-
-/* Sees what can go. */
-static void sweep_leftovers(Fsdax *fsdax, int dir_fd) {
-        _cleanup_closedir_ DIR *dir = NULL;
-        struct dirent *entry;
-
-        if (directory_read(dir_fd, &dir) < 0)
-                return;
-        while ((entry = readdir(dir)))
-                if (fsdax_is_leftover(entry->d_name) && fsdax_leftover_sweep(dir_fd, entry->d_name) > 0)
-                        fsdax->leftovers_filled = true;
+                return r;
+        find->record = TAKE_PTR(record);
+        find->problem = problem ? strdup(problem) : NULL;
+        return problem && !find->problem ? -ENOMEM : 0;
 }
 
 static int fsdax_replenish(Region *region, Failure *failure) {
@@ -584,7 +568,7 @@ static int fsdax_replenish(Region *region, Failure *failure) {
         if (fsdax_directory_is_read_only(dir_fd))
                 return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (changed)
-                sweep_leftovers(fsdax, dir_fd);
+                fsdax_leftovers_sweep(fsdax, dir_fd);
         fsdax_measure(fsdax, dir_fd);
         return 0;
 }
@@ -606,7 +590,7 @@ static int list_entries(Fsdax *fsdax, int dir_fd, Inventory *inventory) {
                 return r;
 
         while ((errno = 0, entry = readdir(dir))) {
-                r = list_file(dir_fd, entry->d_name, inventory);
+                r = list_file(fsdax, dir_fd, entry->d_name, inventory);
                 if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
                         return r;
                 if (r < 0 && r != -EUCLEAN) { /* which is no reason to keep everybody from the others */

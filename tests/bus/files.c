@@ -64,7 +64,7 @@ void files_set_up(Scene *scene, gconstpointer configuration) {
         scene_set_rules(scene, EVERYBODY_MAY);
 }
 
-/* What was freed while somebody could write to it may have an empty file left, until the broker looks again. */
+/* What was freed while somebody had it open may have an empty file left, until the broker looks again. */
 static void remove_leftovers(void) {
         g_autoptr(GDir) directory = g_dir_open(FILES_PATH, 0, NULL);
         const char *name;
@@ -75,7 +75,7 @@ static void remove_leftovers(void) {
                 struct stat st;
 
                 g_assert_cmpint(stat(path, &st), ==, 0);
-                if (!g_str_has_prefix(name, ".gone-") || st.st_size > 0)
+                if (st.st_size > 0 || getxattr(path, "user.daxbroker.record", NULL, 0) >= 0)
                         g_error("%s is left", name);
                 g_assert_cmpint(unlink(path), ==, 0);
         }

@@ -60,7 +60,7 @@ typedef struct Hang {
 } Hang;
 
 static Hang hangs[16];
-static unsigned n_hangs;
+static unsigned n_hangs, n_let_go; /* the first ones */
 
 static void *hang(void *userdata) {
         static char before[MIB / 4];
@@ -116,17 +116,28 @@ static int64_t do_hang_lease(UserCall *call) {
         return hang_begin(call, hang_lease, false);
 }
 
-static int64_t do_let_go(UserCall *call) {
-        (void) call;
-        while (n_hangs > 0) {
-                Hang *self = &hangs[--n_hangs];
-                struct uffdio_zeropage zero = { .range = { .start = (uintptr_t) self->page, .len = 4096 } };
+/* Those that wait for each other get the lock in whichever order. */
+static int64_t do_let_one_go(UserCall *call) {
+        const Hang *self = &hangs[n_let_go++];
+        struct uffdio_zeropage zero = { .range = { .start = (uintptr_t) self->page, .len = 4096 } };
 
-                g_assert_cmpint(ioctl(self->uffd, UFFDIO_ZEROPAGE, &zero), ==, 0);
+        (void) call;
+        g_assert_cmpuint(n_let_go, <=, n_hangs);
+        g_assert_cmpint(ioctl(self->uffd, UFFDIO_ZEROPAGE, &zero), ==, 0);
+        return 0;
+}
+
+static int64_t do_let_go(UserCall *call) {
+        while (n_let_go < n_hangs)
+                (void) do_let_one_go(call);
+        for (; n_hangs > 0; n_hangs--) {
+                const Hang *self = &hangs[n_hangs - 1];
+
                 g_assert_cmpint(pthread_join(self->thread, NULL), ==, 0);
                 close(self->uffd);
                 g_assert_cmpint(munmap(self->page, 4096), ==, 0);
         }
+        n_let_go = 0;
         return 0;
 }
 
@@ -306,6 +317,45 @@ static bool is_in_state(User *user, const char *object, const char *state) {
         return strcmp(seen, state) == 0;
 }
 
+/* A file that is locked at each step of its end keeps nobody from the others of its directory. */
+static void test_directory(Scene *scene, const void *unused) {
+        g_autofree char *path = NULL;
+        User *guest;
+        Reply data, open;
+
+        (void) unused;
+        data = user_get(scene->alice, MIB, "region=files persistent=1 name=data");
+        path = g_strdup_printf(FILES_PATH "/%s", strrchr(data.object, '/') + 1);
+        guest = user_new("root");
+        open = user_open_object(guest, data.object, NULL);
+        reply_assert(open, "");
+        if (!can_hang(guest, open.slot)) {
+                user_free(guest);
+                free_now(scene->alice, &data);
+                return;
+        }
+
+        assert_busy(scene->alice, &data);
+        for (unsigned i = 0; i < 10; i++) {
+                Reply other;
+
+                /* the next one gets in line before the broker's next step does */
+                g_assert_cmpint(on_slot(guest, do_hang, open.slot), ==, 0);
+                g_usleep(50000);
+                user_call(guest, do_let_one_go, NULL, 0, NULL, 0);
+                g_usleep(50000);
+                other = user_get(scene->bob, MIB, "region=files persistent=1 name=other");
+                free_now(scene->bob, &other);
+                user_drop_all(scene->bob);
+        }
+
+        user_call(guest, do_let_go, NULL, 0, NULL, 0);
+        user_free(guest);
+        user_drop_all(scene->alice);
+        g_assert_true(wait_until(20, access(path, F_OK) < 0));
+        g_assert_true(allocation_wait_gone(scene->root, data.object));
+}
+
 /* What a holder puts into what is left of a file that has ended is charged to whose it was, until it is gone. */
 static void test_rest(Scene *scene, const void *unused) {
         g_autofree char *path = NULL;
@@ -316,7 +366,7 @@ static void test_rest(Scene *scene, const void *unused) {
 
         (void) unused;
         data = user_get(scene->alice, MIB, "region=files persistent=1 name=data");
-        path = g_strdup_printf(FILES_PATH "/.gone-%s", strrchr(data.object, '/') + 1);
+        path = g_strdup_printf(FILES_PATH "/%s", strrchr(data.object, '/') + 1);
         guest = user_new("root");
         open = user_open_object(guest, data.object, NULL);
         reply_assert(open, "");
@@ -370,7 +420,9 @@ int main(int argc, char **argv) {
         g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
         g_test_add("/hang/lease", Scene, CONFIGURATION, set_up, test_lease, scene_tear_down);
         g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
-        if (files_are_possible())
+        if (files_are_possible()) {
+                files_add("/hang/directory", CONFIGURATION, test_directory);
                 files_add("/hang/rest", CONFIGURATION "[Quota user:alice]\nMaxAllocations=1\n", test_rest);
+        }
         return g_test_run();
 }
