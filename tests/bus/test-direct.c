@@ -447,6 +447,34 @@ static void test_many(Scene *scene, const void *unused) {
         footprint_assert_back(scene->broker, &scene->before);
 }
 
+static int64_t do_dial_only(UserCall *call) {
+        unsigned n = *(const unsigned *) call->data;
+
+        for (unsigned i = 0; i < n; i++)
+                sockets[n_sockets++] = dial();
+        return 0;
+}
+
+/* Who does not say who he is makes room at once, for the next of his user's, and where there are too many in all for
+ * anybody's. Nobody else has to, though he has been silent as well. */
+static void test_crowd(Scene *scene, const void *unused) {
+        unsigned n = 30, few = 5, some = 15;
+
+        (void) unused;
+        user_call(scene->bob, do_dial_only, &n, sizeof(n), NULL, 0);
+        g_assert_cmpint(user_call(scene->bob, do_dial_often, &few, sizeof(few), NULL, 0), ==, n + few);
+        g_assert_cmpint(user_call(scene->bob, do_count_open, NULL, 0, NULL, 0), <=, n);
+        assert_others_go_on(scene->alice);
+        g_assert_cmpint(user_call(scene->carol, do_dial_often, &some, sizeof(some), NULL, 0), ==, some);
+        g_assert_cmpint(user_call(scene->carol, do_count_open, NULL, 0, NULL, 0), ==, some);
+        g_assert_cmpint(user_call(scene->bob, do_count_open, NULL, 0, NULL, 0), <=, 40 - some);
+        g_assert_cmpint(user_call(scene->bob, do_count_open, NULL, 0, NULL, 0), >=, few);
+        assert_others_go_on(scene->alice);
+        user_call(scene->bob, do_hang_up, NULL, 0, NULL, 0);
+        user_call(scene->carol, do_hang_up, NULL, 0, NULL, 0);
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
 static uint64_t cpu_time(const Broker *broker) {
         g_autofree char *path = g_strdup_printf("/proc/%d/stat", broker->pid), *text = NULL;
         unsigned long user, kernel;
@@ -457,22 +485,15 @@ static uint64_t cpu_time(const Broker *broker) {
         return (user + kernel) * 1000000 / (uint64_t) sysconf(_SC_CLK_TCK);
 }
 
-static int64_t do_dial_only(UserCall *call) {
-        (void) call;
-        for (unsigned i = 0; i < 50; i++)
-                sockets[n_sockets++] = dial();
-        return 0;
-}
-
 /* No descriptor is left to take a connection with: those who come wait, and the broker does not spin. */
 static void test_no_fds(Scene *scene, const void *unused) {
-        unsigned n = broker_count_fds(scene->broker);
+        unsigned n = broker_count_fds(scene->broker), more = 50;
         size_t mark = broker_mark_log(scene->broker);
         uint64_t before;
 
         (void) unused;
         scene_limit_broker(scene, RLIMIT_NOFILE, n + 20);
-        user_call(scene->carol, do_dial_only, NULL, 0, NULL, 0);
+        user_call(scene->carol, do_dial_only, &more, sizeof(more), NULL, 0);
         g_assert_true(broker_wait_log(scene->broker, mark, "cannot accept a connection"));
 
         before = cpu_time(scene->broker);
@@ -551,6 +572,8 @@ int main(int argc, char **argv) {
         add("unread-fds", test_unread_fds);
         add("unread-signals", test_unread_signals);
         add("many", test_many);
+        scene_add("/direct/crowd", "[Broker]\nMaxConnectionsPerUser=30\nMaxConnections=40\n[Region dram]\nSize=256M\n",
+                  test_crowd);
         add("no-fds", test_no_fds);
         add("gone-in-question", test_gone_in_question);
         add("process-gone", test_process_gone);
