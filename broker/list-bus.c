@@ -336,8 +336,21 @@ static int wait_for_turn(Call *call, Failure *failure) {
         return user->lister == call ? CALL_DONE : call_wait(call, &user->waiting_to_list, failure);
 }
 
+/* Not one whose connection is not listened to before it has read what it was sent: that one would keep the turn. */
+static Waiter *find_next(const User *user) {
+        Waiter *waiter;
+
+        DL_FOREACH(user->waiting_to_list, waiter) {
+                const Peer *peer = call_from_waiter(waiter)->caller->peer;
+
+                if (!peer || !peer->behind)
+                        return waiter;
+        }
+        return NULL;
+}
+
 void lists_go_on(Server *server, User *user) {
-        Waiter *waiter = user->waiting_to_list;
+        Waiter *waiter = find_next(user);
 
         if (!waiter || server->stopping || !list_may_begin(user))
                 return;

@@ -573,6 +573,38 @@ static void test_unread(Scene *scene, const void *unused) {
         user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
 }
 
+/* Two on one connection, of which none is read, are not in the way of a third on another. */
+static int64_t do_check_pair(UserCall *call) {
+        struct pollfd polled = { .events = POLLIN };
+        sd_bus_message *never = NULL;
+        sd_bus *bus = NULL;
+
+        (void) call;
+        g_assert_cmpint(world_connect(&bus), >=, 0);
+        get_version(bus);
+        for (unsigned i = 0; i < 2; i++)
+                g_assert_cmpint(sd_bus_call_method_async(bus, NULL, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                                         DAXBROKER_MANAGER_INTERFACE, "ListAllocations", keep_reply,
+                                                         &never, NULL), >=, 0);
+        g_assert_cmpint(sd_bus_flush(bus), >=, 0);
+        polled.fd = sd_bus_get_fd(bus);
+        g_assert_cmpint(poll(&polled, 1, 20000), ==, 1);
+        assert_answered(DAXBROKER_MANAGER_INTERFACE, "ListAllocations");
+        g_assert_null(never);
+        sd_bus_close_unref(bus);
+        assert_answered(DAXBROKER_MANAGER_INTERFACE, "ListAllocations");
+        return 0;
+}
+
+static void test_pair(Scene *scene, const void *unused) {
+        unsigned n = SOME;
+
+        (void) unused;
+        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
+        user_call(scene->alice, do_check_pair, NULL, 0, NULL, 0);
+        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+}
+
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         g_test_add("/list/pages", Scene, CONFIGURATION, set_up, test_pages, scene_tear_down);
@@ -581,6 +613,7 @@ int main(int argc, char **argv) {
         g_test_add("/list/grants", Scene, CONFIGURATION, set_up, test_grants, scene_tear_down);
         g_test_add("/list/crowd", Scene, CONFIGURATION, set_up, test_crowd, scene_tear_down);
         g_test_add("/list/unread", Scene, CONFIGURATION, set_up, test_unread, scene_tear_down);
+        g_test_add("/list/pair", Scene, CONFIGURATION, set_up, test_pair, scene_tear_down);
         g_test_add("/list/large", Scene, CONFIGURATION, set_up, test_large, scene_tear_down);
         return g_test_run();
 }
