@@ -479,6 +479,56 @@ static void test_force_detached(Scene *scene, const void *configuration) {
         g_assert_true(allocation_wait_gone(scene->alice, reply.object));
 }
 
+/* ---- Put into what is left --------------------------------------------------------------------------------------- */
+
+static pid_t filler = -1;
+
+static int64_t do_start_filler(UserCall *call) {
+        const uint8_t byte = 1;
+        int memory;
+
+        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
+        filler = fork();
+        for (; filler == 0;)
+                if (pwrite(memory, &byte, 1, 0) != 1)
+                        _exit(1);
+        return 0;
+}
+
+static int64_t do_stop_filler(UserCall *call) {
+        int status;
+
+        (void) call;
+        g_assert_cmpint(kill(filler, SIGKILL), ==, 0);
+        g_assert_cmpint(waitpid(filler, &status, 0), ==, filler);
+        return WIFSIGNALED(status);
+}
+
+/* Who puts something into what is left of a file, again and again, has it taken away now and then; and fills no log. */
+static void test_refill(Scene *scene, const void *configuration) {
+        static const char says[] = "somebody has put them there since";
+        Reply reply;
+        size_t mark;
+
+        (void) configuration;
+        if (!provider_is_files()) {
+                g_test_skip("that is possible with files only");
+                return;
+        }
+
+        reply = user_get(scene->alice, 64 * KIB, NULL);
+        mark = broker_mark_log(scene->broker);
+        reply_assert(user_release(scene->alice, reply.object), "");
+        on_slot(scene->alice, do_start_filler, reply.slot);
+        g_assert_true(broker_wait_log(scene->broker, mark, says));
+        mark = broker_mark_log(scene->broker);
+        g_usleep(3000000);
+        g_assert_cmpuint(broker_count_log(scene->broker, mark, says), <=, 10);
+        g_assert_cmpint(user_call(scene->alice, do_stop_filler, NULL, 0, NULL, 0), ==, 1);
+        user_drop(scene->alice, reply.slot);
+        g_assert_cmpuint(region_wait("dram", "Available", scene->before.available), ==, scene->before.available);
+}
+
 static void set_up(Scene *scene, const void *configuration) {
         scene_set_up(scene, configuration);
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
@@ -490,6 +540,7 @@ int main(int argc, char **argv) {
         g_test_add("/revoke/lapse", Scene, CONFIGURATION, set_up, test_lapse, scene_tear_down);
         g_test_add("/revoke/free-other", Scene, CONFIGURATION, set_up, test_free_other, scene_tear_down);
         g_test_add("/revoke/free-twice", Scene, CONFIGURATION, set_up, test_free_twice, scene_tear_down);
+        g_test_add("/revoke/refill", Scene, CONFIGURATION, set_up, test_refill, scene_tear_down);
         g_test_add("/revoke/force", Scene, CONFIGURATION, set_up, test_force, scene_tear_down);
         g_test_add("/revoke/force-detached", Scene, CONFIGURATION, set_up, test_force_detached, scene_tear_down);
         g_test_add("/revoke/machine", Scene, CONFIGURATION, set_up, test_machine, scene_tear_down);
