@@ -27,8 +27,8 @@ static void hear_all(Scene *scene, User *listener) {
 
         user_assert_hears(listener, ADDED, last.object);
         reply_assert(user_release(scene->alice, last.object), "");
-        user_assert_hears(listener, REMOVED, last.object);
         user_drop_all(scene->alice);
+        user_assert_hears(listener, REMOVED, last.object);
 }
 
 /* Where in what was heard this is; 0 if it is not. */
@@ -80,8 +80,8 @@ static void assert_shown(Scene *scene, User *listener, const Reply *reply) {
 
         g_assert_cmpuint(place(heard, "added", reply->object), >, 0);
         reply_assert(user_release(scene->alice, reply->object), "");
-        user_assert_hears(listener, REMOVED, reply->object);
         user_drop_all(scene->alice);
+        user_assert_hears(listener, REMOVED, reply->object);
 }
 
 static void test_shown(Scene *scene, gconstpointer unused) {
@@ -153,8 +153,8 @@ static void test_changed(Scene *scene, gconstpointer unused) {
                 g_assert_cmpuint(place(heard, "added", reply.object), >, 0);
                 g_assert_cmpuint(place(heard, "added", reply.object), <, place(heard, "changed", reply.object));
                 reply_assert(user_release(scene->alice, reply.object), "");
-                user_assert_hears(listener, REMOVED, reply.object);
                 user_drop_all(scene->alice);
+                user_assert_hears(listener, REMOVED, reply.object);
         }
 }
 
