@@ -31,11 +31,7 @@ bool huge_pages_exist(uint64_t page_size) {
 static int kept_pool = -EBADF; /* free_hugepages of the pool of KEPT_PAGE_SIZE */
 
 void huge_pages_begin(void) {
-        static bool begun;
-
-        if (!begun)
-                kept_pool = open(POOLS "/hugepages-2048kB/free_hugepages", O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        begun = true;
+        kept_pool = open(POOLS "/hugepages-2048kB/free_hugepages", O_RDONLY | O_CLOEXEC | O_NOCTTY);
 }
 
 uint64_t huge_pages_free(uint64_t page_size, int numa_node) {

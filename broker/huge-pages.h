@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Makes ready what is asked most; to be called before any thread asks. */
+/* Makes ready what is asked most. Once, before any thread asks; without it everything works, and takes longer. */
 void huge_pages_begin(void);
 
 /* Whether the kernel has a hugetlb pool for pages of this size. */

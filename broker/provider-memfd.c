@@ -69,7 +69,6 @@ static bool node_exists(int node) {
 static int memfd_probe(Region *region, const RegionConfig *config, Failure *failure) {
         uint64_t whole, size;
 
-        huge_pages_begin();
         if (config->numa_node >= 0 && !node_exists(config->numa_node))
                 return failure_set(failure, REFUSAL_RegionUnusable, "NumaNode=%d: there is no such node with memory",
                                    config->numa_node);

@@ -14,6 +14,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "huge-pages.h"
 #include "log.h"
 #include "recovery.h"
 #include "sandbox.h"
@@ -109,6 +110,7 @@ static int service_start(Service *service) {
                 log_debug("only the broker's own files can be opened (Landlock %d)", landlock);
         else
                 log_notice("this kernel has no Landlock: which files can be opened is up to the unit and their modes");
+        huge_pages_begin();
         r = config_load(&config);
         if (r < 0)
                 return r;
