@@ -78,6 +78,13 @@ int64_t provider_patience(unsigned seconds);
                         return;                    \
                 }                                  \
         } while (false)
+#define skip_on_nvdimm(why)                        \
+        do {                                       \
+                if (provider_is_nvdimm()) {        \
+                        g_test_skip(why);          \
+                        return;                    \
+                }                                  \
+        } while (false)
 #define skip_on_small_pages(why)                   \
         do {                                       \
                 if (!provider_has_huge_pages()) {  \

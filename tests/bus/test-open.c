@@ -290,13 +290,13 @@ static void test_open_other(Scene *scene, gconstpointer unused) {
                         "    if (action.id == 'org.daxbroker1.open-other' && subject.user == 'bob' &&\n"
                         "        action.lookup('name') == 'lent' && action.lookup('owner') == '%u' &&\n"
                         "        action.lookup('region') == 'dram' &&\n"
-                        "        action.lookup('size') == '2097152' &&\n"
-                        "        action.lookup('size-mib') == '2' && action.lookup('read-only') == 'true')\n"
+                        "        action.lookup('size') == '%" G_GUINT64_FORMAT "' &&\n"
+                        "        action.lookup('size-mib') == '%" G_GUINT64_FORMAT "' && action.lookup('read-only') == 'true')\n"
                         "        return polkit.Result.YES;\n"
                         "    if (action.id.indexOf('org.daxbroker1.') == 0 && subject.user != 'alice')\n"
                         "        return polkit.Result.NO;\n"
                         "});\n",
-                        world_get_uid("alice"));
+                        world_get_uid("alice"), UNIT, UNIT / MIB);
         Reply reply;
 
         (void) unused;

@@ -133,7 +133,7 @@ static void test_details(Scene *scene, gconstpointer unused) {
                         "    function is(key, value) { return action.lookup(key) == value; }\n"
                         "    if (subject.user != 'carol' || action.id != 'org.daxbroker1.manage')\n"
                         "        return polkit.Result.NOT_HANDLED;\n"
-                        "    if (!is('region', 'dram') || !is('size', '1048576') || !is('owner', '%u'))\n"
+                        "    if (!is('region', 'dram') || !is('size', '%" G_GUINT64_FORMAT "') || !is('owner', '%u'))\n"
                         "        return polkit.Result.NO;\n"
                         "    if (is('method', 'SetOwner') && is('new-owner', '%u') && is('name', 'data') &&\n"
                         "        (!action.lookup('new-name') || is('new-name', 'given')))\n"
@@ -144,7 +144,7 @@ static void test_details(Scene *scene, gconstpointer unused) {
                         "        return polkit.Result.YES;\n"
                         "    return polkit.Result.NO;\n"
                         "});\n",
-                        world_get_uid("alice"), world_get_uid("bob"));
+                        provider_length(MIB), world_get_uid("alice"), world_get_uid("bob"));
         Reply data = user_get(scene->alice, MIB, "name=data");
 
         (void) unused;

@@ -20,6 +20,8 @@ static const char *rounded(const char *ordinary, const char *device) {
         return provider_is_device() ? device : ordinary;
 }
 
+#define LARGER "the least that a namespace has is more than these quotas"
+
 /* The user, who holds nothing, may have exactly that many bytes. */
 static void assert_bytes(Scene *scene, User *user, uint64_t limit) {
         Reply reply;
@@ -62,6 +64,7 @@ static void test_bytes(Scene *scene, gconstpointer unused) {
         Reply reply;
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=8M\n");
         reply = user_allocate(scene->alice, 8 * MIB + 1, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
@@ -91,6 +94,7 @@ static void test_small_bytes(Scene *scene, gconstpointer unused) {
         g_autofree char *enough = g_strdup_printf("[Quota]\nMaxBytes=%" G_GUINT64_FORMAT "\n", page);
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         for (size_t i = 0; i < G_N_ELEMENTS(too_little); i++) {
                 g_autofree char *quota = g_strdup_printf("[Quota]\nMaxBytes=%" G_GUINT64_FORMAT "\n", too_little[i]);
                 Reply reply;
@@ -114,6 +118,28 @@ static void test_small_bytes(Scene *scene, gconstpointer unused) {
         reply_assert(user_allocate(scene->alice, 256 * MIB, 1, NULL), "");
 }
 
+/* Of any memory: what there is the least of. */
+static void test_units(Scene *scene, gconstpointer unused) {
+        g_autofree char *quota = g_strdup_printf("[Quota]\nMaxBytes=%" G_GUINT64_FORMAT "\n", 4 * UNIT - 1);
+        Reply replies[3];
+
+        (void) unused;
+        reload(scene, quota);
+        for (unsigned round = 0; round < 2; round++) {
+                for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+                        replies[i] = user_get(scene->alice, UNIT, NULL);
+                reply_assert(user_allocate(scene->alice, UNIT, 1, NULL), "QuotaExceeded");
+                broker_kill(scene->broker);
+                broker_start(scene->broker);
+                reply_assert(user_allocate(scene->alice, UNIT, 1, NULL), "QuotaExceeded");
+                user_drop(scene->alice, replies[0].slot);
+                g_assert_true(allocation_wait_gone(scene->root, replies[0].object));
+                (void) user_get(scene->alice, UNIT, NULL);
+                reply_assert(user_allocate(scene->alice, UNIT, 1, NULL), "QuotaExceeded");
+                scene_clear(scene);
+        }
+}
+
 static void test_count(Scene *scene, gconstpointer unused) {
         (void) unused;
         for (unsigned limit = 0; limit < 4; limit++) {
@@ -123,7 +149,7 @@ static void test_count(Scene *scene, gconstpointer unused) {
                 assert_count(scene, scene->alice, limit);
         }
         reload(scene, "[Quota]\nMaxAllocations=infinity\n");
-        for (unsigned i = 0; i < 20; i++)
+        for (unsigned i = 0; i < 15; i++)
                 reply_assert(user_allocate(scene->alice, 1, 1, NULL), "");
 }
 
@@ -143,6 +169,7 @@ static void test_scopes(Scene *scene, gconstpointer unused) {
         };
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         for (size_t i = 0; i < G_N_ELEMENTS(scopes); i++) {
                 g_autofree char *bytes = g_strdup_printf("[%s]\nMaxBytes=4M\n", scopes[i].section);
                 g_autofree char *count = g_strdup_printf("[%s]\nMaxAllocations=2\n", scopes[i].section);
@@ -165,6 +192,7 @@ static void test_scopes(Scene *scene, gconstpointer unused) {
 
 static void test_root(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=8M\nMaxAllocations=3\n");
         assert_bytes(scene, scene->root, 8 * MIB);
         assert_count(scene, scene->root, 3);
@@ -179,6 +207,7 @@ static void test_root(Scene *scene, gconstpointer unused) {
 /* Nearest to the user first: user, group, everybody; of two groups the more generous. */
 static void test_precedence(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=2M\n[Quota group:dax]\nMaxBytes=4M\n");
         assert_bytes(scene, scene->alice, 4 * MIB);
         reload(scene, "[Quota]\nMaxBytes=32M\n[Quota group:dax]\nMaxBytes=4M\n");
@@ -199,6 +228,7 @@ static void test_precedence(Scene *scene, gconstpointer unused) {
 /* Each of the two limits is found by itself. */
 static void test_both_limits(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=8M\n[Quota user:alice]\nMaxAllocations=3\n");
         assert_bytes(scene, scene->alice, 8 * MIB);
         assert_count(scene, scene->alice, 3);
@@ -212,6 +242,7 @@ static void test_both_limits(Scene *scene, gconstpointer unused) {
 
 static void test_end(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=4M\nMaxAllocations=1\n");
         for (unsigned round = 0; round < 12; round++) {
                 User *guest = user_new("alice");
@@ -239,6 +270,7 @@ static void test_end(Scene *scene, gconstpointer unused) {
 
 static void test_refusal_costs_nothing(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=4M\nMaxAllocations=1\n");
         for (unsigned i = 0; i < 5; i++) {
                 reply_assert(user_allocate(scene->alice, 6 * MIB, 1, NULL), "QuotaExceeded");
@@ -254,6 +286,7 @@ static void test_owner_pays(Scene *scene, gconstpointer unused) {
         Reply reply;
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=0\n[Quota user:alice]\nMaxBytes=4M\n");
         reply = user_get(scene->alice, 4 * MIB, "name=paid mode=0606");
         reply_assert(user_open(scene->bob, "paid", NULL), "");
@@ -267,6 +300,7 @@ static void test_owner_pays(Scene *scene, gconstpointer unused) {
 /* A second region is no second helping. */
 static void test_regions(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Region other]\nProvider=memfd\nSize=64M\n[Quota]\nMaxBytes=8M\n");
         reply_assert(user_allocate(scene->alice, 6 * MIB, 1, "region=other"), "");
         reply_assert(user_allocate(scene->alice, 4 * MIB, 1, NULL), "QuotaExceeded");
@@ -285,6 +319,7 @@ static void test_restart(Scene *scene, gconstpointer unused) {
         Reply unnamed;
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=8M\nMaxAllocations=3\n");
         (void) user_get(scene->alice, 4 * MIB, "name=stays");
         unnamed = user_get(scene->alice, 2 * MIB, NULL);
@@ -305,6 +340,7 @@ static void test_restart(Scene *scene, gconstpointer unused) {
 /* Without anybody to keep descriptors, holders keep their memory, and it still counts. */
 static void test_restart_alone(Scene *scene, gconstpointer unused) {
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=8M\n");
         broker_stop(scene->broker);
         scene->broker->has_manager = false;
@@ -329,6 +365,7 @@ static void test_lowered(Scene *scene, gconstpointer unused) {
         Reply reply, refused;
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reply = user_get(scene->alice, 8 * MIB, "name=more");
         reload(scene, "[Quota]\nMaxBytes=4M\n");
         refused = user_allocate(scene->alice, 1, 1, NULL);
@@ -349,6 +386,7 @@ static void test_race(Scene *scene, gconstpointer unused) {
         unsigned n = 0;
 
         (void) unused;
+        skip_on_nvdimm(LARGER);
         reload(scene, "[Quota]\nMaxBytes=10M\n");
         for (size_t i = 0; i < G_N_ELEMENTS(guests); i++)
                 guests[i] = user_new("alice");
@@ -372,6 +410,7 @@ int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/quota/bytes", REGION, test_bytes);
         scene_add("/quota/small-bytes", REGION, test_small_bytes);
+        scene_add("/quota/units", REGION, test_units);
         scene_add("/quota/count", REGION, test_count);
         scene_add("/quota/scopes", REGION, test_scopes);
         scene_add("/quota/root", REGION, test_root);

@@ -408,6 +408,9 @@ static void assert_no_values_heard(User *user) {
                 }
 }
 
+/* Of a region of 256 MiB, while 56 MiB of it are in use. */
+#define LEFT (256 * MIB - provider_taken(56 * MIB))
+
 static void test_signals(Scene *scene, gconstpointer unused) {
         User *listener = scene_listener(scene);
         Reply reply;
@@ -417,8 +420,8 @@ static void test_signals(Scene *scene, gconstpointer unused) {
 
         reply = user_get(scene->alice, 56 * MIB, "name=secret");
         user_assert_hears(listener, "added %s " DAXBROKER_ALLOCATION_INTERFACE "(0)", reply.object);
-        user_assert_hears(listener, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 200 * MIB);
-        user_assert_hears(listener, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", 200 * MIB);
+        user_assert_hears(listener, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", LEFT);
+        user_assert_hears(listener, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", provider_largest(LEFT));
 
         reply_assert(user_set_mode(scene->alice, reply.object, 0604), "");
         user_assert_hears(listener, ALLOCATION_CHANGED " -Mode", reply.object);
@@ -429,7 +432,8 @@ static void test_signals(Scene *scene, gconstpointer unused) {
         user_assert_hears(listener, ALLOCATION_CHANGED " -State", reply.object);
         user_assert_hears(listener, "removed %s " DAXBROKER_ALLOCATION_INTERFACE, reply.object);
         user_assert_hears(listener, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 256 * MIB);
-        user_assert_hears(listener, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*", 256 * MIB);
+        user_assert_hears(listener, REGION_CHANGED " LargestAvailable=%" G_GUINT64_FORMAT "*",
+                          provider_largest(256 * MIB));
         assert_no_values_heard(listener);
 }
 
@@ -446,7 +450,7 @@ static void test_signals_direct(Scene *scene, gconstpointer unused) {
 
         user_listen(scene->bob);
         reply = user_get(scene->alice, 56 * MIB, "name=secret mode=0600");
-        user_assert_hears(scene->bob, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", 200 * MIB);
+        user_assert_hears(scene->bob, REGION_CHANGED " Available=%" G_GUINT64_FORMAT "*", LEFT);
         before = user_get_heard(scene->bob);
         g_assert_null(strstr(before, DAXBROKER_ALLOCATION_PATH));
 
