@@ -297,6 +297,20 @@ static int reload_work(Job *job) {
         return config_load(&manager->reloaded);
 }
 
+/* One user alone may be allowed more than our limits are good for. How many users there will be nobody can tell. */
+static void check_limits(const Manager *manager, const Config *config) {
+        const QuotaRule *rule;
+        uint64_t most = 0;
+
+        DL_FOREACH(config->quotas, rule)
+                if (rule->limits_count && rule->max_count != SIZE_INFINITE && rule->max_count > most)
+                        most = rule->max_count;
+        if (manager->max_allocations < most)
+                log_warning("the broker can keep %" PRIu64 " allocations of all users together, and MaxAllocations= is %"
+                            PRIu64 " for one of them; LimitNOFILE= raises the first, up to %d",
+                            manager->max_allocations, most, FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2);
+}
+
 static void reload_start(Manager *manager);
 
 static void reload_done(Job *job, int r) {
@@ -308,6 +322,7 @@ static void reload_done(Job *job, int r) {
                 if (config->filter != manager->config->filter)
                         log_warning("SystemCallFilter= has changed; that takes a restart");
                 r = regions_configure(manager, config);
+                check_limits(manager, config);
                 config_free(manager->config);
                 manager->config = config;
                 manager_judge_again(manager);
@@ -427,10 +442,6 @@ static void raise_limits(Manager *manager) {
         /* when half of what is in bundles was removed */
         if (getenv("NOTIFY_SOCKET") && manager->max_allocations > FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2)
                 manager->max_allocations = FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2;
-        if (manager->max_allocations < 1000)
-                log_warning("the limit of %" PRIu64 " descriptors is good for %" PRIu64
-                            " allocations; LimitNOFILE= raises it",
-                            (uint64_t) limit.rlim_cur, manager->max_allocations);
 }
 
 /* Of what he has, it may no longer be his. */
@@ -487,6 +498,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         if (r < 0)
                 goto fail;
 
+        check_limits(manager, config);
         manager->config = config;
         *ret = manager;
         return 0;

@@ -55,10 +55,13 @@ static void limit_fds(Scene *scene, uint64_t n) {
 /* The limit it was started with: it knows how far it can go. */
 static void test_known_fds(Scene *scene, const void *unused) {
         Reply replies[20], reply;
+        size_t mark;
 
         (void) unused;
         scene->broker->max_fds = 128 + 3 * G_N_ELEMENTS(replies);
+        mark = broker_mark_log(scene->broker);
         broker_restart(scene->broker);
+        g_assert_true(broker_wait_log(scene->broker, mark, "^warning: the broker can keep 20 allocations .* is 1024 "));
         for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
                 g_autofree char *name = g_strdup_printf("name=limits-%zu", i);
 
