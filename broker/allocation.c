@@ -277,6 +277,8 @@ static int create_piece_once(Allocation *allocation, Failure *failure) {
         int r;
 
         if (provider->prepare) {
+                free(allocation->piece.handle); /* of the last try */
+                allocation->piece.handle = NULL;
                 r = provider->prepare(&allocation->piece, failure);
                 if (r < 0)
                         return r;
@@ -332,6 +334,21 @@ static int create_stored(Allocation *allocation, Failure *failure) {
         return 0;
 }
 
+/* What was made ahead may have been destroyed or changed since by somebody else. Then another one is made in its place. */
+static bool is_ready(Allocation *allocation) {
+        const Provider *provider = allocation->provider;
+        Failure problem = { 0 };
+
+        if (!allocation->operation.ready || (!allocation->piece.disturbed &&
+                                             (!provider->look || provider->look(&allocation->piece, &problem) >= 0)))
+                return allocation->operation.ready;
+
+        log_debug("what was made ahead of requests cannot be used: %s", problem.text);
+        (void) provider->revoke(&allocation->piece, &problem);
+        allocation->operation.ready = allocation->piece.disturbed = false;
+        return false;
+}
+
 static void create_done(Allocation *allocation, int r, Failure *failure);
 
 static int create_work(Allocation *allocation, Failure *failure) {
@@ -349,7 +366,7 @@ static int create_work(Allocation *allocation, Failure *failure) {
         if (operation->reuse)
                 r = reuse_piece(allocation, failure);
         else
-                r = operation->ready ? 0 : create_piece(allocation, failure);
+                r = is_ready(allocation) ? 0 : create_piece(allocation, failure);
         if (r < 0)
                 goto undo_lease;
 
@@ -362,6 +379,8 @@ static int create_work(Allocation *allocation, Failure *failure) {
         if (r < 0)
                 goto undo_piece;
 
+        if (operation->ready && provider->prepared)
+                provider->prepared(&allocation->piece, true);
         return 0;
 
 undo_piece:
@@ -372,6 +391,7 @@ undo_piece:
                 allocation->piece.stuck = provider->prepare || provider->write_record;
         else if (provider->prepare)
                 (void) allocation_remove_record(allocation);
+        operation->ready = false;
 undo_lease:
         operation->lease = safe_close(operation->lease);
         lease_end(&allocation->lease);
@@ -391,8 +411,6 @@ static bool create_elsewhere(Allocation *allocation, Failure *failure) {
         provider->release(piece);
         grant_lose(allocation);
         piece->foreign = false;
-        free(piece->handle);
-        piece->handle = NULL;
         if (provider->reserve(allocation->reservation.region, piece, failure) < 0)
                 return false;
 
@@ -408,13 +426,13 @@ static bool create_with_more_room(Allocation *allocation, int r, Refusal refusal
 
         if ((refusal != REFUSAL_NoSpace && refusal != REFUSAL_NoHugePages && r != -ENOMEM && r != -EMFILE && r != -ENFILE) ||
             allocation->piece.stuck || operation->reuse || allocation->end_cause ||
+            (allocation->provider->reserve && !allocation->piece.state) ||
             (!allocation->piece.insists && !warming_may_help(allocation->manager, region)) ||
             ++allocation->n_tries >= CARVE_TRIES)
                 return false;
 
         warming_cede(allocation->manager, region->provider);
         allocation->piece.insists = false;
-        operation->ready = false;
         operation->makes_room = true;
         operation->running = false;
         operation_start(allocation, create_work, create_done);

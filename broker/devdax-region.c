@@ -90,6 +90,8 @@ void devdax_forget(Region *region) {
         DL_FOREACH_SAFE(devdax->foreign, foreign, next)
                 free(foreign);
         range_map_free(devdax->map);
+        range_map_free(devdax->ahead);
+        free(devdax->left);
         seed_pool_free(devdax->seeds);
         recycling_done(&devdax->recycling);
         pthread_mutex_destroy(&devdax->order_mutex);
@@ -116,6 +118,71 @@ static int devdax_make(Region *region, const DaxRegion *dax) {
                 devdax_forget(region);
         return r;
 }
+
+static int devdax_make_maps(Devdax *devdax, Range whole) {
+        RangeMap *map, *ahead;
+        int r;
+
+        r = range_map_new(whole, DAX_GRANULARITY, &map);
+        if (r < 0)
+                return r;
+        r = range_map_new(whole, DAX_GRANULARITY, &ahead);
+        if (r < 0) {
+                range_map_free(map);
+                return r;
+        }
+
+        (void) range_map_claim(ahead, whole);
+        devdax->map = map;
+        devdax->ahead = ahead;
+        devdax->whole = whole;
+        return 0;
+}
+
+static void devdax_give(Devdax *devdax, RangeMap *map, Range range, bool clean) {
+        range_map_give(map, range, clean);
+        devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now_usec() };
+}
+
+/* ---- What an earlier broker has made ahead ---- */
+
+/* It is about to be undone. Until then it is neither free nor somebody else's. */
+static void devdax_find_left(Devdax *devdax) {
+        size_t n, n_claimed = 0;
+        Range *left;
+        int r;
+
+        r = devdax->put_in_order ? 0 : seed_pool_find_left(devdax->seeds, &left, &n);
+        devdax->left_known = r != -ENOMEM;
+        if (r < 0 || devdax->put_in_order)
+                return; /* who puts it in order says what is wrong */
+
+        for (size_t i = 0; i < n; i++) {
+                if (range_map_claim(devdax->map, left[i]) < 0)
+                        continue;
+                range_map_give(devdax->ahead, left[i], false);
+                left[n_claimed++] = left[i];
+        }
+        devdax->left = left;
+        devdax->n_left = n_claimed;
+}
+
+void devdax_replenished(Region *region) {
+        Devdax *devdax = region->state;
+
+        if (!devdax || !devdax->put_in_order)
+                return;
+
+        for (size_t i = 0; i < devdax->n_left; i++) {
+                (void) range_map_claim(devdax->ahead, devdax->left[i]);
+                devdax_give(devdax, devdax->map, devdax->left[i], false);
+        }
+        free(devdax->left);
+        devdax->left = NULL;
+        devdax->n_left = 0;
+}
+
+/* ---- What somebody else has ---- */
 
 /* Whether a range was ours until a moment ago, and whoever looked began before. */
 static bool devdax_gave(const Devdax *devdax, Range range, uint64_t since) {
@@ -239,8 +306,13 @@ static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
 void devdax_count(Region *region) {
         const Devdax *devdax = region->state;
 
-        region->largest = range_map_largest(devdax->map, DAX_GRANULARITY, PIECE_RANGES_MAX);
+        RangeMap *room = NULL;
+
+        if (range_map_available(devdax->ahead) > 0)
+                (void) range_map_unite(devdax->map, devdax->ahead, &room);
+        region->largest = range_map_largest(room ? room : devdax->map, DAX_GRANULARITY, PIECE_RANGES_MAX);
         region->changed = true;
+        range_map_free(room);
 }
 
 int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
@@ -262,7 +334,7 @@ int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
                 if (region->n_reservations > 0)
                         return failure_set(failure, REFUSAL_RegionUnusable,
                                            "it has moved, and there are allocations from where it was");
-                if (region->replenishing) {
+                if (region->replenishing || region->n_ahead > 0) {
                         region->configure_again = true;
                         return failure_set(failure, REFUSAL_RegionUnusable, "it has moved just now");
                 }
@@ -280,10 +352,9 @@ int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
                 if (!dax->start_known)
                         return failure_set(failure, REFUSAL_RegionUnusable,
                                            "it is not known yet where it begins: a device is being made to see that");
-                r = range_map_new(whole, DAX_GRANULARITY, &devdax->map);
+                r = devdax_make_maps(devdax, whole);
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot keep an account of it");
-                devdax->whole = whole;
         }
 
         devdax->alignment = dax->alignment;
@@ -296,8 +367,11 @@ int devdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
         region->n_alignments = 2;
         region->alignments[0] = DAX_GRANULARITY;
         region->alignments[1] = GIB;
-        if (region->recovered)
+        if (region->recovered) {
+                if (!devdax->left_known)
+                        devdax_find_left(devdax);
                 devdax_note_foreign(region, dax);
+        }
         devdax_count(region);
         if (dax->reason)
                 return failure_set(failure, REFUSAL_RegionUnusable, "%s", dax->reason);
@@ -367,8 +441,7 @@ RangeMap *devdax_map(const Devdax *devdax, const Piece *piece) {
         return piece->hold ? piece->hold->map : devdax->map;
 }
 
-static int devdax_no_room(const Region *region, const Piece *piece, Failure *failure) {
-        const RangeMap *map = devdax_map(region->state, piece);
+static int devdax_no_room(const Region *region, const RangeMap *map, const Piece *piece, Failure *failure) {
         RangeWish wish = devdax_wish(piece);
 
         return failure_set(failure, REFUSAL_NoSpace,
@@ -380,11 +453,45 @@ static int devdax_no_room(const Region *region, const Piece *piece, Failure *fai
 
 int devdax_fits(const Region *region, const Piece *plan, Failure *failure) {
         const Devdax *devdax = region->state;
+        const RangeMap *map = devdax_map(devdax, plan);
+        RangeWish wish = devdax_wish(plan);
+        RangeMap *room = NULL;
+        int r = 0;
+
+        if (range_map_fits(map, &wish))
+                return 0;
+
+        if (!plan->hold)
+                r = range_map_unite(map, devdax->ahead, &room);
+        if (r >= 0 && (!room || !range_map_fits(room, &wish)))
+                r = devdax_no_room(region, room ? room : map, plan, failure);
+        range_map_free(room);
+        return r;
+}
+
+bool devdax_crowded(const Region *region, const Piece *plan) {
+        const Devdax *devdax = region->state;
         RangeWish wish = devdax_wish(plan);
 
-        return devdax && devdax->map && range_map_fits(devdax_map(devdax, plan), &wish)
-                       ? 0
-                       : devdax_no_room(region, plan, failure);
+        return !plan->hold && !range_map_fits(devdax->map, &wish);
+}
+
+/* Counts the ranges of a piece as room, or not any more. */
+static void devdax_count_ahead(const Piece *piece, bool ahead) {
+        Devdax *devdax = piece->state;
+
+        for (unsigned i = 0; i < piece->n_ranges; i++) {
+                if (ahead)
+                        range_map_give(devdax->ahead, devdax_range(piece, i), false);
+                else
+                        (void) range_map_claim(devdax->ahead, devdax_range(piece, i));
+        }
+}
+
+void devdax_hand_out(Piece *piece) {
+        devdax_count_ahead(piece, false);
+        piece->ahead = false;
+        piece->clean = false; /* from now on nobody knows what is in it */
 }
 
 /* Its ranges are these, addresses that were taken from the map for it. */
@@ -409,7 +516,7 @@ int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
 
         r = range_map_take(devdax_map(devdax, piece), &wish, ranges, &n, &piece->clean);
         if (r == -ENOSPC)
-                return devdax_no_room(region, piece, failure);
+                return devdax_no_room(region, devdax_map(devdax, piece), piece, failure);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot take ranges of region '%s'", region->name);
 
@@ -419,6 +526,8 @@ int devdax_reserve(Region *region, Piece *piece, Failure *failure) {
                         range_map_give(devdax_map(devdax, piece), ranges[--n], piece->clean);
                 return failure_set_errno(failure, r, "cannot keep an account of it");
         }
+        if (piece->ahead)
+                devdax_count_ahead(piece, true);
         devdax_count(region);
         return 0;
 }
@@ -485,13 +594,13 @@ int devdax_claim_anew(Region *region, Piece *piece, Failure *failure) {
 void devdax_release(Piece *piece) {
         Devdax *devdax = piece->state;
 
+        if (piece->ahead)
+                devdax_count_ahead(piece, false);
         for (unsigned i = 0; i < piece->n_ranges; i++) {
                 Range range = devdax_range(piece, i);
 
-                if (piece->foreign && foreign_add(devdax, "", range) >= 0)
-                        continue;
-                range_map_give(devdax_map(devdax, piece), range, piece->clean);
-                devdax->given[devdax->n_given++ % GIVEN_MAX] = (__typeof__(devdax->given[0])){ range, now_usec() };
+                if (!piece->foreign || foreign_add(devdax, "", range) < 0)
+                        devdax_give(devdax, devdax_map(devdax, piece), range, piece->clean);
         }
         free(piece->ranges);
         piece->ranges = NULL;

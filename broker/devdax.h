@@ -17,7 +17,7 @@
 #include "seeds.h"
 
 /* Ranges that were given back lately; a scan that began before may still show what was in them. */
-#define GIVEN_MAX 64
+#define GIVEN_MAX 1024
 
 /* What somebody else has. */
 typedef struct Foreign {
@@ -40,6 +40,10 @@ typedef struct Devdax {
         RangeMap *map;      /* of physical addresses; the event loop's alone, as the rest up to here */
         Foreign *foreign;
         Hold *holds;
+        RangeMap *ahead; /* free in it is what pieces have that are made ahead, or were by an earlier broker */
+        Range *left;     /* of which this is the latter */
+        size_t n_left;
+        bool left_known;
         struct {
                 Range range;
                 uint64_t time;
@@ -67,7 +71,7 @@ bool devdax_is_elsewhere(const DaxDevice *device, const Piece *piece);
 RangeWish devdax_wish(const Piece *piece);
 RangeMap *devdax_map(const Devdax *devdax, const Piece *piece);
 
-/* Counts what can still be had in one piece. */
+/* Counts what can still be had in one piece, if all that is made ahead goes. */
 void devdax_count(Region *region);
 
 /* Functions of the provider, see provider.h. */
@@ -78,6 +82,9 @@ int devdax_reserve(Region *region, Piece *piece, Failure *failure);
 int devdax_claim(Region *region, Piece *piece, Failure *failure);
 int devdax_claim_anew(Region *region, Piece *piece, Failure *failure);
 void devdax_release(Piece *piece);
+bool devdax_crowded(const Region *region, const Piece *plan);
+void devdax_hand_out(Piece *piece);
+void devdax_replenished(Region *region);
 int devdax_hold(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
 int devdax_hold_again(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
 uint64_t devdax_hold_largest(const Hold *hold);

@@ -17,6 +17,7 @@
 #include "regions.h"
 #include "server-bus.h"
 #include "size.h"
+#include "warming.h"
 
 char *grant_path(const Grant *grant, char buffer[static GRANT_PATH_MAX]) {
         (void) snprintf(buffer, GRANT_PATH_MAX, DAXBROKER_GRANT_PATH "/%s", grant->id);
@@ -125,6 +126,11 @@ static int reserve_admit(Call *call, Region *region, const Request *request, con
         r = manager_admit_grant(manager, region, plan, caller->user, caller->groups, caller->n_groups, failure);
         if (r < 0 && manager_is_settling(manager, region, request, plan, NULL, caller->user, failure->refusal))
                 return call_wait_for_space(call, r, failure);
+        if (r >= 0) {
+                r = warming_make_way(manager, region, plan, failure);
+                if (r < 0)
+                        return call_wait_for_space(call, r, failure);
+        }
 
         return r < 0 ? r : CALL_DONE;
 }

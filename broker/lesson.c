@@ -55,6 +55,7 @@ void lesson_give(const Allocation *kept) {
                 return;
         if (provider->plan(region, &request, &plan, &failure) < 0 || region_admit(region, plan.length, &failure) < 0 ||
             (provider->fits && provider->fits(region, &plan, &failure) < 0) ||
+            (provider->crowded && provider->crowded(region, &plan)) ||
             manager->n_allocations >= manager->max_allocations ||
             user_get(&manager->users, getuid(), &origin.user) < 0)
                 return;

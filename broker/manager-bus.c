@@ -16,6 +16,7 @@
 #include "regions.h"
 #include "server-bus.h"
 #include "size.h"
+#include "warming.h"
 
 /* A request that was read, validated and planned. */
 typedef struct Wish {
@@ -253,6 +254,11 @@ static int wish_admit(Call *call, Wish *wish, Failure *failure) {
         if (r < 0 && manager_is_settling(manager, wish->region, &wish->request, &wish->plan, wish->grant, caller->user,
                                          failure->refusal))
                 return call_wait_for_space(call, r, failure);
+        if (r >= 0 && !wish->retained && !warm_find(&wish->region->warm, &wish->plan)) {
+                r = warming_make_way(manager, wish->region, &wish->plan, failure);
+                if (r < 0)
+                        return call_wait_for_space(call, r, failure);
+        }
 
         return r < 0 ? r : CALL_DONE;
 }

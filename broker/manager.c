@@ -196,7 +196,7 @@ bool manager_is_settling(const Manager *manager, const Region *region, const Req
                         return true;
                 if (grant)
                         return grant_is_settling(grant, plan);
-                if (region->replenishing && region->provider->replenished)
+                if (region->replenishing && region->provider->is_stale)
                         return true;
                 return region->ending > 0 && region->used - region->ending <= region->size &&
                        region->size - (region->used - region->ending) >= plan->length;

@@ -36,6 +36,9 @@
 #include "log.h"
 #include "size.h"
 
+/* How long a stopping broker may take to undo what nobody has; the rest is the next one's. */
+#define REST_USEC (2 * UINT64_C(1000000))
+
 /* ---- Carving ---- */
 
 /* Before the first device is made: the note about what an earlier broker has left would be gone with it. */
@@ -131,17 +134,30 @@ static int devdax_open_own(const Piece *piece, bool read_only, int *ret_fd) {
         return 0;
 }
 
-static int devdax_revoke(Piece *piece, Failure *failure) {
+/* Whether what has its name by now is another device, maybe one that is just being made. As long as we have it open, no other
+ * can have its number. */
+static bool devdax_is_another(const Piece *piece, const DaxDevice *device) {
+        struct stat st;
+
+        return piece->fd >= 0 && fstat(piece->fd, &st) >= 0 && S_ISCHR(st.st_mode) && st.st_rdev != device->node;
+}
+
+static int devdax_destroy(Piece *piece, Failure *failure) {
         const Devdax *devdax = piece->state;
         const char *name = piece->device;
         DaxDevice device;
+        bool is_another;
         int r;
 
-        piece_close(piece);
-        (void) dax_unclaim(name);
         r = dax_inspect(devdax->path, name, &device);
-        if (r == -ENOENT)
+        is_another = r >= 0 && devdax_is_another(piece, &device);
+        piece_close(piece);
+        if (!is_another)
+                (void) dax_unclaim(name);
+        if (is_another || r == -ENOENT) {
+                piece->clean = false; /* if it was not us, others may have had its memory since */
                 return 0;
+        }
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot look at %s", name);
         if (!devdax_begins_as(&device, piece)) {
@@ -157,6 +173,16 @@ static int devdax_revoke(Piece *piece, Failure *failure) {
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot delete %s", name);
         return 0;
+}
+
+static int devdax_revoke(Piece *piece, Failure *failure) {
+        const Devdax *devdax = piece->state;
+        int r;
+
+        r = devdax_destroy(piece, failure);
+        if (r >= 0)
+                seed_pool_undone(devdax->seeds, piece->device);
+        return r;
 }
 
 static int devdax_open_files(Piece *piece, const char *name, Failure *failure) {
@@ -201,13 +227,13 @@ static int devdax_make_device(Piece *piece, const char *name, Failure *failure) 
         return r < 0 ? failure_set_errno(failure, r, "%s is not what was made of it", name) : 0;
 }
 
-static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
+/* Makes it of a device that is on record. */
+static int devdax_build(Piece *piece, const atomic_bool *stop, Failure *failure) {
         Devdax *devdax = piece->state;
         const char *name = piece->device;
         Failure undo;
         int r;
 
-        (void) id;
         r = devdax_make_device(piece, name, failure);
         if (r >= 0) {
                 r = dax_unclaim(name);
@@ -219,7 +245,8 @@ static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
         if (r >= 0) {
                 recycling_teach(&devdax->recycling, piece, devdax_range(piece, 0));
                 if (!piece->clean || devdax->recycling.clean != CLEAN_ON_FREE)
-                        r = recycling_zero(&devdax->recycling, piece, piece->fd, failure);
+                        r = stop ? recycling_zero_unless(&devdax->recycling, piece, piece->fd, stop, failure)
+                                 : recycling_zero(&devdax->recycling, piece, piece->fd, failure);
         }
         if (r < 0 && devdax_revoke(piece, &undo) < 0) {
                 piece->stuck = true;
@@ -231,12 +258,41 @@ static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
                 piece->handle = NULL;
                 return -EAGAIN;
         }
-        /* from the moment somebody has it, nobody knows what is in it */
-        if (r >= 0) {
-                piece->clean = false;
+        if (r >= 0)
                 piece->made = now_usec();
-        }
         return r;
+}
+
+static int devdax_carve(Piece *piece, const char *id, Failure *failure) {
+        int r;
+
+        (void) id;
+        r = devdax_build(piece, NULL, failure);
+        if (r >= 0)
+                piece->clean = false; /* from the moment somebody has it, nobody knows what is in it */
+        return r;
+}
+
+/* Instead of a record there is a note. The next broker undoes what that says. */
+static int devdax_carve_ahead(Piece *piece, const char *id, const atomic_bool *stop, Failure *failure) {
+        const Devdax *devdax = piece->state;
+        int r;
+
+        (void) id;
+        if (atomic_load(stop))
+                return -ECANCELED;
+
+        r = devdax_prepare(piece, failure);
+        if (r < 0)
+                return r;
+        r = piece->n_ranges == 1 ? seed_pool_keep(devdax->seeds, piece->device, devdax_range(piece, 0)) : -EINVAL;
+        if (r < 0) {
+                devdax_prepared(piece, false);
+                return failure_set_errno(failure, r, "cannot note that a device is made");
+        }
+
+        r = devdax_build(piece, stop, failure);
+        return r == -EAGAIN ? failure_set(failure, REFUSAL_NoSpace, "somebody else works on devices of this region") : r;
 }
 
 static int devdax_reuse(Piece *piece, Failure *failure) {
@@ -377,7 +433,7 @@ static void devdax_rest(Region *region) {
         Devdax *devdax = region->state;
 
         if (devdax)
-                seed_pool_drain(devdax->seeds);
+                seed_pool_drain(devdax->seeds, now_usec() + REST_USEC);
 }
 
 const Provider provider_devdax = {
@@ -387,13 +443,16 @@ const Provider provider_devdax = {
         .stores_fd = true,
         .grants = true,
         .drains = true,
+        .takes_locks = true,
         .probe = devdax_probe,
         .plan = devdax_plan,
         .fits = devdax_fits,
+        .crowded = devdax_crowded,
         .reserve = devdax_reserve,
         .claim = devdax_claim,
         .claim_anew = devdax_claim_anew,
         .release = devdax_release,
+        .hand_out = devdax_hand_out,
         .hold = devdax_hold,
         .hold_again = devdax_hold_again,
         .hold_largest = devdax_hold_largest,
@@ -405,6 +464,7 @@ const Provider provider_devdax = {
         .prepare = devdax_prepare,
         .prepared = devdax_prepared,
         .carve = devdax_carve,
+        .carve_ahead = devdax_carve_ahead,
         .reuse = devdax_reuse,
         .open = piece_copy_fd,
         .look = devdax_look,
@@ -414,6 +474,7 @@ const Provider provider_devdax = {
         .node = devdax_node,
         .recover = devdax_recover,
         .replenish = devdax_replenish,
+        .replenished = devdax_replenished,
         .hurry = devdax_hurry,
         .rest = devdax_rest,
 };

@@ -38,6 +38,7 @@ typedef struct Piece {
         bool contiguous;          /* one range or nothing */
         bool insists;             /* page_size, or a failure: others may give back pages, and then it is asked for again */
         bool clean;               /* known to hold nothing but zeros */
+        bool ahead;               /* made ahead of requests: nobody has it, and its place counts as free */
         Range *ranges;            /* of the region, as offsets in it; where the provider places pieces itself; else NULL */
         unsigned n_ranges;
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
@@ -90,6 +91,7 @@ typedef struct Provider {
         bool discovered;       /* its regions are found by themselves, see discovery.h */
         bool grants;           /* memory can be kept for who takes it later, with the next four functions or by the account */
         bool drains;           /* memory is not taken from its holders: an end waits until they have let go */
+        bool takes_locks;      /* carve_ahead() holds what other threads need */
 
         /* ---- in the event loop ---- */
 
@@ -100,8 +102,11 @@ typedef struct Provider {
         /* What this request would become: fills all of piece but descriptors, handle and ranges. No side effects. */
         int (*plan)(const Region *region, const Request *request, Piece *piece, Failure *failure);
 
-        /* Whether there is room for it the way it has to lie, beyond the count of bytes. */
+        /* Whether there is room for it the way it has to lie, beyond the count of bytes. What pieces have that are made
+         * ahead counts as room. */
         int (*fits)(const Region *region, const Piece *plan, Failure *failure);
+        /* Whether all the room that there is for what fits is theirs: they have to go before it can be reserved. */
+        bool (*crowded)(const Region *region, const Piece *plan);
 
         /* Takes its ranges; or those that a record says it has. -EADDRINUSE: they are not free. */
         int (*reserve)(Region *region, Piece *piece, Failure *failure);
@@ -111,6 +116,9 @@ typedef struct Provider {
 
         /* Gives its ranges back: nothing is there any more, and clean says whether they hold nothing but zeros. */
         void (*release)(Piece *piece);
+
+        /* A piece that was made ahead, with ranges of its own, is somebody's from now on. */
+        void (*hand_out)(Piece *piece);
 
         /* Keeps free what a plan says that fits, for pieces that have this hold; or what a handle says that was kept by an
          * earlier broker. fits(), reserve(), claim() and release() of pieces with a hold are about that. */
@@ -155,9 +163,12 @@ typedef struct Provider {
          * and it may be prepared anew. id is for people who look at maps and device lists. */
         int (*carve)(Piece *piece, const char *id, Failure *failure);
 
-        /* Makes it as carve() does, but with all of its memory present, as nobody waits for it; where this is NULL, there is
-         * nothing to gain by making pieces ahead of requests. A thread does it that may not run for seconds at any point: it
-         * must hold nothing that other threads need. -ECANCELED, soon, once stop is set. NoSpace, if memory is short. */
+        /* Makes it as carve() does, but with all of its memory present, as nobody waits for it; where this is NULL, nothing
+         * is made ahead of requests. A thread does it that may not run for seconds at any point: it must hold nothing that
+         * other threads need; unless it says that it does (takes_locks): then it is a worker. -ECANCELED, soon, once stop is
+         * set. NoSpace, if memory is short.
+         * Who has prepare() sees to it that the next broker undoes what this one has made, until prepared() says that there
+         * is a record of it. */
         int (*carve_ahead)(Piece *piece, const char *id, const atomic_bool *stop, Failure *failure);
 
         /* Makes a drained piece usable again, for the user who had it before, full of zeros. */

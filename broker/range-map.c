@@ -467,6 +467,23 @@ RangeMap *range_map_join(RangeMap *map, RangeMap *part) {
         return range_map_free(part);
 }
 
+int range_map_unite(const RangeMap *a, const RangeMap *b, RangeMap **ret) {
+        RangeMap *map;
+        int r;
+
+        r = range_map_new(a->whole, UINT64_C(1) << a->shift, &map);
+        if (r < 0)
+                return r;
+
+        map->n_free = 0;
+        for (uint64_t i = 0; i <= map->n_units / BITS; i++) {
+                map->free[i] = a->free[i] | b->free[i];
+                map->n_free += (unsigned) __builtin_popcountll(map->free[i]);
+        }
+        *ret = map;
+        return 0;
+}
+
 int range_map_claim(RangeMap *map, Range range) {
         Span span;
         int r;

@@ -47,6 +47,9 @@ int range_map_split_ranges(RangeMap *map, const Range *ranges, size_t n, RangeMa
 /* Gives back what is free in a part. Cannot fail. Returns NULL. */
 RangeMap *range_map_join(RangeMap *map, RangeMap *part);
 
+/* What is free in either of two maps of the same whole; of which nothing is known to be clean. -ENOMEM. */
+int range_map_unite(const RangeMap *a, const RangeMap *b, RangeMap **ret);
+
 /* Takes exactly this. -EADDRINUSE: not all of it is free; -ERANGE: outside; -EINVAL: not of this granularity. */
 int range_map_claim(RangeMap *map, Range range);
 

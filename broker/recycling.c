@@ -45,13 +45,20 @@ void recycling_configure(Recycling *recycling, Region *region, const RegionConfi
 int recycling_zero(Recycling *recycling, Piece *piece, int fd, Failure *failure) {
         int r;
 
-        piece->cleaned = 0;
-        r = clean_fd(fd, piece->length, piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY,
-                     recycling->throttle, &piece->cleaned, &recycling->stopping);
-        piece->clean = r >= 0;
+        r = recycling_zero_unless(recycling, piece, fd, &recycling->stopping, failure);
         if (r == -ECANCELED)
                 return failure_set(failure, REFUSAL_ShuttingDown, "the broker was stopped while it zeroed the memory; ask again");
-        return r < 0 ? failure_set_errno(failure, r, "cannot zero it") : 0;
+        return r;
+}
+
+int recycling_zero_unless(Recycling *recycling, Piece *piece, int fd, const atomic_bool *stop, Failure *failure) {
+        int r;
+
+        piece->cleaned = 0;
+        r = clean_fd(fd, piece->length, piece->page_size > DAX_GRANULARITY ? piece->page_size : DAX_GRANULARITY,
+                     recycling->throttle, &piece->cleaned, stop);
+        piece->clean = r >= 0;
+        return r < 0 && r != -ECANCELED ? failure_set_errno(failure, r, "cannot zero it") : r;
 }
 
 static atomic_bool *recycling_taught(Recycling *recycling, uint64_t page_size) {

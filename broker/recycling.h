@@ -30,8 +30,9 @@ bool recycling_wants_lesson(Recycling *recycling, const Piece *piece);
 
 /* ---- In worker threads ---- */
 
-/* Zeroes the piece through this descriptor. */
+/* Zeroes the piece through this descriptor. With stop it is given up, with -ECANCELED, as soon as that is set. */
 int recycling_zero(Recycling *recycling, Piece *piece, int fd, Failure *failure);
+int recycling_zero_unless(Recycling *recycling, Piece *piece, int fd, const atomic_bool *stop, Failure *failure);
 
 /* Nobody has ever had this piece, so this is what no references look like. first is its first range of physical addresses. */
 void recycling_teach(Recycling *recycling, const Piece *piece, Range first);

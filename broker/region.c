@@ -107,7 +107,8 @@ int region_configure(Region *region, const RegionConfig *config) {
                 (void) failure_set(&failure, REFUSAL_RegionUnusable,
                                    "it has allocations of provider '%s'; another one takes a restart without them",
                                    region->provider->name);
-        else if (region->provider && region->provider != provider && (region->replenishing || region->listing)) {
+        else if (region->provider && region->provider != provider &&
+                 (region->replenishing || region->listing || region->n_ahead > 0)) {
                 region->configure_again = true;
                 (void) failure_set(&failure, REFUSAL_RegionUnusable, "its provider '%s' is about to leave it",
                                    region->provider->name);

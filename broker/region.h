@@ -36,6 +36,7 @@ struct Region {
         DaxRegion *dax;             /* what discovery found of this name, or NULL */
         Warm warm;                  /* what is made ahead of requests */
         bool warm_refused;          /* it was said that the provider cannot */
+        unsigned n_ahead;           /* pieces made ahead that have a place, those on their way back too: state is in use */
         void *state;                /* the provider's */
         int notes_dir;              /* borrowed: where the provider may note what it has made */
         bool settled;               /* what udev and others do about what the kernel shows should be done by now */

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "loss.h"
 #include "reserve.h"
+#include "warming.h"
 
 /* How long after a try to prepare a region has failed there is another one: at first it may be just a matter of time, such
  * as that udev takes; later tries come less and less often. */
@@ -254,6 +255,7 @@ void regions_on_discovered(DaxRegion *dax, void *userdata) {
                 region->dax = NULL;
         regions_apply_found(manager);
         losses_find(manager);
+        warming_find_losses(manager);
         dax_regions_free(before);
 }
 
@@ -277,7 +279,7 @@ static int replenish_work(Job *job) {
         return region->provider->replenish(region, &region->replenish_failure);
 }
 
-static void configure_region_again(Manager *manager, Region *region) {
+void regions_configure_again(Manager *manager, Region *region) {
         const RegionConfig *config = config_find_region(manager->config, region->name);
 
         region->configure_again = false;
@@ -311,8 +313,9 @@ static void replenish_done(Job *job, int r) {
         if (region->provider->replenished) {
                 region->provider->replenished(region);
                 manager_settle(manager);
-                regions_replenish(manager, region); /* for what has come meanwhile */
         }
+        if (region->provider->is_stale)
+                regions_replenish(manager, region); /* for what has come meanwhile */
         if (region->prepared && region->provider->is_low && (r == -ENOMEM || r == -EMFILE || r == -ENFILE)) {
                 log_warning("region '%s': %s; trying again soon", region->name, region->replenish_failure.text);
                 region->prepare_later = true;
@@ -327,7 +330,7 @@ static void replenish_done(Job *job, int r) {
                 manager->prepare_pause = 0;
         }
         if (again)
-                configure_region_again(manager, region);
+                regions_configure_again(manager, region);
 }
 
 static void region_replenish(Manager *manager, Region *region) {
@@ -408,7 +411,7 @@ static void list_done(Job *job, int r) {
         } else
                 intake_end(manager, region, r);
         inventory_done(&region->inventory);
-        configure_region_again(manager, region);
+        regions_configure_again(manager, region);
         if (region->list_again)
                 regions_list(manager, region);
 }

@@ -31,6 +31,9 @@ const Region *regions_find_unlisted(const Manager *manager, bool soon);
 /* Starts to look at what the region's medium holds. */
 void regions_list(Manager *manager, Region *region);
 
+/* What it could not be configured as, because its provider's state was in use, it becomes now. */
+void regions_configure_again(Manager *manager, Region *region);
+
 /* Starts to prepare for the region's next request, if there is need. */
 void regions_replenish(Manager *manager, Region *region);
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A note is a small text file: a line that says what it is, one for each device that is ours, one that says whether a
- * device is just being made, if so one for each that the region had before, and a last one that says that this is all. It
- * is replaced as a whole. Reading is strict: what is not a note in every byte names nothing of ours. */
+/* A note is a small text file: a line that says what it is, one for each idle device that is ours, one for each that has
+ * memory, with where that lies (as in records), one that says whether a device is just being made, if so one for each that the
+ * region had before, and a last one that says that this is all. It is replaced as a whole. Reading is strict: what is not a
+ * note in every byte names nothing of ours. */
 
 #include "seed-note.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 
 #include "cleanup.h"
 #include "dax-attribute.h"
+#include "devdax-handle.h"
 #include "file.h"
 
 #define FIRST_LINE "daxbroker-seeds=1"
@@ -51,8 +54,26 @@ void dax_names_done(DaxNames *names) {
         *names = (DaxNames){ 0 };
 }
 
+int seed_note_keep(SeedNote *note, const char *name, Range range) {
+        KeptDevice *larger;
+
+        if (strlen(name) >= DAX_NAME_MAX)
+                return -EINVAL;
+        larger = reallocarray(note->kept, note->n_kept + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+
+        note->kept = larger;
+        larger[note->n_kept] = (KeptDevice){ .range = range };
+        memcpy(larger[note->n_kept++].name, name, strlen(name) + 1);
+        return 0;
+}
+
 void seed_note_done(SeedNote *note) {
         dax_names_done(&note->ours);
+        free(note->kept);
+        note->kept = NULL;
+        note->n_kept = 0;
         dax_names_done(&note->before);
         note->creating = false;
 }
@@ -71,6 +92,9 @@ int seed_note_format(const SeedNote *note, char **ret) {
         fputs(FIRST_LINE "\n", file);
         for (size_t i = 0; i < note->ours.n; i++)
                 fprintf(file, "seed=%s\n", note->ours.names[i]);
+        for (size_t i = 0; i < note->n_kept; i++)
+                fprintf(file, "kept=%s %" PRIx64 "+%" PRIx64 "\n", note->kept[i].name, note->kept[i].range.start,
+                        note->kept[i].range.length);
         fprintf(file, "creating=%s\n", note->creating ? "yes" : "no");
         for (size_t i = 0; note->creating && i < note->before.n; i++)
                 fprintf(file, "before=%s\n", note->before.names[i]);
@@ -99,6 +123,24 @@ static int names_parse(const char *key, char **line, char **rest, DaxNames *name
         return 0;
 }
 
+static int kept_parse(char **line, char **rest, SeedNote *note) {
+        while (*line && strncmp(*line, "kept=", 5) == 0) {
+                Range ranges[DAX_RANGES_MAX];
+                char name[DAX_NAME_MAX];
+                unsigned n;
+                int r;
+
+                if (devdax_handle_parse(*line + 5, name, ranges, &n) < 0 || n != 1)
+                        return -EBADMSG;
+                r = seed_note_keep(note, name, ranges[0]);
+                if (r < 0)
+                        return r;
+                *line = strsep(rest, "\n");
+        }
+
+        return 0;
+}
+
 static int note_parse_lines(char *text, SeedNote *note) {
         char *rest = text, *line;
         int r;
@@ -109,6 +151,8 @@ static int note_parse_lines(char *text, SeedNote *note) {
 
         line = strsep(&rest, "\n");
         r = names_parse("seed", &line, &rest, &note->ours);
+        if (r >= 0)
+                r = kept_parse(&line, &rest, note);
         if (r < 0)
                 return r;
         if (!line || (strcmp(line, "creating=yes") != 0 && strcmp(line, "creating=no") != 0))
@@ -162,7 +206,7 @@ int seed_note_write(int dir_fd, const char *name, const SeedNote *note) {
         _cleanup_free_ char *text = NULL;
         int r;
 
-        if (note->ours.n == 0 && !note->creating)
+        if (note->ours.n == 0 && note->n_kept == 0 && !note->creating)
                 return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 
         r = seed_note_format(note, &text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* The file that says which idle devices of a region are ours. */
+/* The file that says which devices of a region are ours, and nobody's yet. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,11 +21,21 @@ int dax_names_add(DaxNames *names, const char *name);
 bool dax_names_have(const DaxNames *names, const char *name);
 void dax_names_done(DaxNames *names);
 
+/* One that has memory. */
+typedef struct KeptDevice {
+        char name[DAX_NAME_MAX];
+        Range range; /* physical addresses */
+} KeptDevice;
+
 typedef struct SeedNote {
         DaxNames ours;
+        KeptDevice *kept;
+        size_t n_kept;
         bool creating;   /* one may have been made since, whose name is not in before */
         DaxNames before; /* all that the region had then */
 } SeedNote;
+
+int seed_note_keep(SeedNote *note, const char *name, Range range);
 
 /* Replaces the note of this name below dir_fd in one step; there is none where there is nothing to say. */
 int seed_note_write(int dir_fd, const char *name, const SeedNote *note);

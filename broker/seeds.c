@@ -7,6 +7,7 @@
  * by not being among them. A broker that dies thus leaves nothing behind that its successor does not find, and a successor
  * finds nothing that is somebody else's, as long as nobody else makes devices in the same moment. What it finds it deletes
  * rather than uses: others may have had it meanwhile, and a device that was once bound must not be bound again.
+ * The note also has devices with memory that nobody has been given. They are told by where they lie, as those of records.
  *
  * Others may use a device while we keep it: daxctl does not use the device that it makes but the one that the kernel calls
  * the seed, the oldest that is idle. Two who work on one device can have the kernel hang. So the first that is made is a
@@ -25,7 +26,9 @@
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "dax-attribute.h"
+#include "log.h"
 #include "seed-note.h"
 
 /* How many are kept ready. */
@@ -42,11 +45,14 @@ typedef enum SeedState {
         SEED_READY,
         SEED_DECOY, /* never given out */
         SEED_STRAY, /* could not be deleted; tried again when the pool is drained */
+        SEED_KEPT,  /* has memory, or is about to, that is nobody's yet; in the hands of who made it */
+        SEED_LEFT,  /* as that, by an earlier broker */
 } SeedState;
 
 typedef struct Seed {
         char name[DAX_NAME_MAX];
         SeedState state;
+        Range range; /* of those that have memory */
         struct Seed *prev, *next;
 } Seed;
 
@@ -109,25 +115,28 @@ static int pool_write_note(SeedPool *pool) {
         int r = 0;
 
         DL_FOREACH(pool->seeds, seed) {
-                r = dax_names_add(&note.ours, seed->name);
+                r = seed->range.length > 0 ? seed_note_keep(&note, seed->name, seed->range)
+                                           : dax_names_add(&note.ours, seed->name);
                 if (r < 0)
                         break;
         }
         if (r >= 0)
                 r = seed_note_write(pool->notes_dir, pool->note_name, &note);
 
-        dax_names_done(&note.ours); /* before is borrowed */
+        note.before = (DaxNames){ 0 }; /* the pool's */
+        seed_note_done(&note);
         return r;
 }
 
+/* The youngest of this name: one whose device was just deleted may be there still. */
 static Seed *pool_find(SeedPool *pool, const char *name) {
-        Seed *seed;
+        Seed *seed, *found = NULL;
 
         DL_FOREACH(pool->seeds, seed)
                 if (strcmp(seed->name, name) == 0)
-                        return seed;
+                        found = seed;
 
-        return NULL;
+        return found;
 }
 
 static unsigned pool_count_ready(const SeedPool *pool) {
@@ -238,6 +247,45 @@ static int list_devices(const char *path, DaxNames *ret) {
 
         *ret = names;
         return 0;
+}
+
+/* Takes down one with memory that is in our hands. What is not as it was noted is somebody else's by now. */
+static void pool_undo(SeedPool *pool, Seed *seed) {
+        const Range *range = &seed->range;
+        DaxDevice device;
+        int r;
+
+        (void) dax_unclaim(seed->name);
+        r = dax_inspect(pool->path, seed->name, &device);
+        if (r >= 0 && device.size > 0 &&
+            (device.driver == DAX_DRIVER_OTHER || !device.ranges_known || device.n_ranges != 1 ||
+             device.ranges[0].start != range->start || device.ranges[0].length != range->length)) {
+                log_warning("%s was made ahead of requests, and is not ours any more: somebody else has changed it",
+                            seed->name);
+                r = -ENOENT;
+        }
+        if (r >= 0)
+                r = dax_unbind(pool->path, seed->name);
+        if (r >= 0)
+                r = dax_delete(pool->path, seed->name);
+        if (r >= 0 || r == -ENOENT) {
+                (void) pool_forget(pool, seed);
+                return;
+        }
+
+        log_warning("%s was made ahead of requests, and cannot be undone: %s; the next broker tries again", seed->name,
+                    strerror(-r));
+}
+
+static void pool_undo_all(SeedPool *pool, SeedState state, uint64_t deadline) {
+        Seed *seed;
+
+        while (now_usec() < deadline) {
+                seed = pool_take_one(pool, state);
+                if (!seed)
+                        break;
+                pool_undo(pool, seed);
+        }
 }
 
 /* ---- Making ---- */
@@ -395,6 +443,29 @@ static bool pool_excepts(SeedPool *pool, const char *name) {
         return excepted;
 }
 
+/* The same of those that have memory. */
+static int pool_adopt_kept(SeedPool *pool, const SeedNote *note) {
+        for (size_t i = 0; i < note->n_kept; i++) {
+                const KeptDevice *kept = &note->kept[i];
+                Seed *seed;
+
+                if (pool_excepts(pool, kept->name))
+                        continue;
+                seed = calloc(1, sizeof(*seed));
+                if (!seed)
+                        return -ENOMEM;
+                memcpy(seed->name, kept->name, sizeof(seed->name));
+                seed->range = kept->range;
+                seed->state = SEED_LEFT;
+
+                pthread_mutex_lock(&pool->mutex);
+                DL_APPEND(pool->seeds, seed);
+                pthread_mutex_unlock(&pool->mutex);
+        }
+
+        return 0;
+}
+
 static int pool_adopt_all(SeedPool *pool, const SeedNote *note) {
         DaxNames now;
         int r;
@@ -428,6 +499,35 @@ int seed_pool_except(SeedPool *pool, const char *name) {
         return r;
 }
 
+int seed_pool_find_left(SeedPool *pool, Range **ret, size_t *ret_n) {
+        Range *ranges = NULL;
+        SeedNote note;
+        size_t n = 0;
+        int r;
+
+        r = seed_note_read(pool->notes_dir, pool->note_name, &note);
+        if (r == -ENOENT || (r >= 0 && note.n_kept == 0)) {
+                if (r >= 0)
+                        seed_note_done(&note);
+                *ret = NULL;
+                *ret_n = 0;
+                return 0;
+        }
+        if (r < 0)
+                return r;
+
+        ranges = reallocarray(NULL, note.n_kept, sizeof(*ranges));
+        for (size_t i = 0; ranges && i < note.n_kept; i++)
+                if (!pool_excepts(pool, note.kept[i].name))
+                        ranges[n++] = note.kept[i].range;
+        seed_note_done(&note);
+        if (!ranges)
+                return -ENOMEM;
+        *ret = ranges;
+        *ret_n = n;
+        return 0;
+}
+
 int seed_pool_recover(SeedPool *pool) {
         SeedNote note;
         int r;
@@ -438,6 +538,8 @@ int seed_pool_recover(SeedPool *pool) {
         if (r < 0)
                 return r;
         r = pool_adopt_all(pool, &note);
+        if (r >= 0)
+                r = pool_adopt_kept(pool, &note);
         seed_note_done(&note);
         if (r < 0)
                 return r;
@@ -446,8 +548,10 @@ int seed_pool_recover(SeedPool *pool) {
         pthread_mutex_lock(&pool->mutex);
         r = pool_write_note(pool);
         pthread_mutex_unlock(&pool->mutex);
-        if (r >= 0)
+        if (r >= 0) {
+                pool_undo_all(pool, SEED_LEFT, UINT64_MAX);
                 pool_discard_all(pool, SEED_STRAY);
+        }
         return r;
 }
 
@@ -476,6 +580,37 @@ int seed_pool_take(SeedPool *pool, char ret_name[static DAX_NAME_MAX]) {
 found:
         memcpy(ret_name, seed->name, DAX_NAME_MAX);
         return 0;
+}
+
+int seed_pool_keep(SeedPool *pool, const char *name, Range range) {
+        int r = -ENOENT;
+        Seed *seed;
+
+        pthread_mutex_lock(&pool->mutex);
+        seed = pool_find(pool, name);
+        if (seed) {
+                seed->range = range;
+                r = pool_write_note(pool);
+                if (r >= 0)
+                        seed->state = SEED_KEPT;
+                else
+                        seed->range = (Range){ 0 };
+        }
+        pthread_mutex_unlock(&pool->mutex);
+        return r;
+}
+
+void seed_pool_undone(SeedPool *pool, const char *name) {
+        Seed *seed;
+
+        pthread_mutex_lock(&pool->mutex);
+        DL_FOREACH(pool->seeds, seed) /* the eldest: its name may be another's by now */
+                if (seed->state == SEED_KEPT && strcmp(seed->name, name) == 0)
+                        break;
+        pthread_mutex_unlock(&pool->mutex);
+
+        if (seed)
+                (void) pool_forget(pool, seed);
 }
 
 int seed_pool_taken(SeedPool *pool, const char *name) {
@@ -545,7 +680,8 @@ int seed_pool_fill(SeedPool *pool) {
         }
 }
 
-void seed_pool_drain(SeedPool *pool) {
+void seed_pool_drain(SeedPool *pool, uint64_t deadline) {
+        pool_undo_all(pool, SEED_KEPT, deadline);
         pool_discard_all(pool, SEED_READY);
         pool_discard_all(pool, SEED_STRAY);
         pool_discard_all(pool, SEED_DECOY);

@@ -41,7 +41,7 @@ unsigned warm_missing(const Warm *warm, uint64_t available) {
         return n < warm->max - warm->n ? (unsigned) n : warm->max - warm->n;
 }
 
-static WarmPiece *warm_take(Warm *warm, WarmPiece *piece) {
+WarmPiece *warm_take(Warm *warm, WarmPiece *piece) {
         DL_DELETE(warm->pieces, piece);
         warm->bytes -= piece->piece.length;
         warm->n--;

@@ -16,10 +16,11 @@ typedef struct WarmPiece {
         SizeClass class;
         char id[17];
         const Provider *provider;
+        Region *region;  /* where it has a place; NULL if the provider gives none */
         int result;      /* of making it */
         Failure failure;
         Job job;         /* gives it back, and those after it */
-        void *warming;   /* who does that */
+        struct Warming *warming; /* who does that */
         struct WarmPiece *prev, *next;
 } WarmPiece;
 
@@ -44,6 +45,9 @@ unsigned warm_missing(const Warm *warm, uint64_t available);
 /* Takes out and returns one that is to be given back, as it is of the wrong class or more than there is room for. NULL if
  * none is. */
 WarmPiece *warm_take_excess(Warm *warm, uint64_t available);
+
+/* Takes out this one. */
+WarmPiece *warm_take(Warm *warm, WarmPiece *piece);
 
 /* Takes out any; NULL if there is none. */
 WarmPiece *warm_take_any(Warm *warm);

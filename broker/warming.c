@@ -2,12 +2,13 @@
 
 /* What is ready belongs to the broker alone, and nobody has ever had it: it is made as for a request, by the provider, and
  * goes to the first one that it suits, or back where it came from. Nothing of it is on record or in the service manager's
- * hands before it is handed out, so that nothing is left of it when the broker dies.
+ * hands before it is handed out. What would be left of it when the broker dies is noted by the provider, and undone by the
+ * next one.
  *
- * It is made in batches by a thread that only runs when no processor has anything better to do, and given back in worker
- * threads. It goes back when others need the bytes of its region, when a request would fail for want of memory or get
- * smaller pages than there could be, and when the kernel says that processes wait for memory; then nothing is made for a
- * while. */
+ * It is made in batches by a thread that only runs when no processor has anything better to do, or by a worker if the
+ * provider needs locks for that, and given back in worker threads. It goes back when others need the bytes of its region or
+ * its place, when a request would fail for want of memory or get smaller pages than there could be, and when the kernel says
+ * that processes wait for memory; then nothing is made for a while. */
 
 #include "warming.h"
 
@@ -22,6 +23,7 @@
 #include "idler.h"
 #include "log.h"
 #include "pressure.h"
+#include "regions.h"
 #include "size.h"
 
 /* After the first request that has taken something: others are likely to follow. */
@@ -54,15 +56,24 @@ struct Warming {
         unsigned max;             /* pieces of a region */
         Region *region;           /* for which a batch is being made, or NULL */
         WarmPiece *batch;         /* the thread's until it is done */
+        Job job;                  /* makes it, if that is for a worker */
         uint64_t made_page_size;  /* of what was made last */
         atomic_bool stop;         /* what is being made is given up */
         atomic_bool making;
+        atomic_bool over;         /* the broker is being stopped */
         atomic_uint n_giving_back; /* jobs */
 };
 
 static WarmPiece *warm_piece_free(WarmPiece *piece) {
+        Warming *warming = piece->warming;
+        Region *region = piece->region;
+
+        if (region)
+                piece->provider->release(&piece->piece);
         piece_done(&piece->piece);
         free(piece);
+        if (region && --region->n_ahead == 0 && region->configure_again && !atomic_load(&warming->over))
+                regions_configure_again(warming->manager, region);
         return NULL;
 }
 
@@ -71,8 +82,14 @@ static WarmPiece *warm_piece_free(WarmPiece *piece) {
 static void warm_piece_revoke(WarmPiece *piece) {
         Failure failure = { 0 };
 
-        if (piece->provider->revoke(&piece->piece, &failure) < 0)
-                piece_close(&piece->piece); /* then the kernel has it back, as soon as it can */
+        if (piece->provider->revoke(&piece->piece, &failure) >= 0)
+                return;
+
+        if (piece->region) {
+                log_warning("region '%s': what was made ahead cannot be given back: %s", piece->region->name, failure.text);
+                piece->piece.foreign = true; /* whoever is in the way has it */
+        }
+        piece_close(&piece->piece); /* otherwise the kernel has it back, as soon as it can */
 }
 
 static int give_back_work(Job *job) {
@@ -80,7 +97,8 @@ static int give_back_work(Job *job) {
         Warming *warming = list->warming;
 
         DL_FOREACH(list, piece)
-                warm_piece_revoke(piece);
+                if (!piece->region || !atomic_load(&warming->over))
+                        warm_piece_revoke(piece); /* else the provider undoes them, as many as there is time for */
         atomic_fetch_sub(&warming->n_giving_back, 1);
         return 0;
 }
@@ -89,12 +107,13 @@ static void give_back_done(Job *job, int r) {
         WarmPiece *list = (WarmPiece *) (void *) ((char *) job - offsetof(WarmPiece, job)), *piece, *next;
 
         (void) r;
+        if (list->region)
+                manager_settle(list->warming->manager); /* somebody may wait for its place */
         DL_FOREACH_SAFE(list, piece, next)
                 warm_piece_free(piece);
 }
 
 static void give_back(Warming *warming, WarmPiece *list) {
-        list->warming = warming;
         list->job = (Job){ .work = give_back_work, .done = give_back_done };
         atomic_fetch_add(&warming->n_giving_back, 1);
         worker_pool_submit(warming->manager->pool, &list->job, LANE_WARMING);
@@ -107,6 +126,19 @@ static void warming_pause(Warming *warming, uint64_t usec) {
                 warming->paused_until = until;
 }
 
+static void cede_region(Warming *warming, Region *region) {
+        WarmPiece *list = NULL, *piece;
+
+        if (warming->region == region)
+                atomic_store(&warming->stop, true);
+        while ((piece = warm_take_any(&region->warm)))
+                DL_APPEND(list, piece);
+        if (!list)
+                return;
+        give_back(warming, list);
+        region->changed = true;
+}
+
 void warming_cede(Manager *manager, const Provider *provider) {
         Warming *warming = manager->warming;
         Region *region;
@@ -115,19 +147,23 @@ void warming_cede(Manager *manager, const Provider *provider) {
                 return;
 
         warming_pause(warming, PAUSE_USEC);
-        if (warming->region && (!provider || warming->region->provider == provider))
-                atomic_store(&warming->stop, true);
-        DL_FOREACH(manager->regions, region) {
-                WarmPiece *list = NULL, *piece;
-
-                while ((!provider || region->provider == provider) && (piece = warm_take_any(&region->warm)))
-                        DL_APPEND(list, piece);
-                if (!list)
-                        continue;
-                give_back(warming, list);
-                region->changed = true;
-        }
+        DL_FOREACH(manager->regions, region)
+                if (!provider || region->provider == provider)
+                        cede_region(warming, region);
         manager_settle(manager);
+}
+
+int warming_make_way(Manager *manager, Region *region, const Piece *plan, Failure *failure) {
+        if (!region->provider->crowded || !region->provider->crowded(region, plan))
+                return 0;
+
+        if (manager->warming) {
+                warming_pause(manager->warming, PAUSE_USEC);
+                cede_region(manager->warming, region);
+        }
+        return failure_set(failure, REFUSAL_NoSpace,
+                           "what was made ready ahead of requests in region '%s' is still being given back; try again",
+                           region->name);
 }
 
 void warming_await(Warming *warming) {
@@ -153,9 +189,44 @@ static void on_pressure(void *userdata) {
         warming_pause(warming, LONG_PAUSE_USEC);
 }
 
+/* What is gone is given back. What is disabled or changed stays where it is, and is not handed out: whoever did that may not
+ * be done with it, and two who work on one device can have the kernel hang. */
+static void find_losses(Warming *warming, Region *region) {
+        WarmPiece *list = NULL, *piece, *next;
+
+        DL_FOREACH_SAFE(region->warm.pieces, piece, next) {
+                if (!region->provider->misses(region, &piece->piece))
+                        continue;
+                if (!piece->piece.disturbed)
+                        log_notice("region '%s': somebody has destroyed or changed %s, which was made ahead of requests",
+                                   region->name, piece->piece.device);
+                piece->piece.disturbed = true;
+                if (!region->dax || !dax_region_find(region->dax, piece->piece.device)) {
+                        (void) warm_take(&region->warm, piece);
+                        DL_APPEND(list, piece);
+                }
+        }
+        if (!list)
+                return;
+
+        give_back(warming, list);
+        region->changed = true;
+        manager_settle(warming->manager);
+}
+
+void warming_find_losses(Manager *manager) {
+        Region *region;
+
+        if (manager->warming)
+                DL_FOREACH(manager->regions, region)
+                        if (region->provider && region->provider->misses)
+                                find_losses(manager->warming, region);
+}
+
 /* ---- Made ---- */
 
-/* In the thread. Either all is kept that could be made, or nothing is left. */
+/* In the thread. Either all is kept that could be made, or nothing is left; or, where that takes locks, it is given back
+ * when this is done. */
 static void make_work(void *userdata) {
         Warming *warming = userdata;
         WarmPiece *piece;
@@ -167,7 +238,7 @@ static void make_work(void *userdata) {
         }
         if (atomic_load(&warming->stop))
                 DL_FOREACH(warming->batch, piece)
-                        if (piece->result >= 0) {
+                        if (piece->result >= 0 && !piece->provider->takes_locks) {
                                 warm_piece_revoke(piece);
                                 piece->result = -ECANCELED;
                         }
@@ -177,10 +248,15 @@ static void make_work(void *userdata) {
 static void make_done(void *userdata) {
         Warming *warming = userdata;
         Region *region = warming->region;
-        WarmPiece *piece, *next;
+        bool unwanted = region->provider->takes_locks && atomic_load(&warming->stop) && !atomic_load(&warming->over);
+        WarmPiece *piece, *next, *list = NULL;
 
         DL_FOREACH_SAFE(warming->batch, piece, next) {
                 DL_DELETE(warming->batch, piece);
+                if (piece->result >= 0 && unwanted) {
+                        DL_APPEND(list, piece);
+                        continue;
+                }
                 if (piece->result >= 0) {
                         warming->made_page_size = piece->piece.page_size;
                         warm_add(&region->warm, piece);
@@ -191,26 +267,43 @@ static void make_done(void *userdata) {
                         log_debug("region '%s': nothing can be made ahead just now: %s", region->name, piece->failure.text);
                         warming_pause(warming, PAUSE_USEC);
                 }
+                piece->piece.foreign |= piece->piece.stuck;
                 warm_piece_free(piece);
         }
         warming->region = NULL;
+        if (list)
+                give_back(warming, list);
         manager_settle(warming->manager);
 }
 
-static WarmPiece *warm_piece_new(Manager *manager, const Region *region) {
+static int make_job_work(Job *job) {
+        make_work((char *) job - offsetof(Warming, job));
+        return 0;
+}
+
+static void make_job_done(Job *job, int r) {
+        (void) r;
+        make_done((char *) job - offsetof(Warming, job));
+}
+
+/* NULL also if there is no place for it. */
+static WarmPiece *warm_piece_new(Warming *warming, Region *region) {
         const SizeClass *class = demand_class(&region->warm.demand);
+        const Provider *provider = region->provider;
+        Failure failure = { 0 };
         WarmPiece *piece;
 
         piece = calloc(1, sizeof(*piece));
         if (!piece)
                 return NULL;
 
-        if (manager_make_id(manager, piece->id) < 0) {
+        if (manager_make_id(warming->manager, piece->id) < 0) {
                 free(piece);
                 return NULL;
         }
         piece->class = *class;
-        piece->provider = region->provider;
+        piece->provider = provider;
+        piece->warming = warming;
         piece->result = -ECANCELED;
         piece->piece = (Piece){
                 .length = class->length,
@@ -219,9 +312,20 @@ static WarmPiece *warm_piece_new(Manager *manager, const Region *region) {
                 .page_size_demanded = class->page_size_demanded,
                 .numa_node = class->numa_node,
                 .prefault = true,
+                .contiguous = true,
+                .ahead = provider->reserve,
                 .fd = -EBADF,
                 .fd_read_only = -EBADF,
         };
+        if (!provider->reserve)
+                return piece;
+
+        if (provider->reserve(region, &piece->piece, &failure) < 0) {
+                free(piece);
+                return NULL;
+        }
+        piece->region = region;
+        region->n_ahead++;
         return piece;
 }
 
@@ -230,7 +334,7 @@ static void make_for(Warming *warming, Region *region, unsigned n) {
         uint64_t bytes = 0;
 
         for (unsigned i = 0; i < n && i < BATCH_PIECES && (i == 0 || bytes < BATCH_BYTES); i++) {
-                WarmPiece *piece = warm_piece_new(warming->manager, region);
+                WarmPiece *piece = warm_piece_new(warming, region);
 
                 if (!piece)
                         break;
@@ -241,7 +345,10 @@ static void make_for(Warming *warming, Region *region, unsigned n) {
         warming->region = region;
         atomic_store(&warming->stop, false);
         atomic_store(&warming->making, true);
-        if (!warming->batch || idler_start(warming->idler, &work) < 0) {
+        if (warming->batch && region->provider->takes_locks) {
+                warming->job = (Job){ .work = make_job_work, .done = make_job_done };
+                worker_pool_submit(warming->manager->pool, &warming->job, LANE_WARMING);
+        } else if (!warming->batch || idler_start(warming->idler, &work) < 0) {
                 atomic_store(&warming->making, false);
                 warming_pause(warming, PAUSE_USEC);
                 make_done(warming);
@@ -270,7 +377,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
 
         (void) source;
         (void) usec;
-        if (idler_is_busy(warming->idler))
+        if (warming->region)
                 return 0; /* it comes back to this */
         if (now_usec() < warming->paused_until) {
                 warming_plan(warming);
@@ -364,6 +471,10 @@ void warming_take(Region *region, const Piece *plan, WarmPiece *chosen, Piece *r
         if (!chosen)
                 return;
 
+        if (chosen->region) {
+                region->provider->hand_out(&chosen->piece);
+                region->n_ahead--;
+        }
         *ret = chosen->piece;
         ret->alignment = plan->alignment;
         ret->prefault = plan->prefault;
@@ -409,6 +520,7 @@ void warming_drain(Manager *manager) {
         if (!warming)
                 return;
 
+        atomic_store(&warming->over, true);
         atomic_store(&warming->stop, true);
         warming->paused_until = UINT64_MAX;
         (void) idler_drain(warming->idler, DRAIN_USEC);

@@ -15,6 +15,13 @@ void warming_tend(Manager *manager, Region *region);
 /* The piece that was chosen with warm_find(), or none, is what this allocation is made of. */
 void warming_take(Region *region, const Piece *plan, WarmPiece *chosen, Piece *ret);
 
+/* After a scan: hands out nothing that somebody has destroyed or changed. */
+void warming_find_losses(Manager *manager);
+
+/* Refuses with NoSpace a plan that fits, while pieces that are made ahead in this region lie where it has to: they are given
+ * back, and those who wait for space are woken when they are gone. */
+int warming_make_way(Manager *manager, Region *region, const Piece *plan, Failure *failure);
+
 /* Whether memory that this region's provider has made ahead, in whatever region, may be what others are short of; and
  * whether it has pages of the size that was planned, of which there is a fixed number. */
 bool warming_may_help(const Manager *manager, const Region *region);

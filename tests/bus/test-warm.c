@@ -439,7 +439,7 @@ static void test_many(Scene *scene, gconstpointer unused) {
 }
 
 static void test_other(void) {
-        g_test_skip("memory is made ahead in regions of ordinary memory only");
+        g_test_skip("this is about ordinary memory; the case warm of the emulated machine is about devices");
 }
 
 #define warm_add(path, configuration, function) \

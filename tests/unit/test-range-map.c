@@ -365,6 +365,24 @@ static void test_split(void) {
         range_map_free(map);
 }
 
+/* What is free in one or the other. */
+static void test_unite(void) {
+        RangeMap *a = map_new(4 * GIB, 200 * UNIT), *b = map_new(4 * GIB, 200 * UNIT), *both;
+
+        assert_claimed(a, 4 * GIB + 20 * UNIT, 150 * UNIT);
+        assert_claimed(b, 4 * GIB, 200 * UNIT);
+        range_map_give(b, (Range) { 4 * GIB + 20 * UNIT, 60 * UNIT }, true);
+        g_assert_cmpint(range_map_unite(a, b, &both), ==, 0);
+        g_assert_cmpuint(range_map_available(both), ==, 110 * UNIT);
+        assert_taken_at(both, 80 * UNIT, UNIT, false, 4 * GIB);
+        assert_refused(both, wish_of(31 * UNIT, UNIT, 4), -ENOSPC);
+        g_assert_cmpuint(range_map_available(a), ==, 50 * UNIT);
+        g_assert_cmpuint(range_map_available(b), ==, 60 * UNIT);
+        range_map_free(a);
+        range_map_free(b);
+        range_map_free(both);
+}
+
 static void test_soil(void) {
         RangeMap *map = map_new(4 * GIB, 200 * UNIT);
 
@@ -515,6 +533,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/range-map/clean", test_clean);
         g_test_add_func("/range-map/pieces", test_pieces);
         g_test_add_func("/range-map/split", test_split);
+        g_test_add_func("/range-map/unite", test_unite);
         g_test_add_func("/range-map/soil", test_soil);
         g_test_add_func("/range-map/fragmentation", test_fragmentation);
         g_test_add_func("/range-map/random", test_random);

@@ -82,6 +82,7 @@ static SeedNote sample(bool creating) {
 
         g_assert_cmpint(dax_names_add(&note.ours, "dax0.3"), ==, 0);
         g_assert_cmpint(dax_names_add(&note.ours, "dax0.17"), ==, 0);
+        g_assert_cmpint(seed_note_keep(&note, "dax0.5", (Range){ START, 2 * MIB }), ==, 0);
         for (unsigned i = 0; creating && i < 20; i++) {
                 g_autofree char *name = g_strdup_printf("dax0.%u", i);
 
@@ -100,6 +101,10 @@ static void test_note_round_trip(void) {
                 g_assert_cmpint(seed_note_format(&again, &text_again), ==, 0);
                 g_assert_cmpstr(text, ==, text_again);
                 g_assert_cmpuint(again.ours.n, ==, 2);
+                g_assert_cmpuint(again.n_kept, ==, 1);
+                g_assert_cmpstr(again.kept[0].name, ==, "dax0.5");
+                g_assert_cmpuint(again.kept[0].range.start, ==, START);
+                g_assert_cmpuint(again.kept[0].range.length, ==, 2 * MIB);
                 g_assert_cmpint(again.creating, ==, i == 1);
                 g_assert_cmpuint(again.before.n, ==, i * 20);
                 free(text);
@@ -120,6 +125,11 @@ static void test_note_torn(void) {
                 "daxbroker-seeds=1\nseed=\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\nseed=dax0\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\nseed=dax0.99999999999999999999999999999\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nkept=dax0.1\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nkept=dax0.0 100000000+200000\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nkept=dax0.1 100000000+0\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nkept=dax0.1 100000000+200000,200000000+200000\ncreating=no\ncomplete=yes\n",
+                "daxbroker-seeds=1\nkept=dax0.1 100000000+200000\nseed=dax0.2\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\n\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\nseed:dax0.1\ncreating=no\ncomplete=yes\n",
                 "daxbroker-seeds=1\nsee =dax0.1\ncreating=no\ncomplete=yes\n",
@@ -220,7 +230,7 @@ static void test_fill(void) {
         g_assert_cmpint(seed_pool_fill(pool), ==, 0);
         g_assert_cmpuint(fake_count_devices(), ==, 3);
 
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_cmpuint(fake_count_devices(), ==, 1);
         g_assert_false(fake_is_claimed("dax0.1"));
         g_assert_false(note_exists());
@@ -248,7 +258,7 @@ static void test_take(void) {
         /* back, and out again */
         seed_pool_return(pool, other);
         g_assert_false(seed_pool_is_low(pool));
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_cmpuint(fake_count_devices(), ==, 2);
         g_assert_true(fake_exists(name));
         seed_pool_return(pool, name);
@@ -265,7 +275,7 @@ static void test_return_many(void) {
         for (size_t i = 0; i < 5; i++)
                 seed_pool_return(pool, names[i]);
         g_assert_cmpuint(fake_count_devices(), ==, 3);
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_false(note_exists());
 }
 
@@ -284,7 +294,7 @@ static void test_used_by_others(void) {
         g_assert_false(note_has("dax0.2"));
         g_assert_false(fake_is_claimed("dax0.1"));
 
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         succeed();
         g_assert_true(fake_exists("dax0.1"));
         g_assert_true(fake_exists("dax0.2"));
@@ -312,7 +322,7 @@ static void test_not_as_it_was(void) {
 static void test_drain_used(void) {
         g_assert_cmpint(seed_pool_fill(pool), ==, 0);
         fake_add_range(region, "dax0.1", START, 2 * MIB);
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_true(fake_exists("dax0.1"));
         g_assert_false(fake_exists("dax0.2"));
         g_assert_false(note_exists());
@@ -360,7 +370,7 @@ static void test_decoy(void) {
         g_assert_cmpint(seed_pool_fill(pool), ==, 0);
         g_assert_true(note_has("dax0.5"));
         g_assert_cmpuint(fake_count_devices(), ==, 6); /* first, used, taken, decoy, two */
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_false(note_exists());
         g_assert_false(fake_exists("dax0.5"));
         g_assert_true(fake_exists("dax0.1"));
@@ -488,12 +498,12 @@ static void test_failures(void) {
         n_writes = fake_count_writes();
         g_assert_cmpuint(n_writes, ==, 5); /* note, device, note, question, claim */
         seed_pool_return(pool, name);
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
 
         for (unsigned i = 1; i <= n_writes; i++) {
                 fake_inject(FAKE_ERROR, i, ENOSPC);
                 g_assert_cmpint(seed_pool_take(pool, name), ==, -ENOSPC);
-                seed_pool_drain(pool);
+                seed_pool_drain(pool, UINT64_MAX);
                 g_assert_cmpuint(fake_count_devices(), ==, 1);
                 g_assert_false(note_exists());
         }
@@ -503,7 +513,7 @@ static void test_failures(void) {
 static void test_strays(void) {
         g_assert_cmpint(seed_pool_fill(pool), ==, 0);
         fake_inject(FAKE_ERROR, 2, EIO); /* after the claim */
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_cmpuint(fake_count_devices(), ==, 1);
 
         g_assert_cmpint(seed_pool_fill(pool), ==, 0);
@@ -511,7 +521,7 @@ static void test_strays(void) {
                 g_autofree char *path = g_build_filename(region, "dax_region", "delete", NULL);
 
                 g_assert_no_errno(chmod(path, i == 0 ? 0 : 0200));
-                seed_pool_drain(pool);
+                seed_pool_drain(pool, UINT64_MAX);
                 g_assert_cmpuint(fake_count_devices(), ==, i == 0 ? 3 : 1);
                 g_assert_cmpint(note_exists(), ==, i == 0);
                 if (i == 0)
@@ -602,7 +612,7 @@ static int use_pool(void) {
         if (seed_pool_taken(pool, name) < 0 || seed_pool_fill(pool) < 0 || seed_pool_take(pool, name) < 0)
                 return FAILED;
         seed_pool_return(pool, name);
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         return SURVIVED;
 }
 
@@ -706,7 +716,7 @@ static void test_threads(void) {
         for (size_t i = 0; i < N_THREADS; i++)
                 g_thread_join(threads[i]);
 
-        seed_pool_drain(pool);
+        seed_pool_drain(pool, UINT64_MAX);
         g_assert_cmpuint(fake_count_devices(), ==, 1);
         g_assert_false(note_exists());
 }
