@@ -161,6 +161,7 @@ def cleaning_rows():
 GUEST = {
     "devdax/broker": ("broker", "guest/devdax/daxctl", "Allocate until it is written to"),
     "devdax/asking": ("asking", "guest/devdax/broker", "polkit's part of that"),
+    "devdax/warm": ("warm", "guest/devdax/daxctl", "the same, made ahead, decided before"),
     "devdax/daxctl": ("daxctl", "guest/devdax/by-hand", "daxctl create-device, open"),
     "devdax/by-hand": ("by-hand", "", "the least writes to /sys"),
     "nvdimm/broker": ("pmem-broker", "guest/nvdimm/ndctl", "Allocate until it is written to"),
@@ -206,6 +207,7 @@ AIMS = [
     Aim("Allocate+touch 2 MiB, warm, direct, against memfd", "warm/touch/2M", ("own/memfd/2M",), 0.15),
     Aim("the same against an anonymous huge page", "warm/touch/2M", ("own/anonymous/2M",), 0.6),
     Aim("devdax in the guest, not warm, against daxctl", "guest/devdax/broker", ("guest/devdax/daxctl",), 1 / 20),
+    Aim("devdax in the guest, warm, against daxctl", "guest/devdax/warm", ("guest/devdax/daxctl",), 1 / 50),
     Aim("cleaning against all CPUs past the caches", "cleaning/clean", ("cleaning/stream",), 1 / 0.85),
 ] + [
     Aim(f"mapped memory, {what}", f"mapped/{what}/broker", (f"mapped/{what}/own",), 1.03, 0.97)
