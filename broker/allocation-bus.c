@@ -73,6 +73,9 @@ void details_add_allocation(Details *details, const Allocation *allocation) {
         details_add(details, "size-mib", "%" PRIu64, (allocation->piece.length + MIB - 1) / MIB);
 }
 
+/* The memory and its lease. */
+#define MEMORY_REPLY_FDS 2
+
 struct MemoryReply {
         Server *server;
         sd_bus_message *message; /* owned reference */
@@ -89,13 +92,20 @@ MemoryReply *memory_reply_new(Call *call, bool created) {
         reply->server = call->server;
         reply->message = sd_bus_message_ref(call->message);
         reply->created = created;
+        if (call->caller->peer)
+                peer_promise_fds(call->caller->peer, MEMORY_REPLY_FDS);
         return reply;
 }
 
 MemoryReply *memory_reply_free(MemoryReply *reply) {
+        const Caller *caller;
+
         if (!reply)
                 return NULL;
 
+        caller = caller_find(reply->server, reply->message);
+        if (caller && caller->peer)
+                peer_end_promise(caller->peer, MEMORY_REPLY_FDS);
         sd_bus_message_unref(reply->message);
         free(reply);
         return NULL;
@@ -121,7 +131,7 @@ static bool memory_reply_send(MemoryReply *reply, const Allocation *allocation, 
         }
 
         if (caller->peer)
-                peer_has_been_sent_fds(caller->peer, 2);
+                peer_has_been_sent_fds(caller->peer, MEMORY_REPLY_FDS);
         else {
                 caller->n_sent++;
                 server_doubt(reply->server);

@@ -61,7 +61,25 @@ typedef struct GrantReply {
         sd_bus_message *message; /* owned reference */
 } GrantReply;
 
+static GrantReply *grant_reply_new(Call *call) {
+        GrantReply *reply;
+
+        reply = calloc(1, sizeof(*reply));
+        if (!reply)
+                return NULL;
+
+        reply->server = call->server;
+        reply->message = sd_bus_message_ref(call->message);
+        if (call->caller->peer)
+                peer_promise_fds(call->caller->peer, 1);
+        return reply;
+}
+
 static GrantReply *grant_reply_free(GrantReply *reply) {
+        const Caller *caller = caller_find(reply->server, reply->message);
+
+        if (caller && caller->peer)
+                peer_end_promise(caller->peer, 1);
         sd_bus_message_unref(reply->message);
         free(reply);
         return NULL;
@@ -169,11 +187,9 @@ int do_reserve(Call *call, Failure *failure) {
         if (r <= 0)
                 return r;
 
-        reply = calloc(1, sizeof(*reply));
+        reply = grant_reply_new(call);
         if (!reply)
                 return -ENOMEM;
-        reply->server = call->server;
-        reply->message = sd_bus_message_ref(call->message);
         r = grant_create(call->server->manager, region, &plan, &origin, reply_with_grant, reply, failure);
         if (r < 0) {
                 grant_reply_free(reply);

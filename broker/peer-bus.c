@@ -327,18 +327,23 @@ void peer_has_been_answered(Peer *peer) {
         }
 }
 
+/* On their way to it, or soon to be. */
+static bool peer_has_many_fds(const Peer *peer) {
+        return peer->n_fds + peer->n_promised >= FDS_UNREAD_MAX;
+}
+
 /* Whether it has to read before it is listened to again. */
 static bool peer_is_behind(Peer *peer) {
         int unread;
 
         if (peer_has_queue(peer))
                 return true;
-        if (peer->n_fds < FDS_UNREAD_MAX)
+        if (!peer_has_many_fds(peer))
                 return false;
-        if (ioctl(peer->fd, SIOCOUTQ, &unread) >= 0 && unread > 0)
+        if (peer->n_fds > 0 && ioctl(peer->fd, SIOCOUTQ, &unread) >= 0 && unread > 0)
                 return true;
         peer->n_fds = 0;
-        return false;
+        return peer_has_many_fds(peer);
 }
 
 /* sd-bus writes first what is queued, and reads if that did not work. A message to itself, which nobody hears, keeps it
@@ -439,7 +444,7 @@ static int on_event(sd_event_source *source, int fd, uint32_t events, void *user
         peer->more = peer->more || (events & ~(uint32_t) EPOLLOUT);
         peer->writable = peer->writable || (events & ~(uint32_t) EPOLLIN);
         /* that there is room to write to a client matters only to one who was waited for */
-        if (events != EPOLLOUT || (peer->bus && (peer->n_fds >= FDS_UNREAD_MAX || peer_has_queue(peer))))
+        if (events != EPOLLOUT || (peer->bus && (peer_has_many_fds(peer) || peer_has_queue(peer))))
                 peer_schedule(peer);
         return 0;
 }
@@ -452,8 +457,18 @@ void peer_run_again(Peer *peer, Call *call) {
         peer_schedule(peer);
 }
 
+void peer_promise_fds(Peer *peer, unsigned n) {
+        peer->n_promised += n;
+}
+
 void peer_has_been_sent_fds(Peer *peer, unsigned n) {
         peer->n_fds += n;
+}
+
+void peer_end_promise(Peer *peer, unsigned n) {
+        if (peer_has_many_fds(peer))
+                peer_schedule(peer);
+        peer->n_promised -= n;
 }
 
 void peer_has_been_told(Peer *peer) {

@@ -24,6 +24,7 @@ typedef struct Peer {
         uint64_t active;           /* when it was last served; CLOCK_MONOTONIC microseconds */
         unsigned n_whole;          /* messages that are known to be there as a whole, and in order */
         unsigned n_fds;            /* sent since it was last seen to have read everything */
+        unsigned n_promised;       /* descriptors that are being made for it */
         unsigned n_matches;        /* it wants signals if there are any */
         bool writable;             /* perhaps */
         bool more;                 /* there is perhaps more to read than was looked at */
@@ -61,8 +62,13 @@ void peer_run_again(Peer *peer, Call *call);
 /* To be called when a long answer was sent: counts who does not read it. */
 void peer_has_been_answered(Peer *peer);
 
-/* To be called when a reply with descriptors, or a signal, was sent. */
+/* To be called when something is begun whose reply will have descriptors, and when it has ended, whatever it was; and before
+ * that when such a reply was sent. */
+void peer_promise_fds(Peer *peer, unsigned n);
 void peer_has_been_sent_fds(Peer *peer, unsigned n);
+void peer_end_promise(Peer *peer, unsigned n);
+
+/* To be called when a signal was sent. */
 void peer_has_been_told(Peer *peer);
 
 /* driver-bus.c: what clients ask a bus for. */
