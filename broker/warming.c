@@ -55,6 +55,7 @@ struct Warming {
         uint64_t paused_until;
         unsigned max;             /* pieces of a region */
         Region *region;           /* for which a batch is being made, or NULL */
+        Region *latest;           /* for which one was made last */
         WarmPiece *batch;         /* the thread's until it is done */
         Job job;                  /* makes it, if that is for a worker */
         uint64_t made_page_size;  /* of what was made last */
@@ -106,7 +107,8 @@ static int give_back_work(Job *job) {
 static void give_back_done(Job *job, int r) {
         WarmPiece *list = (WarmPiece *) (void *) ((char *) job - offsetof(WarmPiece, job)), *piece, *next;
 
-        (void) r;
+        if (r < 0) /* there was no memory to have it done elsewhere */
+                (void) give_back_work(job);
         if (list->region)
                 manager_settle(list->warming->manager); /* somebody may wait for its place */
         DL_FOREACH_SAFE(list, piece, next)
@@ -225,8 +227,8 @@ void warming_find_losses(Manager *manager) {
 
 /* ---- Made ---- */
 
-/* In the thread. Either all is kept that could be made, or nothing is left; or, where that takes locks, it is given back
- * when this is done. */
+/* In the thread. Either all is kept that could be made, or nothing is left; or, where that takes locks, or all is complete
+ * when it is given up, it is given back when this is done. */
 static void make_work(void *userdata) {
         Warming *warming = userdata;
         WarmPiece *piece;
@@ -242,13 +244,12 @@ static void make_work(void *userdata) {
                                 warm_piece_revoke(piece);
                                 piece->result = -ECANCELED;
                         }
-        atomic_store(&warming->making, false);
 }
 
 static void make_done(void *userdata) {
         Warming *warming = userdata;
         Region *region = warming->region;
-        bool unwanted = region->provider->takes_locks && atomic_load(&warming->stop) && !atomic_load(&warming->over);
+        bool unwanted = atomic_load(&warming->stop) && !atomic_load(&warming->over);
         WarmPiece *piece, *next, *list = NULL;
 
         DL_FOREACH_SAFE(warming->batch, piece, next) {
@@ -273,6 +274,7 @@ static void make_done(void *userdata) {
         warming->region = NULL;
         if (list)
                 give_back(warming, list);
+        atomic_store(&warming->making, false); /* who waits for it waits for what is given back */
         manager_settle(warming->manager);
 }
 
@@ -342,14 +344,13 @@ static void make_for(Warming *warming, Region *region, unsigned n) {
                 bytes += piece->piece.length;
         }
 
-        warming->region = region;
+        warming->region = warming->latest = region;
         atomic_store(&warming->stop, false);
         atomic_store(&warming->making, true);
         if (warming->batch && region->provider->takes_locks) {
                 warming->job = (Job){ .work = make_job_work, .done = make_job_done };
                 worker_pool_submit(warming->manager->pool, &warming->job, LANE_WARMING);
         } else if (!warming->batch || idler_start(warming->idler, &work) < 0) {
-                atomic_store(&warming->making, false);
                 warming_pause(warming, PAUSE_USEC);
                 make_done(warming);
         }
@@ -371,6 +372,23 @@ static void warming_plan(Warming *warming) {
         (void) sd_event_source_set_enabled(warming->timer, SD_EVENT_ONESHOT);
 }
 
+/* Regions take turns, for one may be short of what others are not. */
+static Region *warming_choose(const Warming *warming) {
+        Region *region, *first = NULL;
+        bool is_behind = false;
+
+        DL_FOREACH(warming->manager->regions, region) {
+                if (missing(region) > 0) {
+                        if (is_behind)
+                                return region;
+                        if (!first)
+                                first = region;
+                }
+                is_behind = is_behind || region == warming->latest;
+        }
+        return first;
+}
+
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         Warming *warming = userdata;
         Region *region;
@@ -384,14 +402,9 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
                 return 0;
         }
 
-        DL_FOREACH(warming->manager->regions, region) {
-                unsigned n = missing(region);
-
-                if (n > 0) {
-                        make_for(warming, region, n);
-                        break;
-                }
-        }
+        region = warming_choose(warming);
+        if (region)
+                make_for(warming, region, missing(region));
         return 0;
 }
 

@@ -372,6 +372,26 @@ static void test_restart_while_made(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(region_get("dram", "Available"), ==, 16 * MIB);
 }
 
+/* What cannot be made for one region keeps no other from having its own. */
+static void test_neighbour(Scene *scene, gconstpointer unused) {
+        Reply reply = user_allocate(scene->alice, 2 * MIB, 1, "page-size=2097152");
+
+        (void) unused;
+        if (!g_str_has_suffix(reply.error, "NoHugePages")) {
+                g_test_skip("this machine has free huge pages, or none of this size");
+                return;
+        }
+
+        for (unsigned i = 0; i < 8; i++)
+                reply_assert(user_allocate(scene->alice, 2 * MIB, 1, "page-size=2097152"), "NoHugePages");
+        g_assert_true(wait_ready(0));
+        configure(scene, SIZE "Warm=4M\n[Region other]\nProvider=memfd\nSize=16M\nWarm=4M\n");
+        g_assert_true(wait_until(PATIENCE, region_get("other", "WarmAvailable") == 4 * MIB));
+        g_assert_cmpuint(region_get("dram", "WarmAvailable"), ==, 0);
+        configure(scene, LITTLE "[Region other]\nProvider=memfd\nSize=16M\nWarm=4K\n");
+        g_assert_true(wait_until(PATIENCE, region_get("other", "WarmAvailable") == 0));
+}
+
 /* What is not supported is said, once, and is no harm. */
 static void test_refused(Scene *scene, gconstpointer unused) {
         static const char says[] = "region 'files': Warm=1M is not supported for provider 'fsdax'";
@@ -461,6 +481,7 @@ int main(int argc, char *argv[]) {
         warm_add("/warm/reload", SIZE "Warm=4M\n", test_reload);
         warm_add("/warm/restart", SIZE "Warm=4M\n", test_restart);
         warm_add("/warm/restart-while-made", LITTLE, test_restart_while_made);
+        warm_add("/warm/neighbour", SIZE "Warm=4M\n", test_neighbour);
         warm_add("/warm/refused", LITTLE, test_refused);
         warm_add("/warm/none", LITTLE, test_none);
         warm_add("/warm/many", LITTLE, test_many);
