@@ -515,7 +515,7 @@ static int64_t do_sum(UserCall *call) {
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(soa{sv})"), >, 0);
         while (sd_bus_message_enter_container(reply, 'r', "soa{sv}") > 0) {
                 g_assert_cmpint(sd_bus_message_skip(reply, "so"), >, 0);
-                sum->bytes += read_length(reply);
+                sum->bytes += provider_taken(read_length(reply));
                 sum->n++;
                 g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
         }

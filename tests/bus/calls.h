@@ -45,7 +45,7 @@ Reply user_reload(User *user);
 char *user_list(User *user);
 /* The same of ListGrants, which have no names. */
 char *user_list_grants(User *user);
-/* The length of all of them together, and how many there are; ret_n may be NULL. */
+/* What all of them together take of their regions, and how many there are; ret_n may be NULL. */
 uint64_t user_sum(User *user, unsigned *ret_n);
 
 /* Sent, and the reply comes later: user_end_reply(). Interactive authorization is allowed if asked for. */

@@ -144,7 +144,7 @@ static void test_documents(Scene *scene, gconstpointer unused) {
         g_autofree char *region = provider_text(DAXBROKER_REGION_PATH "/dram");
 
         (void) unused;
-        if (!provider_is_files())
+        if (!provider_is_medium())
                 assert_as_documented(scene->alice, grant.object, DAXBROKER_GRANT_INTERFACE);
         assert_as_documented(scene->bob, DAXBROKER_ROOT_PATH, DAXBROKER_MANAGER_INTERFACE);
         assert_as_documented(scene->bob, region, DAXBROKER_REGION_INTERFACE);
@@ -289,7 +289,7 @@ static void test_calls(Scene *scene, gconstpointer unused) {
                 call_all(users[i], reply.object, DAXBROKER_ALLOCATION_INTERFACE);
                 call_all(users[i], DAXBROKER_ALLOCATION_PATH "/0123456789abcdef",
                          DAXBROKER_ALLOCATION_INTERFACE);
-                if (!provider_is_files())
+                if (!provider_is_medium())
                         call_all(users[i], grant.object, DAXBROKER_GRANT_INTERFACE);
                 call_all(users[i], DAXBROKER_GRANT_PATH "/0123456789abcdef", DAXBROKER_GRANT_INTERFACE);
         }

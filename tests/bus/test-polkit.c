@@ -435,43 +435,50 @@ static Reply ask_free(Scene *scene, const char *object) {
         return user_release(scene->carol, object);
 }
 
+static char *decimal(uint64_t number) {
+        return g_strdup_printf("%" G_GUINT64_FORMAT, number);
+}
+
 static void test_details(Scene *scene, const void *unused) {
         const char *region = provider_region("dram"), *provider = provider_name();
         /* what lies somewhere lies there */
         const char *node = (int64_t) region_get("dram", "NumaNode") >= 0 ? "0" : "any";
-        g_autofree char *message = g_strdup_printf("Authentication is required to take 2 MiB of memory from region %s",
-                                                   region);
+        /* two sizes, the larger one for what is asked with an alignment */
+        g_autofree char *unit = decimal(UNIT), *unit_mib = decimal(UNIT / MIB);
+        g_autofree char *large = decimal(provider_length(4 * MIB)), *large_mib = decimal(provider_length(4 * MIB) / MIB);
+        g_autofree char *message = g_strdup_printf("Authentication is required to take %s MiB of memory from region %s",
+                                                   unit_mib, region);
         const Detail plain[] = {
-                { "region", region }, { "provider", provider }, { "size", "2097152" }, { "size-mib", "2" },
+                { "region", region }, { "provider", provider }, { "size", unit }, { "size-mib", unit_mib },
                 { "alignment", "1" }, { "name", "" }, { "persistent", "false" },
                 { "numa-node", node }, { "held", "0" },
                 { "held-mib", "0" }, { "held-count", "0" },
                 { "polkit.message", message },
         };
         const Detail more[] = {
-                { "region", region }, { "provider", provider }, { "size", "4194304" }, { "size-mib", "4" },
+                { "region", region }, { "provider", provider }, { "size", large }, { "size-mib", large_mib },
                 { "alignment", "2097152" }, { "name", "scratch" }, { "persistent", "false" },
                 { "numa-node", "0" },
                 { "held", "0" }, { "held-mib", "0" }, { "held-count", "0" },
         };
-        static const Detail held[] = {
-                { "size", "2097152" }, { "size-mib", "2" }, { "alignment", "4096" }, { "name", "" },
-                { "held", "4194304" },
-                { "held-mib", "4" }, { "held-count", "1" },
+        const Detail held[] = {
+                { "size", unit }, { "size-mib", unit_mib }, { "alignment", "4096" }, { "name", "" },
+                { "held", large },
+                { "held-mib", large_mib }, { "held-count", "1" },
         };
         g_autofree char *owner = g_strdup_printf("%u", world_get_uid("bob"));
         const Detail open[] = {
-                { "region", region }, { "name", "scratch" }, { "owner", owner }, { "size", "4194304" },
-                { "size-mib", "4" }, { "read-only", "true" },
+                { "region", region }, { "name", "scratch" }, { "owner", owner }, { "size", large },
+                { "size-mib", large_mib }, { "read-only", "true" },
         };
         const Detail open_object[] = {
-                { "region", region }, { "name", "" }, { "owner", owner }, { "size", "2097152" },
-                { "size-mib", "2" },
+                { "region", region }, { "name", "" }, { "owner", owner }, { "size", unit },
+                { "size-mib", unit_mib },
                 { "read-only", "false" },
         };
         const Detail mode[] = {
-                { "region", region }, { "name", "scratch" }, { "owner", owner }, { "size", "4194304" },
-                { "size-mib", "4" }, { "mode", "0604" },
+                { "region", region }, { "name", "scratch" }, { "owner", owner }, { "size", large },
+                { "size-mib", large_mib }, { "mode", "0604" },
         };
         char bobs[128], scratch[128];
         Reply reply;

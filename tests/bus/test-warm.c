@@ -404,7 +404,7 @@ static void test_refused(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(broker_count_log(scene->broker, mark, "Warm="), ==, 0);
         configure(scene, warm);
         configure(scene, warm);
-        g_assert_true(wait_until(20, broker_count_log(scene->broker, mark, "configuration loaded") == 3));
+        g_assert_true(wait_until(20, broker_count_log(scene->broker, mark, "configuration loaded") >= 3));
         g_assert_cmpuint(broker_count_log(scene->broker, mark, says), ==, 1);
         g_assert_cmpuint(region_get("files", "Warm"), ==, 0);
         scene->before = footprint_take(scene->broker); /* such a region has a descriptor, and stays listed */
