@@ -33,18 +33,26 @@ static void lease_init(Lease *lease, int dir_fd, const char *id) {
         (void) snprintf(lease->id, sizeof(lease->id), "%s", id);
 }
 
+static int check_fifo(int fd) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+
+        return S_ISFIFO(st.st_mode) ? 0 : -EBADMSG;
+}
+
 /* Opens both ends; there has to be a holders' one before there can be ours. */
 static int lease_open(Lease *lease, int *ret_holders) {
         _cleanup_close_ int holders = -EBADF, ours = -EBADF;
-        struct stat st;
+        int r;
 
         holders = lease_open_end(lease->dir_fd, lease->id, O_RDONLY);
         if (holders < 0)
                 return holders;
-        if (fstat(holders, &st) < 0)
-                return -errno;
-        if (!S_ISFIFO(st.st_mode))
-                return -EBADMSG;
+        r = check_fifo(holders);
+        if (r < 0)
+                return r;
 
         ours = lease_open_end(lease->dir_fd, lease->id, O_WRONLY);
         if (ours < 0)
@@ -75,9 +83,17 @@ int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_holders) {
 }
 
 int lease_recover(Lease *lease, int dir_fd, const char *id) {
+        _cleanup_close_ int ours = -EBADF;
         int fd, r;
 
         lease_init(lease, dir_fd, id);
+        /* it can be opened like this if somebody holds it, as most do, of many that there may be */
+        ours = lease_open_end(dir_fd, id, O_WRONLY);
+        if (ours >= 0 && check_fifo(ours) >= 0) {
+                lease->ours = TAKE_FD(ours);
+                return 0;
+        }
+
         r = lease_open(lease, &fd);
         if (r < 0)
                 return r;
