@@ -277,8 +277,6 @@ static int create_piece_once(Allocation *allocation, Failure *failure) {
         int r;
 
         if (provider->prepare) {
-                free(allocation->piece.handle); /* of the last try */
-                allocation->piece.handle = NULL;
                 r = provider->prepare(&allocation->piece, failure);
                 if (r < 0)
                         return r;
@@ -411,6 +409,8 @@ static bool create_elsewhere(Allocation *allocation, Failure *failure) {
         provider->release(piece);
         grant_lose(allocation);
         piece->foreign = false;
+        free(piece->handle);
+        piece->handle = NULL;
         if (provider->reserve(allocation->reservation.region, piece, failure) < 0)
                 return false;
 

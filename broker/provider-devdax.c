@@ -71,6 +71,8 @@ static int devdax_prepare(Piece *piece, Failure *failure) {
 
         for (unsigned i = 0; i < piece->n_ranges; i++)
                 ranges[i] = devdax_range(piece, i);
+        free(piece->handle); /* of what was made ahead, and has gone since */
+        piece->handle = NULL;
         r = devdax_handle_format(device, ranges, piece->n_ranges, &piece->handle);
         if (r < 0) {
                 seed_pool_return(devdax->seeds, device);
