@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "fsdax.h"
 #include "log.h"
 #include "record.h"
@@ -158,8 +159,10 @@ void fsdax_leftover_add(Fsdax *fsdax, const char *id, bool told) {
                         HASH_ADD_STR(fsdax->leftovers, id, leftover);
                 }
         }
-        if (leftover)
+        if (leftover) {
                 leftover->told = told;
+                leftover->looked = now_usec();
+        }
         pthread_mutex_unlock(&fsdax->mutex);
 
         fsdax->leftovers_changed = true;
@@ -222,14 +225,17 @@ void fsdax_leftovers_sweep(Fsdax *fsdax, int dir_fd) {
         const size_t id_size = sizeof(((FsdaxLeftover *) 0)->id);
         _cleanup_free_ char *ids = NULL;
         FsdaxLeftover *leftover, *next;
+        uint64_t now = now_usec();
         size_t n = 0;
 
         /* not with the mutex held, which the event loop takes */
         pthread_mutex_lock(&fsdax->mutex);
         ids = calloc(HASH_COUNT(fsdax->leftovers) + 1, id_size);
         HASH_ITER(hh, fsdax->leftovers, leftover, next)
-                if (ids)
+                if (ids && leftover->looked + FSDAX_LEFTOVERS_USEC <= now) {
+                        leftover->looked = now;
                         memcpy(ids + n++ * id_size, leftover->id, id_size);
+                }
         pthread_mutex_unlock(&fsdax->mutex);
 
         for (size_t i = 0; i < n; i++)

@@ -21,10 +21,6 @@
 
 #define PAUSE_USEC (UINT64_C(500) * 1000)
 
-/* That somebody closes a file is told before the kernel has done it, and everybody does that. So what is left of files is
- * looked at now and then, as long as there is any. */
-#define LEFTOVERS_USEC (UINT64_C(1000) * 1000)
-
 /* What is read before it: about as much as the kernel's queue holds, so that nobody who adds to it meanwhile can keep us. */
 #define READS_MAX 64
 
@@ -100,8 +96,15 @@ static int on_leftovers(sd_event_source *source, uint64_t usec, void *userdata) 
         return 0;
 }
 
+/* That somebody closes a file is told before the kernel has done it, and everybody does that. So what is left of files is
+ * looked at now and then, as long as there is any. */
 void fsdax_watch_leftovers(FsdaxWatch *watch) {
-        (void) sd_event_source_set_time_relative(watch->leftovers, LEFTOVERS_USEC);
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(watch->leftovers, &enabled);
+        if (enabled != SD_EVENT_OFF)
+                return;
+        (void) sd_event_source_set_time_relative(watch->leftovers, FSDAX_LEFTOVERS_USEC);
         (void) sd_event_source_set_enabled(watch->leftovers, SD_EVENT_ONESHOT);
 }
 

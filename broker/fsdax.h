@@ -37,9 +37,14 @@ typedef struct FsdaxFacts {
 
 typedef struct FsdaxWatch FsdaxWatch;
 
+/* How often it is looked at what is left of a file: its holders can put something into it as often as they like, and each
+ * time that it is seen it is listed, revoked, and said in the log. */
+#define FSDAX_LEFTOVERS_USEC (UINT64_C(1000) * 1000)
+
 typedef struct FsdaxLeftover {
         char id[17];
-        bool told; /* that there is something in it */
+        bool told;       /* that there is something in it */
+        uint64_t looked; /* when; CLOCK_MONOTONIC microseconds */
         UT_hash_handle hh;
 } FsdaxLeftover;
 

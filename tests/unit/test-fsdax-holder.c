@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "record.h"
 #include "size.h"
 
@@ -353,15 +354,23 @@ static void assert_rest(Directory *directory, uid_t owner, uint64_t room) {
         g_assert_cmpuint(directory->found.n_finds, ==, 0);
 }
 
-static void sweep(Directory *directory) {
+/* What is left was looked at then. */
+static void sweep_after(Directory *directory, uint64_t looked) {
         Fsdax *fsdax = directory->region->state;
+        FsdaxLeftover *leftover, *next;
         Failure failure = { 0 };
 
+        HASH_ITER(hh, fsdax->leftovers, leftover, next)
+                leftover->looked = looked;
         fsdax->leftovers_changed = true;
         g_assert_true(provider_fsdax.is_low(directory->region));
         g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
         provider_fsdax.replenished(directory->region);
         g_assert_false(provider_fsdax.is_low(directory->region));
+}
+
+static void sweep(Directory *directory) {
+        sweep_after(directory, 0);
 }
 
 static void test_leftover(Directory *directory, const void *data) {
@@ -385,6 +394,8 @@ static void test_leftover(Directory *directory, const void *data) {
         sweep(directory);
         assert_entries(directory, ID " ");
         safe_close(fd);
+        sweep_after(directory, now_usec() + 60 * FSDAX_LEFTOVERS_USEC); /* too soon */
+        assert_entries(directory, ID " ");
         sweep(directory);
         assert_entries(directory, "");
 
