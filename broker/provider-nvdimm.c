@@ -220,6 +220,9 @@ static int nvdimm_make_namespace(Piece *piece, const char *id, Failure *failure)
                                    "where the kernel would put it, memory is broken: \"ndctl list -RM\" shows where, \"ndctl "
                                    "clear-errors\" may repair it");
         case -EAGAIN:
+                if (nvdimm->recycling.stopping)
+                        return failure_set(failure, REFUSAL_ShuttingDown,
+                                           "the broker was stopped before it could make a namespace; ask again");
                 return failure_set(failure, REFUSAL_Busy, "somebody else is making a namespace in this region; try again");
         default:
                 return failure_set_errno(failure, r, "cannot make a namespace");
