@@ -138,6 +138,11 @@ static int call(const char *object, const char *interface, const char *member, s
                                   types, name, 0);
 }
 
+/* A namespace needs room in one piece, which the others may have left none of. */
+static bool is_scattered(const sd_bus_error *error) {
+        return provider_is_nvdimm() && sd_bus_error_has_name(error, DAXBROKER_BUS_NAME ".Error.NoSpace");
+}
+
 static void act_allocate(bool named) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         sd_bus_message *reply = NULL;
@@ -162,7 +167,7 @@ static void act_allocate(bool named) {
                                 fail(&piece, "is new and not empty", NULL);
                 piece_write(&piece);
                 pieces[n_pieces++] = piece;
-        } else if (!is_outage(&error))
+        } else if (!is_outage(&error) && !is_scattered(&error))
                 fail(&piece, "was refused", &error);
         else if (named) {
                 piece.unsure = true;
