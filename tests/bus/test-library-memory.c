@@ -31,7 +31,7 @@ static int64_t do_handle(UserCall *call) {
 
         (void) call;
         g_assert_cmpuint(daxbroker_allocation_get_offset(allocation), ==, 0);
-        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, 4 * MIB);
+        g_assert_cmpuint(daxbroker_allocation_get_length(allocation), ==, provider_length(4 * MIB));
         assert_says(daxbroker_allocation_get_object(allocation), DAXBROKER_ALLOCATION_PATH "/");
         g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
         g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
@@ -436,17 +436,18 @@ static int64_t do_adopt_environment(UserCall *call) {
         g_autofree char *own = g_strdup_printf("%d", daxbroker_allocation_get_fd(allocation));
         static const char *const bad[] = { "", " 6", "6 ", "+6", "-1", "0x6", "6x", "99999999999",
                                            "18446744073709551616" };
+        g_autofree char *length = g_strdup_printf("%" G_GUINT64_FORMAT, UNIT);
 
         (void) call;
-        set_variables(NULL, lease, "0", "2097152");
+        set_variables(NULL, lease, "0", length);
         assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "no DAXBROKER_FD");
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
-                set_variables(bad[i], lease, "0", "2097152");
+                set_variables(bad[i], lease, "0", length);
                 assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_FD");
-                set_variables(memory, bad[i], "0", "2097152");
+                set_variables(memory, bad[i], "0", length);
                 assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LEASE_FD");
         }
-        set_variables(memory, lease, "x", "2097152");
+        set_variables(memory, lease, "x", length);
         assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_OFFSET");
         set_variables(memory, lease, "0", "2M");
         assert_fails(daxbroker_adopt_environment(&adopted), EINVAL, "DAXBROKER_LENGTH");
@@ -456,12 +457,12 @@ static int64_t do_adopt_environment(UserCall *call) {
         }
 
         /* numbers that are not about us: closed, or somebody else's by now */
-        set_variables("4711", lease, "0", "2097152");
+        set_variables("4711", lease, "0", length);
         assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
-        set_variables(own, lease, "0", "2097152");
+        set_variables(own, lease, "0", length);
         assert_fails(daxbroker_adopt_environment(&adopted), ENXIO, "not passed");
 
-        set_variables(memory, lease, "0", "2097152");
+        set_variables(memory, lease, "0", length);
         assert_works(daxbroker_adopt_environment(&adopted));
         g_assert_cmpint(daxbroker_allocation_get_fd(adopted), ==, fd);
         g_assert_cmpint(daxbroker_allocation_get_lease_fd(adopted), ==, other);
