@@ -213,10 +213,13 @@ const DaxDevice *dax_region_find(const DaxRegion *region, const char *name) {
         return region->n_devices > 0 ? bsearch(&key, region->devices, region->n_devices, sizeof(key), device_compare) : NULL;
 }
 
-int dax_bus_walk(const char *root, const char *bus, DaxBusFunction function, DaxRegion **list) {
+int dax_bus_walk(const char *bus, DaxBusFunction function, DaxRegion **list) {
         _cleanup_closedir_ DIR *devices = NULL;
-        _cleanup_free_ char *path = NULL;
+        _cleanup_free_ char *root = NULL, *path = NULL;
 
+        root = realpath(dax_sys_root(), NULL);
+        if (!root)
+                return -errno;
         if (asprintf(&path, "%s/bus/%s/devices", root, bus) < 0) {
                 path = NULL;
                 return -ENOMEM;
@@ -565,15 +568,11 @@ static int region_read(DaxRegion *region, const DaxRegion *list) {
 
 int dax_scan(DaxRegion **ret) {
         _cleanup_(free_regions_p) DaxRegion *list = NULL;
-        _cleanup_free_ char *root = NULL;
         DaxRegion *region, *next;
         uint64_t begin = now_usec();
         int r;
 
-        root = realpath(dax_sys_root(), NULL);
-        if (!root)
-                return -errno;
-        r = dax_bus_walk(root, "dax", enumerate_one, &list);
+        r = dax_bus_walk("dax", enumerate_one, &list);
         if (r < 0)
                 return r;
 

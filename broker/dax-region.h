@@ -19,10 +19,10 @@ int dax_region_refuse_error(DaxRegion *region, const char *what, int r);
 /* Refuses if we may not write this file, which udev should have handed over. path is what folder is the folder of. */
 int dax_region_check_file(DaxRegion *region, int folder, const char *path, const char *file);
 
-/* Calls a function with the name of each device of a bus; of one that there is not, there are none. Ends with the first
- * negative result. */
+/* Calls a function with the name of each device of a bus, and with where /sys really is; of a bus that there is not, there
+ * are none. Ends with the first negative result. */
 typedef int (*DaxBusFunction)(const char *root, const char *name, DaxRegion **list);
-int dax_bus_walk(const char *root, const char *bus, DaxBusFunction function, DaxRegion **list);
+int dax_bus_walk(const char *bus, DaxBusFunction function, DaxRegion **list);
 
 /* An empty one at the end of the list. */
 int dax_region_append(DaxRegion **list, const char *path, const char *provider, DaxRegion **ret);

@@ -344,7 +344,5 @@ static int scan_one(const char *root, const char *name, DaxRegion **list) {
 }
 
 int nvdimm_scan(DaxRegion **list) {
-        _cleanup_free_ char *root = realpath(dax_sys_root(), NULL);
-
-        return root ? dax_bus_walk(root, "nd", scan_one, list) : -errno;
+        return dax_bus_walk("nd", scan_one, list);
 }
