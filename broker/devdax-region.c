@@ -305,7 +305,6 @@ static void devdax_note_foreign(Region *region, const DaxRegion *dax) {
 
 void devdax_count(Region *region) {
         const Devdax *devdax = region->state;
-
         RangeMap *room = NULL;
 
         if (range_map_available(devdax->ahead) > 0)
