@@ -85,6 +85,13 @@ static int64_t do_drop_all(UserCall *call) {
         return 0;
 }
 
+/* What alice sees while she has so many. */
+static void check_with(Scene *scene, unsigned n, UserFunction check) {
+        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
+        user_call(scene->alice, check, NULL, 0, NULL, 0);
+        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+}
+
 static int compare_objects(const void *a, const void *b) {
         return strcmp(((const Piece *) a)->object, ((const Piece *) b)->object);
 }
@@ -239,12 +246,8 @@ static int64_t do_check_changes(UserCall *call) {
 }
 
 static void test_changes(Scene *scene, const void *unused) {
-        unsigned n = SOME;
-
         (void) unused;
-        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
-        user_call(scene->alice, do_check_changes, NULL, 0, NULL, 0);
-        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+        check_with(scene, SOME, do_check_changes);
 }
 
 /* ---- Options ------------------------------------------------------------------------------------------------------ */
@@ -292,12 +295,8 @@ static int64_t do_hostile(UserCall *call) {
 }
 
 static void test_hostile(Scene *scene, const void *unused) {
-        unsigned n = 3;
-
         (void) unused;
-        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
-        user_call(scene->alice, do_hostile, NULL, 0, NULL, 0);
-        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+        check_with(scene, 3, do_hostile);
 }
 
 /* ---- Grants ------------------------------------------------------------------------------------------------------- */
@@ -436,12 +435,8 @@ static int64_t do_check_large(UserCall *call) {
 }
 
 static void test_large(Scene *scene, const void *unused) {
-        unsigned n = WHOLE - 1;
-
         (void) unused;
-        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
-        user_call(scene->alice, do_check_large, NULL, 0, NULL, 0);
-        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+        check_with(scene, WHOLE - 1, do_check_large);
 }
 
 /* ---- Many lists at once ------------------------------------------------------------------------------------------- */
@@ -479,12 +474,8 @@ static int64_t do_check_crowd(UserCall *call) {
 }
 
 static void test_crowd(Scene *scene, const void *unused) {
-        unsigned n = SOME;
-
         (void) unused;
-        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
-        user_call(scene->alice, do_check_crowd, NULL, 0, NULL, 0);
-        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+        check_with(scene, SOME, do_check_crowd);
 }
 
 /* ---- Lists that nobody reads -------------------------------------------------------------------------------------- */
@@ -597,12 +588,8 @@ static int64_t do_check_pair(UserCall *call) {
 }
 
 static void test_pair(Scene *scene, const void *unused) {
-        unsigned n = SOME;
-
         (void) unused;
-        user_call(scene->alice, do_take, &n, sizeof(n), NULL, 0);
-        user_call(scene->alice, do_check_pair, NULL, 0, NULL, 0);
-        user_call(scene->alice, do_drop_all, NULL, 0, NULL, 0);
+        check_with(scene, SOME, do_check_pair);
 }
 
 int main(int argc, char **argv) {
