@@ -133,6 +133,8 @@ static int take_in_record(Recovery *recovery, Region *region, const Find *find) 
                         recovery_remove_traces(recovery->manager, region->provider, find->id);
                         recovery->n_gone++;
                 }
+                if (region->provider->gone && record.handle)
+                        region->provider->gone(region, record.handle);
                 record_done(&record);
                 return 0;
         }
@@ -240,6 +242,8 @@ static void take_out(Manager *manager, Region *region, const char *unreachable) 
                                 recovery_remove_traces(manager, allocation->provider, allocation->id);
                         else if (!unreachable)
                                 recovery_remove_traces_but_record(manager, allocation->id);
+                        if (!unreachable && region->provider->gone && allocation->piece.handle)
+                                region->provider->gone(region, allocation->piece.handle);
                         allocation_forget(allocation);
                         continue;
                 }

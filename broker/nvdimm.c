@@ -123,7 +123,7 @@ static int driver_read(int folder, char *ret, size_t size) {
         return snprintf(ret, size, "%s", name ? name + 1 : target) < (int) size ? 0 : -EUCLEAN;
 }
 
-static bool uuid_is_valid(const char *text) {
+bool nvdimm_is_uuid(const char *text) {
         for (size_t i = 0; i < NVDIMM_UUID_SIZE - 1; i++) {
                 bool dash = i == 8 || i == 13 || i == 18 || i == 23;
 
@@ -204,7 +204,7 @@ static int space_read(const char *path, const char *name, NvdimmNamespace *ret) 
         r = dax_read_number(folder, "size", &space.size);
         if (r >= 0)
                 r = dax_read_text(folder, "uuid", space.uuid, sizeof(space.uuid));
-        if (r >= 0 && space.uuid[0] != '\0' && !uuid_is_valid(space.uuid))
+        if (r >= 0 && space.uuid[0] != '\0' && !nvdimm_is_uuid(space.uuid))
                 r = -EUCLEAN;
         if (r >= 0)
                 r = label_read(folder, space.label);
@@ -335,7 +335,7 @@ static int space_find(const char *path, const char *uuid, bool sized, NvdimmName
         size_t n;
         int r;
 
-        if (!uuid_is_valid(uuid))
+        if (!nvdimm_is_uuid(uuid))
                 return -EINVAL;
         r = spaces_read_whole(path, sized, &spaces, &n);
         if (r < 0)
@@ -554,7 +554,7 @@ int nvdimm_make(const char *path, const char *uuid, const char *label, uint64_t 
         NvdimmNamespace space;
         int r;
 
-        if (!uuid_is_valid(uuid) || strlen(label) >= NVDIMM_LABEL_SIZE || size == 0)
+        if (!nvdimm_is_uuid(uuid) || strlen(label) >= NVDIMM_LABEL_SIZE || size == 0)
                 return -EINVAL;
 
         pthread_mutex_lock(&make_mutex);

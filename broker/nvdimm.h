@@ -41,6 +41,9 @@ typedef struct NvdimmNamespace {
         uint64_t bad;                  /* bytes that the kernel knows to be broken; as nvdimm_scan() has found */
 } NvdimmNamespace;
 
+/* Whether a text is one as the kernel prints them. */
+bool nvdimm_is_uuid(const char *text);
+
 /* How long a namespace must be for so many usable bytes, and what is usable of one: the rest is for the page map. alignment
  * is the region's, page_size that of the device. -EOVERFLOW. */
 int nvdimm_size_for(uint64_t usable, uint64_t alignment, uint64_t page_size, uint64_t *ret);

@@ -150,6 +150,18 @@ static int nvdimm_open_files(Piece *piece, Failure *failure) {
         return r < 0 ? failure_set_errno(failure, r, "cannot open the device of namespace %s", piece->handle) : 0;
 }
 
+/* Also what is left of a note whose writer died. */
+static void nvdimm_gone(const Region *region, const char *handle) {
+        char temporary[NVDIMM_UUID_SIZE + sizeof(".tmp")];
+
+        if (!nvdimm_is_uuid(handle)) /* a record may say anything */
+                return;
+
+        (void) snprintf(temporary, sizeof(temporary), "%s.tmp", handle);
+        (void) unlinkat(region->notes_dir, temporary, 0);
+        (void) unlinkat(region->notes_dir, handle, 0);
+}
+
 /* ---- Carving ---- */
 
 /* The handle was chosen when the account was made. */
@@ -177,7 +189,7 @@ static int nvdimm_revoke(Piece *piece, Failure *failure) {
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot destroy namespace %s", piece->handle);
 
-        (void) unlinkat(nvdimm->region->notes_dir, piece->handle, 0);
+        nvdimm_gone(nvdimm->region, piece->handle);
         return 0;
 }
 
@@ -337,6 +349,7 @@ static int nvdimm_node(const Piece *piece, char *ret, size_t size) {
 /* ---- What was there before ---- */
 
 static int nvdimm_recover(Piece *piece, int stored_fds[static 2], Failure *failure) {
+        const Nvdimm *nvdimm = piece->state;
         NvdimmNamespace space;
         DaxDevice device;
         struct stat st;
@@ -344,6 +357,7 @@ static int nvdimm_recover(Piece *piece, int stored_fds[static 2], Failure *failu
 
         r = nvdimm_inspect(piece, &space, &device);
         if (r == -ENOENT) {
+                nvdimm_gone(nvdimm->region, piece->handle);
                 (void) failure_set(failure, REFUSAL_Failed, "namespace %s is no longer there", piece->handle);
                 return -ESTALE;
         }
@@ -546,5 +560,6 @@ const Provider provider_nvdimm = {
         .node = nvdimm_node,
         .recover = nvdimm_recover,
         .list = nvdimm_list_finds,
+        .gone = nvdimm_gone,
         .hurry = nvdimm_hurry,
 };

@@ -218,6 +218,8 @@ typedef struct Provider {
          * function, probe() only says what the configuration says until region->listed is set, and can unset it. The size
          * of what is found, and all else that takes a look at the medium, is this function's to find out. */
         int (*list)(Region *region, Inventory *ret, Failure *failure);
+        /* What a record is of is not there any more, and was not revoked just now: what was noted of it goes, too. */
+        void (*gone)(const Region *region, const char *handle);
 
         /* Makes it longer, with zeros, or shorter, also under its holders' feet; both lengths are what plan() would give.
          * piece->length is what it has had, and stays: others set it when the new one is on record. On failure it is as it

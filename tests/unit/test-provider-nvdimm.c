@@ -24,6 +24,7 @@
 #define WHOLE (256 * MIB)
 #define OURS "11111111-2222-4333-8444-555555555555"
 #define THEIRS "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+#define GONE "cccccccc-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 #define ID "0123456789abcdef"
 
 static const Provider *const nvdimm = &provider_nvdimm;
@@ -433,6 +434,43 @@ static void test_claim(void) {
         g_assert_cmpuint(region->foreign, ==, 48 * MIB); /* it is still there, and not ours any more */
 }
 
+static void note(const char *name) {
+        _cleanup_close_ int fd = openat(notes, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        g_assert_cmpint(fd, >=, 0);
+}
+
+static bool is_noted(const char *name) {
+        return faccessat(notes, name, F_OK, 0) >= 0;
+}
+
+/* Of what is not there any more nothing stays; and what stays is not what a record says. */
+static void test_gone(void) {
+        Failure failure = { 0 };
+        Piece piece;
+
+        g_free(fake_nd_namespace(path, OURS, "daxbroker-" ID, 32 * MIB, "dax"));
+        rescan();
+        piece = claimed(OURS, 30 * MIB);
+        note(OURS);
+        note(OURS ".tmp");
+        note(GONE);
+        g_assert_cmpint(nvdimm->revoke(&piece, &failure), ==, 0);
+        g_assert_false(is_noted(OURS));
+        g_assert_false(is_noted(OURS ".tmp"));
+        forget(&piece);
+
+        note("another");
+        nvdimm->gone(region, "another");
+        nvdimm->gone(region, "../notes/another");
+        nvdimm->gone(region, "");
+        g_assert_true(is_noted("another"));
+        g_assert_true(is_noted(GONE));
+        nvdimm->gone(region, GONE);
+        nvdimm->gone(region, GONE);
+        g_assert_false(is_noted(GONE));
+}
+
 static void test_recover(void) {
         Failure failure = { 0 };
         Piece piece, gone;
@@ -479,9 +517,13 @@ static void test_recover(void) {
         assert_text(failure.text, "enable-namespace");
         forget(&piece);
 
-        gone = claimed("cccccccc-bbbb-4ccc-8ddd-eeeeeeeeeeee", 30 * MIB);
+        gone = claimed(GONE, 30 * MIB);
         gone.unheld = true;
+        note(GONE);
+        note(GONE ".tmp");
         g_assert_cmpint(nvdimm->recover(&gone, fds, &failure), ==, -ESTALE);
+        g_assert_false(is_noted(GONE));
+        g_assert_false(is_noted(GONE ".tmp"));
         ready = g_build_filename(path, "init_namespaces", NULL);
         g_assert_no_errno(unlink(ready)); /* just now nobody can tell */
         g_assert_cmpint(nvdimm->recover(&gone, fds, &failure), ==, -ENODEV);
@@ -506,6 +548,7 @@ static const struct Test {
         { "/provider-nvdimm/list", test_list },
         { "/provider-nvdimm/list-early", test_list_early },
         { "/provider-nvdimm/claim", test_claim },
+        { "/provider-nvdimm/gone", test_gone },
         { "/provider-nvdimm/recover", test_recover },
 };
 
