@@ -370,21 +370,28 @@ uint64_t broker_get_rss(Broker *broker) {
         return g_ascii_strtoull(line + strlen("\nRssAnon:"), NULL, 10) * 1024;
 }
 
-static unsigned count_files(const char *path) {
+static unsigned walk_files(const char *path, bool print) {
         g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
         const char *name;
         unsigned n = 0;
 
         while (directory && (name = g_dir_read_name(directory))) {
                 g_autofree char *child = g_build_filename(path, name, NULL);
+                bool is_folder = g_file_test(child, G_FILE_TEST_IS_DIR);
 
-                n += g_file_test(child, G_FILE_TEST_IS_DIR) ? count_files(child) : 1;
+                if (print && !is_folder)
+                        g_printerr("%s\n", child);
+                n += is_folder ? walk_files(child, print) : 1;
         }
         return n;
 }
 
 unsigned broker_count_runtime_files(Broker *broker) {
-        return count_files(broker->runtime);
+        return walk_files(broker->runtime, false);
+}
+
+void broker_print_runtime_files(Broker *broker) {
+        (void) walk_files(broker->runtime, true);
 }
 
 char *broker_get_log(Broker *broker) {

@@ -62,6 +62,7 @@ unsigned broker_count_fds(Broker *broker);
 uint64_t broker_get_rss(Broker *broker);
 /* Entries of RUNTIME_DIRECTORY and its subfolders, folders not counted. */
 unsigned broker_count_runtime_files(Broker *broker);
+void broker_print_runtime_files(Broker *broker);
 
 /* Everything it said so far; g_free() it. */
 char *broker_get_log(Broker *broker);

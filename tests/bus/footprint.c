@@ -33,6 +33,8 @@ void footprint_assert_back(Broker *broker, const Footprint *before) {
                 return;
 
         broker_print_log(broker);
+        if (now.files != before->files)
+                broker_print_runtime_files(broker);
         g_error("Something was left over: %" G_GUINT64_FORMAT " bytes available (%" G_GUINT64_FORMAT " before), "
                 "%u descriptors (%u), %u files (%u), %u stored descriptors (%u)",
                 now.available, before->available, now.fds, before->fds, now.files, before->files, now.stored,
