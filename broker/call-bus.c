@@ -27,7 +27,9 @@
 #define REFUSALS_LOGGED 100U
 #define REFUSAL_WINDOW_USEC (10 * UINT64_C(1000000))
 
-#define PATIENCE_USEC (5 * UINT64_C(1000000))
+/* Large memory takes a while to be cleaned. Callers of D-Bus give up after 25 seconds. */
+#define SPACE_USEC (15 * UINT64_C(1000000))
+#define MEDIA_USEC (5 * UINT64_C(1000000))
 
 Call *call_from_waiter(Waiter *waiter) {
         return (Call *) (void *) ((char *) waiter - offsetof(Call, waiter));
@@ -134,16 +136,24 @@ static int on_impatient(sd_event_source *source, uint64_t usec, void *userdata) 
         return 0;
 }
 
-int call_wait_for_space(Call *call, int r, Failure *failure) {
+static int wait_for(Call *call, uint64_t usec, int r, Failure *failure) {
         Manager *manager = call->server->manager;
 
         if (call->impatient)
                 return r;
-        if (!call->patience && sd_event_add_time_relative(manager->event, &call->patience, CLOCK_MONOTONIC, PATIENCE_USEC,
-                                                          0, on_impatient, call) < 0)
+        if (!call->patience && sd_event_add_time_relative(manager->event, &call->patience, CLOCK_MONOTONIC, usec, 0,
+                                                          on_impatient, call) < 0)
                 return r;
 
         return call_wait(call, &manager->waiting_for_space, failure);
+}
+
+int call_wait_for_space(Call *call, int r, Failure *failure) {
+        return wait_for(call, SPACE_USEC, r, failure);
+}
+
+int call_wait_for_media(Call *call, int r, Failure *failure) {
+        return wait_for(call, MEDIA_USEC, r, failure);
 }
 
 void call_again(Call *call) {

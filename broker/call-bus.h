@@ -60,8 +60,10 @@ int call_dispatch_among(Server *server, sd_bus_message *message, const Method *m
 /* Makes the call wait until the list is woken. Refuses with TooManyRequests if its user has too many that wait. */
 int call_wait(Call *call, Waiter **list, Failure *failure);
 
-/* The same for space that is on its way back, and not for ever: CALL_WAITS, or r if it has waited long enough. */
+/* The same for space that is on its way back, or for a medium that is being looked at, and not for ever: CALL_WAITS, or r if
+ * it has waited long enough. */
 int call_wait_for_space(Call *call, int r, Failure *failure);
+int call_wait_for_media(Call *call, int r, Failure *failure);
 
 /* Has it go on when others have had a turn; CALL_WAITS. For handlers with much to do. */
 int call_yield(Call *call);

@@ -214,7 +214,7 @@ static int await_media(Call *call, const char *name, Failure *failure) {
         if (!region || manager_find_allocation_by_name(manager, name))
                 return CALL_DONE;
 
-        return call_wait_for_space(call,
+        return call_wait_for_media(call,
                                    failure_set(failure, REFUSAL_Busy,
                                                "it is not known yet whether region '%s' holds something named '%s' (%s); try "
                                                "again in a moment",

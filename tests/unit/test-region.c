@@ -126,6 +126,8 @@ static void test_account(void) {
         reservation_set_ending(&a, true);
         g_assert_cmpuint(region->ending, ==, MIB / 2);
         g_assert_cmpuint(region_available(region), ==, MIB / 4);
+        g_assert_cmpint(region_admit(region, MIB / 2, &failure), ==, -ENOSPC);
+        g_assert_nonnull(strstr(failure.text, "512 KiB were asked for; 512 KiB are on their way back"));
 
         region->changed = false;
         reservation_release(&a);
