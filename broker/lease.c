@@ -33,13 +33,9 @@ static void lease_init(Lease *lease, int dir_fd, const char *id) {
         (void) snprintf(lease->id, sizeof(lease->id), "%s", id);
 }
 
+/* What has the size of a pipe is one. */
 static int check_fifo(int fd) {
-        struct stat st;
-
-        if (fstat(fd, &st) < 0)
-                return -errno;
-
-        return S_ISFIFO(st.st_mode) ? 0 : -EBADMSG;
+        return fcntl(fd, F_GETPIPE_SZ) < 0 ? -EBADMSG : 0;
 }
 
 /* Opens both ends; there has to be a holders' one before there can be ours. */
@@ -91,7 +87,7 @@ int lease_recover(Lease *lease, int dir_fd, const char *id) {
         ours = lease_open_end(dir_fd, id, O_WRONLY);
         if (ours >= 0 && check_fifo(ours) >= 0) {
                 lease->ours = TAKE_FD(ours);
-                return 0;
+                return 1;
         }
 
         r = lease_open(lease, &fd);
@@ -99,7 +95,7 @@ int lease_recover(Lease *lease, int dir_fd, const char *id) {
                 return r;
 
         safe_close(fd); /* if nobody else has one, that is its lapse */
-        return 0;
+        return lease_has_holders(lease);
 }
 
 int lease_open_holders(const Lease *lease, int *ret_holders) {

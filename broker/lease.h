@@ -20,7 +20,7 @@ struct Lease {
 /* Makes the FIFO and opens both ends; may block on the file system. The holders' one belongs to the caller. */
 int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_holders);
 
-/* Opens our end of a FIFO that an earlier broker made. -ENOENT, or -EBADMSG if it is no FIFO of ours. */
+/* Opens our end of a FIFO that an earlier broker made. Whether somebody holds it; -ENOENT, or -EBADMSG if it is no FIFO. */
 int lease_recover(Lease *lease, int dir_fd, const char *id);
 
 /* One more of the holders' ends, for one more of them. */

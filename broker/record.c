@@ -9,6 +9,7 @@
 #include "record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -262,17 +263,12 @@ static int version_parse(const char *line, uint64_t *ret) {
         return 0;
 }
 
-int record_parse(const char *text, Record *ret, const char **ret_problem) {
-        _cleanup_free_ char *copy = NULL;
+/* Makes strings of its lines. */
+static int lines_parse(char *rest, Record *ret, const char **ret_problem) {
         Record record = { 0 };
-        char *rest, *line;
         uint64_t version;
         int r = -EBADMSG;
-
-        copy = strdup(text);
-        if (!copy)
-                return -ENOMEM;
-        rest = copy;
+        char *line;
 
         line = strsep(&rest, "\n");
         if (version_parse(line, &version) < 0) {
@@ -312,19 +308,33 @@ fail:
         return r;
 }
 
-int record_read(int dir_fd, const char *id, Record *ret, const char **ret_problem) {
-        _cleanup_free_ char *text = NULL;
-        int r;
+int record_parse(const char *text, Record *ret, const char **ret_problem) {
+        _cleanup_free_ char *copy = strdup(text);
 
-        r = file_read(dir_fd, id, RECORD_SIZE_MAX, &text);
-        if (r == -EFBIG || r == -EINVAL) {
+        return copy ? lines_parse(copy, ret, ret_problem) : -ENOMEM;
+}
+
+/* There can be very many, so each is read at once: what that does not get of one makes it an incomplete one. */
+int record_read(int dir_fd, const char *id, Record *ret, const char **ret_problem) {
+        _cleanup_close_ int fd = -EBADF;
+        char text[RECORD_SIZE_MAX + 1];
+        ssize_t n;
+
+        fd = openat(dir_fd, id, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+        do
+                n = read(fd, text, sizeof(text));
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+
+        if (n == (ssize_t) sizeof(text) || memchr(text, '\0', (size_t) n)) {
                 *ret_problem = "it is too long, or not text";
                 return -EBADMSG;
         }
-        if (r < 0)
-                return r;
-
-        return record_parse(text, ret, ret_problem);
+        text[n] = '\0';
+        return lines_parse(text, ret, ret_problem);
 }
 
 int record_write(int dir_fd, const char *id, const Record *record) {

@@ -365,7 +365,7 @@ static int recover_live(Recovery *recovery, Allocation *allocation) {
         if (r < 0)
                 return r;
 
-        allocation->in_use = lease_has_holders(&allocation->lease);
+        allocation->in_use = r > 0;
         return recover_state(recovery, allocation);
 }
 

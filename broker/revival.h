@@ -6,7 +6,7 @@
 
 #include "allocation.h"
 
-/* Opens its lease again, or makes a new one where that is gone. May block. */
+/* Opens its lease again, or makes a new one where that is gone. Whether somebody holds it. May block. */
 int allocation_recover_lease(Allocation *allocation);
 
 /* Has the service manager keep what was opened anew, because nobody could have it. May block. */

@@ -157,7 +157,7 @@ static void test_recover_held(Fixture *f, gconstpointer data) {
         lease_close(&f->lease);
         g_assert_cmpint(f->lease.ours, <, 0);
 
-        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, 0);
+        g_assert_cmpint(lease_recover(&f->lease, f->dir, ID), ==, 1);
         g_assert_cmpint(lease_watch(&f->lease, f->watch, on_lapsed), >=, 0);
         g_assert_cmpuint(run(f), ==, 0);
         close(holder);
