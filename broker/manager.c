@@ -14,18 +14,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "cleanup.h"
-#include "fd-bundle.h"
 #include "fd-store.h"
 #include "log.h"
 #include "regions.h"
 #include "reserve.h"
-#include "size.h"
 #include "warming.h"
 
 /* How long a stopping broker waits for what its worker threads are doing. */
@@ -36,11 +34,6 @@
 
 /* No user has this uid, so nobody's jobs are in its way. */
 #define LANE_RELOAD ((uid_t) -1)
-
-/* Descriptors beside those of allocations: bus, log, timers, and what is in flight. */
-#define FDS_RESERVED 128
-/* A live allocation needs two, its memory and its lease; the third is for those that are on their way to a holder. */
-#define FDS_PER_ALLOCATION 3
 
 Region *manager_find_region(const Manager *manager, const char *name) {
         Region *region;
@@ -274,6 +267,7 @@ int manager_start(Manager *manager) {
                 return r;
 
         manager->started = true;
+        capacity_check(manager);
         DL_FOREACH(manager->regions, region)
                 region->recovered = true;
         r = regions_watch_mounts(manager);
@@ -297,20 +291,6 @@ static int reload_work(Job *job) {
         return config_load(&manager->reloaded);
 }
 
-/* One user alone may be allowed more than our limits are good for. How many users there will be nobody can tell. */
-static void check_limits(const Manager *manager, const Config *config) {
-        const QuotaRule *rule;
-        uint64_t most = 0;
-
-        DL_FOREACH(config->quotas, rule)
-                if (rule->limits_count && rule->max_count != SIZE_INFINITE && rule->max_count > most)
-                        most = rule->max_count;
-        if (manager->max_allocations < most)
-                log_warning("the broker can keep %" PRIu64 " allocations of all users together, and MaxAllocations= is %"
-                            PRIu64 " for one of them; LimitNOFILE= raises the first, up to %d",
-                            manager->max_allocations, most, FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2);
-}
-
 static void reload_start(Manager *manager);
 
 static void reload_done(Job *job, int r) {
@@ -322,9 +302,9 @@ static void reload_done(Job *job, int r) {
                 if (config->filter != manager->config->filter)
                         log_warning("SystemCallFilter= has changed; that takes a restart");
                 r = regions_configure(manager, config);
-                check_limits(manager, config);
                 config_free(manager->config);
                 manager->config = config;
+                capacity_check(manager);
                 manager_judge_again(manager);
                 if (manager->observer)
                         manager->observer->config_changed(manager->observer->userdata);
@@ -427,23 +407,6 @@ static int open_directories(Manager *manager) {
         return open_lasting_directory(manager);
 }
 
-static void raise_limits(Manager *manager) {
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
-        limit.rlim_cur = limit.rlim_max;
-        (void) setrlimit(RLIMIT_NOFILE, &limit);
-        (void) getrlimit(RLIMIT_NOFILE, &limit);
-
-        manager->max_allocations = limit.rlim_cur > FDS_RESERVED + FDS_PER_ALLOCATION
-                                                   ? (limit.rlim_cur - FDS_RESERVED) / FDS_PER_ALLOCATION
-                                                   : 1;
-        /* when half of what is in bundles was removed */
-        if (getenv("NOTIFY_SOCKET") && manager->max_allocations > FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2)
-                manager->max_allocations = FD_BUNDLES_MAX * FD_BUNDLE_MAX / 2;
-}
-
 /* Of what he has, it may no longer be his. */
 static void on_renamed(User *user, void *userdata) {
         Manager *manager = userdata;
@@ -465,7 +428,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         manager->leases_dir = manager->records_dir = manager->devices_dir = manager->uevents = -EBADF;
         manager->grants_dir = manager->lasting_dir = manager->listener = -EBADF;
         manager->event = sd_event_ref(event);
-        raise_limits(manager);
+        manager->max_allocations = capacity_raise();
 
         r = worker_pool_new(event, &manager->pool);
         if (r < 0)
@@ -498,7 +461,6 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         if (r < 0)
                 goto fail;
 
-        check_limits(manager, config);
         manager->config = config;
         *ret = manager;
         return 0;

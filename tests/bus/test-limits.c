@@ -103,6 +103,60 @@ static void test_known_fds(Scene *scene, const void *unused) {
         broker_restart(scene->broker);
 }
 
+/* ---- What the machine is good for --------------------------------------------------------------------------------- */
+
+/* The broker reads a file of ours instead of the kernel's. */
+static void pretend(Scene *scene, const char *path, const char *value) {
+        g_autofree char *file = g_build_filename(scene->broker->directory, "pretended", NULL);
+
+        g_assert_true(g_file_set_contents(file, value, -1, NULL));
+        g_assert_cmpint(mount(file, path, NULL, MS_BIND, NULL), ==, 0);
+}
+
+/* What one that has stopped has said of a limit: a line like this, or nothing. */
+static void assert_warned(Scene *scene, size_t mark, const char *limit, const char *warning) {
+        g_autofree char *about = g_strdup_printf("^warning: the broker can keep .*%s", limit);
+
+        g_assert_cmpuint(broker_count_log(scene->broker, mark, about), ==, warning ? 1 : 0);
+        if (warning)
+                g_assert_cmpuint(broker_count_log(scene->broker, mark, warning), ==, 1);
+}
+
+/* Each limit is named that is not good for what one user may have. */
+static void test_small(Scene *scene, const void *unused) {
+        static const struct {
+                const char *limit, *value, *warning; /* NULL for none */
+        } small[] = {
+                { "nr_open", "1000\n", "can keep 290 allocations .* is 1024 for one of them; the sysctl fs.nr_open" },
+                { "file-max", "4000\n", "can keep 1000 allocations .* is 1024 for one of them; the sysctl fs.file-max" },
+                { "file-max", "4096\n", NULL },
+                { "file-max", "9223372036854775807\n", NULL },
+                { "file-max", "many\n", NULL },
+        };
+        size_t mark;
+
+        (void) unused;
+        broker_stop(scene->broker);
+        for (size_t i = 0; i < G_N_ELEMENTS(small); i++) {
+                g_autofree char *path = g_build_filename("/proc/sys/fs", small[i].limit, NULL);
+
+                pretend(scene, path, small[i].value);
+                mark = broker_mark_log(scene->broker);
+                broker_start(scene->broker);
+                broker_stop(scene->broker);
+                g_assert_cmpint(umount(path), ==, 0);
+                assert_warned(scene, mark, small[i].limit, small[i].warning);
+        }
+
+        broker_start(scene->broker);
+        pretend(scene, "/proc/sys/fs/file-max", "4096\n");
+        broker_configure(scene->broker, CONFIGURATION "[Quota]\nMaxAllocations=1025\n");
+        mark = broker_mark_log(scene->broker);
+        broker_reload(scene->broker);
+        g_assert_cmpint(umount("/proc/sys/fs/file-max"), ==, 0);
+        g_assert_true(broker_wait_log(scene->broker, mark, "can keep 1024 allocations .* is 1025 for one .*file-max"));
+}
+
 static bool is_missing(User *user, const char *name) {
         Reply reply = user_get_allocation(user, name);
 
@@ -302,6 +356,30 @@ static void test_filled(Scene *scene, const void *unused) {
         broker_start(scene->broker);
 }
 
+/* That is known at the start. */
+static void test_small_runtime(Scene *scene, const void *unused) {
+        static const struct {
+                const char *options, *room, *inodes; /* what is said */
+        } file_systems[] = {
+                { "size=64k,nr_inodes=10k", "can keep 1[0-6] allocations .* is 1024 for one of them; more room ", NULL },
+                { "size=64m,nr_inodes=24", NULL, "can keep [0-9] allocations .* is 1024 for one of them; more inodes " },
+                { "size=64m,nr_inodes=10k", NULL, NULL },
+                { "size=0,nr_inodes=0", NULL, NULL }, /* no limits */
+        };
+
+        (void) unused;
+        for (size_t i = 0; i < G_N_ELEMENTS(file_systems); i++) {
+                size_t mark = broker_mark_log(scene->broker);
+
+                restart_with(scene, file_systems[i].options);
+                broker_stop(scene->broker);
+                assert_warned(scene, mark, "size=", file_systems[i].room);
+                assert_warned(scene, mark, "nr_inodes=", file_systems[i].inodes);
+                broker_limit_runtime(scene->broker, NULL);
+                broker_start(scene->broker);
+        }
+}
+
 static void remount(Scene *scene, unsigned long flags) {
         g_assert_cmpint(mount(NULL, scene->broker->runtime, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | flags,
                               NULL), ==, 0);
@@ -427,6 +505,8 @@ int main(int argc, char **argv) {
                 { "/limits/known-fds", test_known_fds },
                 { "/limits/sudden-fds", test_sudden_fds },
                 { "/limits/unknown-owner", test_unknown_owner },
+                { "/limits/small", test_small },
+                { "/limits/small-runtime", test_small_runtime },
                 { "/limits/no-inodes", test_no_inodes },
                 { "/limits/no-blocks", test_no_blocks },
                 { "/limits/filled", test_filled },
