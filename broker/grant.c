@@ -331,6 +331,7 @@ int grant_create(Manager *manager, Region *region, const Piece *plan, const Orig
         grant->userdata = userdata;
         grant->making = true;
         reservation_take(&grant->reservation, region, grant->size);
+        reservation_set_granted(&grant->reservation);
         charge_take(&grant->charge, origin->user, grant->size);
         HASH_ADD_STR(manager->grants, id, grant);
         grant->job = (Job){ .work = make_work, .done = make_done };
@@ -361,6 +362,7 @@ static int recover_account(Grant *grant, Region *region, Failure *failure) {
         if (r < 0)
                 return r;
         reservation_take(&grant->reservation, region, grant->size);
+        reservation_set_granted(&grant->reservation);
         r = user_get(&grant->manager->users, grant->owner, &user);
         if (r < 0)
                 return r;

@@ -90,17 +90,6 @@ static int get_string(sd_bus *bus, const char *path, const char *interface, cons
         return sd_bus_message_append(reply, "s", value);
 }
 
-/* What is kept for holders of grants, and not taken. */
-static uint64_t region_granted(const Server *server, const Region *region) {
-        const Grant *grant, *next;
-        uint64_t bytes = 0;
-
-        HASH_ITER(hh, server->manager->grants, grant, next)
-                if (grant->reservation.region == region)
-                        bytes += grant->reservation.bytes;
-        return bytes;
-}
-
 /* What is left to be zeroed of memory whose end waits for that. */
 static uint64_t region_cleaning(const Server *server, const Region *region) {
         const Allocation *allocation;
@@ -136,7 +125,7 @@ static int get_bytes(sd_bus *bus, const char *path, const char *interface, const
         else if (strcmp(property, "Quarantined") == 0)
                 value = region->quarantined;
         else if (strcmp(property, "Granted") == 0)
-                value = region_granted(userdata, region);
+                value = region->granted;
         else if (strcmp(property, "Cleaning") == 0)
                 value = region_cleaning(userdata, region);
         else if (strcmp(property, "Warm") == 0)

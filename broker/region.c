@@ -238,6 +238,8 @@ void reservation_resize(Reservation *reservation, uint64_t bytes) {
                 region->ending += more;
         if (reservation->quarantined)
                 region->quarantined += more;
+        if (reservation->granted)
+                region->granted += more;
         reservation->bytes = bytes;
         region->changed = true;
 }
@@ -265,6 +267,13 @@ void reservation_set_quarantined(Reservation *reservation, bool quarantined) {
                 reservation->region->quarantined -= reservation->bytes;
 }
 
+void reservation_set_granted(Reservation *reservation) {
+        assert(reservation->region && !reservation->granted);
+
+        reservation->granted = true;
+        reservation->region->granted += reservation->bytes;
+}
+
 void reservation_release(Reservation *reservation) {
         Region *region = reservation->region;
 
@@ -277,6 +286,8 @@ void reservation_release(Reservation *reservation) {
                 region->ending -= reservation->bytes;
         if (reservation->quarantined)
                 region->quarantined -= reservation->bytes;
+        if (reservation->granted)
+                region->granted -= reservation->bytes;
         region->n_reservations--;
         region->n_released++;
         region->changed = true;

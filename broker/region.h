@@ -23,6 +23,7 @@ struct Region {
         uint64_t used;   /* of which */
         uint64_t ending;      /* being revoked: still used, soon to be free */
         uint64_t quarantined; /* held back: freed by its holders, and not to be given to everybody */
+        uint64_t granted;     /* kept for holders of grants, and not taken yet */
         uint64_t foreign;     /* beside used: what others than the broker have carved from it */
         unsigned n_reservations;
         uint64_t granularity;
@@ -67,7 +68,7 @@ struct Region {
 typedef struct Reservation {
         Region *region;
         uint64_t bytes;
-        bool ending, quarantined;
+        bool ending, quarantined, granted;
 } Reservation;
 
 /* Makes a region of a configuration, and probes it. Always succeeds but for -ENOMEM: what cannot be used is an unusable
@@ -99,4 +100,5 @@ void reservation_take(Reservation *reservation, Region *region, uint64_t bytes);
 void reservation_resize(Reservation *reservation, uint64_t bytes);
 void reservation_set_ending(Reservation *reservation, bool ending);
 void reservation_set_quarantined(Reservation *reservation, bool quarantined);
+void reservation_set_granted(Reservation *reservation);
 void reservation_release(Reservation *reservation);

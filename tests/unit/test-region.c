@@ -145,6 +145,29 @@ static void test_account(void) {
         region_free(region);
 }
 
+/* A part of what is used, for as long as it is not taken. */
+static void test_granted(void) {
+        Reservation grant = { 0 }, other = { 0 };
+        Region *region = region_of("1M");
+
+        reservation_take(&other, region, MIB / 4);
+        reservation_take(&grant, region, MIB / 2);
+        g_assert_cmpuint(region->granted, ==, 0);
+        reservation_set_granted(&grant);
+        g_assert_cmpuint(region->granted, ==, MIB / 2);
+        reservation_resize(&grant, MIB / 8);
+        g_assert_cmpuint(region->granted, ==, MIB / 8);
+        reservation_resize(&grant, 0);
+        g_assert_cmpuint(region->granted, ==, 0);
+        reservation_resize(&grant, MIB / 4);
+        reservation_release(&other);
+        g_assert_cmpuint(region->granted, ==, MIB / 4);
+        reservation_release(&grant);
+        g_assert_cmpuint(region->granted, ==, 0);
+        g_assert_cmpuint(region_available(region), ==, MIB);
+        region_free(region);
+}
+
 /* What a record says is used is used, also where the region has become smaller. */
 static void test_more_than_there_is(void) {
         Reservation a = { 0 }, b = { 0 };
@@ -271,6 +294,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/region/sizes", test_sizes);
         g_test_add_func("/region/nodes", test_nodes);
         g_test_add_func("/region/account", test_account);
+        g_test_add_func("/region/granted", test_granted);
         g_test_add_func("/region/more-than-there-is", test_more_than_there_is);
         g_test_add_func("/region/reconfigure", test_reconfigure);
         g_test_add_func("/region/unconfigured", test_unconfigured);
