@@ -6,7 +6,8 @@
  *
  * What may block is done in a worker thread, as an Operation, of which an allocation has one at a time: carving, opening,
  * changing its record, and the steps of its end. While one runs, its thread may use the piece and the lease's directory
- * entry, and the event loop leaves them alone. Everything else belongs to the event loop.
+ * entry, and the event loop leaves them alone. Everything else belongs to the event loop. Carving that cannot block is done
+ * there, too, and at once.
  *
  * The bytes stay reserved and charged from before the carving until after the end, so that nobody else can be given memory
  * that somebody still reaches. If carving fails, what it did is undone in reverse order.
@@ -26,6 +27,7 @@
 
 #include "change.h"
 #include "cleanup.h"
+#include "fd-store.h"
 #include "grant.h"
 #include "intake.h"
 #include "log.h"
@@ -332,6 +334,22 @@ static int create_stored(Allocation *allocation, Failure *failure) {
         return 0;
 }
 
+/* In the event loop. The record comes first, because taking back what the service manager has may block. Should we die in
+ * between, it is about something that nobody holds and nobody has a descriptor of: it is gone, as it would have been without
+ * a record. */
+static int create_stored_at_once(Allocation *allocation, Failure *failure) {
+        int r;
+
+        r = allocation_write_record(allocation, RECORD_LIVE);
+        if (r < 0)
+                return allocation_refuse_record(allocation, r, failure);
+
+        r = fd_store_try_push_memory(allocation->id, allocation->piece.fd);
+        if (r < 0)
+                (void) allocation_remove_record(allocation);
+        return r;
+}
+
 /* What was made ahead may have been destroyed or changed since by somebody else. Then another one is made in its place. */
 static bool is_ready(Allocation *allocation) {
         const Provider *provider = allocation->provider;
@@ -373,7 +391,7 @@ static int create_work(Allocation *allocation, Failure *failure) {
         if (r >= 0)
                 r = provider->open(&allocation->piece, false, &operation->memory, failure);
         if (r >= 0 && !provider->write_record)
-                r = create_stored(allocation, failure);
+                r = operation->at_once ? create_stored_at_once(allocation, failure) : create_stored(allocation, failure);
         if (r < 0)
                 goto undo_piece;
 
@@ -383,6 +401,8 @@ static int create_work(Allocation *allocation, Failure *failure) {
 
 undo_piece:
         operation->memory = safe_close(operation->memory);
+        if (operation->at_once && operation->ready && r == -EAGAIN)
+                goto undo_lease; /* a worker hands it out */
         if (operation->reuse)
                 piece_close(&allocation->piece);
         else if (provider->revoke(&allocation->piece, &undo) < 0)
@@ -394,6 +414,27 @@ undo_lease:
         operation->lease = safe_close(operation->lease);
         lease_end(&allocation->lease);
         return r;
+}
+
+/* Whether it need not wait for anything, as far as is known before. What has a name is missed if there is only a record of it,
+ * see create_stored_at_once(). */
+static bool may_create_at_once(Allocation *allocation) {
+        const Provider *provider = allocation->provider;
+
+        return provider->at_once && !allocation->name &&
+               (allocation->operation.ready || provider->at_once(&allocation->piece));
+}
+
+/* It would have to wait after all. Nothing of it is left, and a worker begins anew. */
+static bool create_in_worker(Allocation *allocation, int r) {
+        Operation *operation = &allocation->operation;
+
+        if (r != -EAGAIN || !operation->at_once)
+                return false;
+
+        operation->running = false;
+        operation_start(allocation, create_work, create_done);
+        return true;
 }
 
 /* Somebody else was where it should lie. By now that is known, so it is tried elsewhere. */
@@ -471,7 +512,7 @@ static void create_done(Allocation *allocation, int r, Failure *failure) {
         Manager *manager = allocation->manager;
 
         if (r < 0) {
-                if (!create_elsewhere(allocation, failure) && !create_with_more_room(allocation, r, failure->refusal))
+                if (!create_in_worker(allocation, r) && !create_elsewhere(allocation, failure) && !create_with_more_room(allocation, r, failure->refusal))
                         create_failed(allocation, r, failure);
                 return;
         }
@@ -610,7 +651,10 @@ int allocation_create(Manager *manager, Region *region, const Request *request, 
         }
         allocation_link(allocation);
         allocation->decision = origin->decision;
-        operation_start(allocation, create_work, create_done);
+        if (may_create_at_once(allocation))
+                operation_do(allocation, create_work, create_done);
+        else
+                operation_start(allocation, create_work, create_done);
         return 0;
 }
 

@@ -98,7 +98,7 @@ typedef struct Origin {
 
 /* Reserves what plan says and starts to carve it; or takes the memory of retained, which the same user had and which
  * nobody else may have, and is then over itself. Everything was judged before; only limits of the broker itself can fail
- * here. Otherwise the handler is called exactly once, later. */
+ * here. Otherwise the handler is called exactly once: later, or before this returns. */
 int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, Allocation *retained,
                       const Origin *origin, AllocationHandler handler, void *userdata, Failure *failure);
 

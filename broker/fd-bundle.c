@@ -179,14 +179,16 @@ static void bundle_close(Bundle *bundle) {
 
 /* ---- All of them ---- */
 
-/* Into the open one, or a new one. */
-static int put(Bundled *entry, int fd) {
+/* Into the open one, or a new one if it may take as long as that does. */
+static int put(Bundled *entry, int fd, bool may_wait) {
         for (;;) {
-                int r = all.open ? 1 : bundle_open();
+                int r = all.open ? 1 : may_wait ? bundle_open() : -EAGAIN;
 
                 if (r <= 0)
                         return r;
                 r = bundle_send(all.open, entry->id, fd);
+                if (r < 0 && !may_wait)
+                        return -EAGAIN; /* whoever may looks what is the matter */
                 if (r < 0 && (r != -EAGAIN || all.open->n_sent == 0)) {
                         if (all.open->n_sent == 0)
                                 bundle_drop(all.open);
@@ -219,7 +221,7 @@ static void bundle_empty(Bundle *bundle) {
                         break;
                 HASH_FIND(hh, all.bundled, &id, sizeof(id), entry);
                 if (entry && entry->bundle == bundle) {
-                        if (fd < 0 || put(entry, fd) <= 0)
+                        if (fd < 0 || put(entry, fd, true) <= 0)
                                 break;
                         bundle->n_kept--;
                 }
@@ -251,7 +253,8 @@ static void bundle_tidy(Bundle *bundle) {
                 bundle_empty(bundle);
 }
 
-int fd_bundle_add(const char *id, int fd) {
+/* With the mutex. */
+static int add(const char *id, int fd, bool may_wait) {
         Bundled *entry, *twin;
         int r;
 
@@ -260,15 +263,32 @@ int fd_bundle_add(const char *id, int fd) {
                 return -ENOMEM;
 
         r = id_parse(id, &entry->id);
-        pthread_mutex_lock(&all.mutex);
         if (r >= 0) {
                 HASH_FIND(hh, all.bundled, &entry->id, sizeof(entry->id), twin);
-                r = twin ? -EEXIST : put(entry, fd);
+                r = twin ? -EEXIST : put(entry, fd, may_wait);
         }
         if (r > 0)
                 HASH_ADD(hh, all.bundled, id, sizeof(entry->id), entry);
         else
                 free(entry);
+        return r;
+}
+
+int fd_bundle_add(const char *id, int fd) {
+        int r;
+
+        pthread_mutex_lock(&all.mutex);
+        r = add(id, fd, true);
+        pthread_mutex_unlock(&all.mutex);
+        return r;
+}
+
+int fd_bundle_try_add(const char *id, int fd) {
+        int r;
+
+        if (pthread_mutex_trylock(&all.mutex) != 0)
+                return -EAGAIN;
+        r = add(id, fd, false);
         pthread_mutex_unlock(&all.mutex);
         return r;
 }

@@ -20,6 +20,9 @@
  * service manager; -ENOSPC if there are too many bundles, -ETOOMANYREFS if the limit of open files is reached. */
 int fd_bundle_add(const char *id, int fd);
 
+/* The same, but -EAGAIN where it would have to wait: for another thread, or for a new bundle to be given away. */
+int fd_bundle_try_add(const char *id, int fd);
+
 /* Whether it was there. */
 bool fd_bundle_remove(const char *id);
 

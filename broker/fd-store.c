@@ -105,6 +105,10 @@ int fd_store_push_memory(const char *id, int fd) {
         return fd_bundle_add(id, fd);
 }
 
+int fd_store_try_push_memory(const char *id, int fd) {
+        return fd_bundle_try_add(id, fd);
+}
+
 int fd_store_remove(const char *name) {
         char state[128];
 

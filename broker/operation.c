@@ -64,16 +64,19 @@ static void operation_done(Job *job, int r) {
         free(carried);
 }
 
-static void operation_start_in(Allocation *allocation, uint64_t lane, OperationWork work, OperationDone done) {
-        Operation *operation = &allocation->operation;
-
+static void operation_begin(Operation *operation, bool at_once, OperationWork work, OperationDone done) {
         assert(!operation->running);
         operation->running = true;
+        operation->at_once = at_once;
         operation->memory = operation->lease = -EBADF;
         operation->work = work;
         operation->done = done;
         operation->job = (Job){ .work = operation_work, .done = operation_done };
-        worker_pool_submit(allocation->manager->pool, &operation->job, lane);
+}
+
+static void operation_start_in(Allocation *allocation, uint64_t lane, OperationWork work, OperationDone done) {
+        operation_begin(&allocation->operation, false, work, done);
+        worker_pool_submit(allocation->manager->pool, &allocation->operation.job, lane);
 }
 
 void operation_start(Allocation *allocation, OperationWork work, OperationDone done) {
@@ -82,4 +85,11 @@ void operation_start(Allocation *allocation, OperationWork work, OperationDone d
 
 void operation_start_aside(Allocation *allocation, OperationWork work, OperationDone done) {
         operation_start_in(allocation, WORKER_ASIDE | allocation->owner, work, done);
+}
+
+void operation_do(Allocation *allocation, OperationWork work, OperationDone done) {
+        Job *job = &allocation->operation.job;
+
+        operation_begin(&allocation->operation, true, work, done);
+        operation_done(job, operation_work(job));
 }

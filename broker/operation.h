@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What is being done to an allocation in a worker thread, one thing at a time, and who wants to know of it. */
+/* What is being done to an allocation, mostly in a worker thread, one thing at a time, and who wants to know of it. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,7 +39,7 @@ typedef struct Change {
         const char *decision; /* how that was authorized; static */
 } Change;
 
-/* What is done in a worker thread, and in the event loop when that is over. failure says why it has failed, if r is negative
+/* What is done in a worker thread or at once, and in the event loop when that is over. failure says why it has failed, if r is negative
  * and somebody has said so; it is there for the length of the call. */
 typedef int (*OperationWork)(Allocation *allocation, Failure *failure);
 typedef void (*OperationDone)(Allocation *allocation, int r, Failure *failure);
@@ -60,6 +60,7 @@ typedef struct Operation {
         char reused[17];      /* the id it had then */
         bool ready;           /* of a creation: the memory was made ahead */
         bool makes_room;      /* of a creation: others are giving memory back for it */
+        bool at_once;         /* it is done in the event loop and must not wait; what would have to fails with -EAGAIN */
         bool despite_references; /* of a revocation by force */
         int memory, lease;    /* results */
         Completion *completion;
@@ -74,3 +75,7 @@ void completions_run(Completion **list, Allocation *allocation, int r, const Fai
 /* Starts one. Aside is for what may take long and that nobody waits for. */
 void operation_start(Allocation *allocation, OperationWork work, OperationDone done);
 void operation_start_aside(Allocation *allocation, OperationWork work, OperationDone done);
+
+/* Does it here and now, in the event loop; for what need not wait for anything. It is over when this returns, and so may the
+ * allocation be. */
+void operation_do(Allocation *allocation, OperationWork work, OperationDone done);

@@ -149,6 +149,15 @@ static int memfd_plan(const Region *region, const Request *request, Piece *piece
         return piece_round_up(piece, request->size, failure);
 }
 
+/* Pages that come when they are touched: nobody else has the inode yet, and there is nothing to wait for. */
+static bool memfd_at_once(Piece *piece) {
+        if (piece->page_size > small_page() && !piece->page_size_demanded && !piece->insists &&
+            huge_pages_free(piece->page_size, piece->numa_node) < piece->length / piece->page_size)
+                piece->page_size = small_page();
+
+        return piece->page_size == small_page() && !piece->prefault && piece->numa_node < 0;
+}
+
 /* A new memfd, empty and unsealed. MFD_NOEXEC_SEAL is newer than the oldest kernel we run on. */
 static int memfd_make(const char *id, unsigned flags) {
         char name[64];
@@ -457,6 +466,7 @@ const Provider provider_memfd = {
         .grants = true,
         .probe = memfd_probe,
         .plan = memfd_plan,
+        .at_once = memfd_at_once,
         .carve = memfd_carve,
         .carve_ahead = memfd_carve_ahead,
         .open = memfd_open,

@@ -165,7 +165,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags) {
         return n;
 }
 
-static int add(unsigned i) {
+static int add_with(unsigned i, int (*function)(const char *id, int fd)) {
         char id[17];
         struct stat st;
         int fd, r;
@@ -173,13 +173,17 @@ static int add(unsigned i) {
         fd = memfd_create("piece", MFD_CLOEXEC);
         g_assert_cmpint(fd, >=, 0);
         g_assert_cmpint(fstat(fd, &st), ==, 0);
-        r = fd_bundle_add(id_of(i, id), fd);
+        r = function(id_of(i, id), fd);
         if (r > 0) {
                 shared->inodes[i] = st.st_ino;
                 shared->wanted[i] = true;
         }
         close(fd);
         return r;
+}
+
+static int add(unsigned i) {
+        return add_with(i, fd_bundle_add);
 }
 
 static void drop(unsigned i) {
@@ -515,6 +519,32 @@ static void test_absent(void) {
         assert_nothing_is_left();
 }
 
+/* Without a bundle that has room, one would have to be given to the service manager. */
+static void try_to_add(unsigned unused) {
+        char id[17];
+
+        (void) unused;
+        g_assert_cmpint(add_with(0, fd_bundle_try_add), ==, -EAGAIN);
+        for (unsigned i = 0; i < FD_BUNDLE_MAX; i++)
+                g_assert_cmpint(i % 3 == 0 ? add(i) : add_with(i, fd_bundle_try_add), ==, 1);
+        g_assert_cmpint(add_with(FD_BUNDLE_MAX, fd_bundle_try_add), ==, -EAGAIN);
+        g_assert_false(fd_bundle_remove(id_of(FD_BUNDLE_MAX, id)));
+        g_assert_cmpint(add(FD_BUNDLE_MAX), ==, 1);
+
+        full_after = 1;
+        g_assert_cmpint(add_with(FD_BUNDLE_MAX + 1, fd_bundle_try_add), ==, -EAGAIN);
+        g_assert_cmpint(add_with(FD_BUNDLE_MAX + 1, fd_bundle_try_add), ==, 1);
+        g_assert_cmpint(add_with(FD_BUNDLE_MAX + 1, fd_bundle_try_add), ==, -EEXIST);
+}
+
+static void test_try(void) {
+        live(0, try_to_add, 0);
+        g_assert_cmpuint(kept->len, ==, 2);
+        live(0, check_found, FD_BUNDLE_MAX + 2);
+        live(0, remove_all, 0);
+        assert_nothing_is_left();
+}
+
 /* What somebody else has put there. */
 static void take_rubbish(unsigned kind) {
         int fds[2];
@@ -551,6 +581,7 @@ int main(int argc, char **argv) {
                 { "/fd-bundle/bad", test_bad },
                 { "/fd-bundle/no-descriptors", test_no_descriptors },
                 { "/fd-bundle/absent", test_absent },
+                { "/fd-bundle/try", test_try },
                 { "/fd-bundle/rubbish", test_rubbish },
         };
 
