@@ -340,7 +340,7 @@ static int create_stored(Allocation *allocation, Failure *failure) {
 static int create_stored_at_once(Allocation *allocation, Failure *failure) {
         int r;
 
-        r = allocation_write_record(allocation, RECORD_LIVE);
+        r = allocation_create_record(allocation);
         if (r < 0)
                 return allocation_refuse_record(allocation, r, failure);
 

@@ -188,6 +188,8 @@ void allocation_unstore_fds(const Allocation *allocation);
 
 /* For all who change it: the record as of now, at this stage; into the log; to whoever watches. */
 int allocation_write_record(Allocation *allocation, RecordStage stage);
+/* The first one, of something that lives no longer than the machine's power. Does not block. */
+int allocation_create_record(const Allocation *allocation);
 /* Says why it could not be written. Returns r, or what the refusal is as an errno. */
 int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure);
 int allocation_remove_record(const Allocation *allocation);

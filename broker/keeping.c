@@ -50,8 +50,9 @@ static int record_write_to_medium(Allocation *allocation, const Record *record) 
         return r;
 }
 
-int allocation_write_record(Allocation *allocation, RecordStage stage) {
-        Record record = {
+/* What it says belongs to the allocation. */
+static Record allocation_describe(const Allocation *allocation, RecordStage stage) {
+        return (Record){
                 .name = allocation->name ? allocation->name : allocation->name_on_record,
                 .region = allocation->reservation.region->name,
                 .provider = (char *) (uintptr_t) allocation->provider->name,
@@ -77,7 +78,16 @@ int allocation_write_record(Allocation *allocation, RecordStage stage) {
                 .grant = allocation->grant_id[0] != '\0' ? (char *) (uintptr_t) allocation->grant_id : NULL,
                 .stage = stage,
         };
-        Record before = record;
+}
+
+int allocation_create_record(const Allocation *allocation) {
+        const Record record = allocation_describe(allocation, RECORD_LIVE);
+
+        return record_create(allocation->manager->records_dir, allocation->id, &record);
+}
+
+int allocation_write_record(Allocation *allocation, RecordStage stage) {
+        Record record = allocation_describe(allocation, stage), before = record;
         int dir, r;
 
         change_apply(allocation, &record);

@@ -168,19 +168,24 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
         }
 }
 
+/* With nothing in it: it died while it wrote that, before the service manager had the descriptor. */
 static void test_unreadable_without_fd(Scene *scene, const void *unused) {
-        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
+        static const size_t lengths[] = { 100, 0 };
 
         (void) unused;
         skip_on_files("files are found again without a descriptor");
         skip_on_devices("a device without a record is not touched, as it may be an admin's");
-        broker_kill(scene->broker);
-        user_drop_all(scene->alice);
-        resize_record(scene, &reply, 100);
-        service_manager_drop_fds(scene->broker->manager, NULL);
-        broker_start(scene->broker);
-        g_assert_false(scene_is_listed(scene, &reply));
-        footprint_assert_back(scene->broker, &scene->before);
+        for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+                Reply reply = user_take(scene->alice, UNIT, lengths[i] > 0 ? "name=scratch" : NULL, 1);
+
+                broker_kill(scene->broker);
+                user_drop_all(scene->alice);
+                resize_record(scene, &reply, lengths[i]);
+                service_manager_drop_fds(scene->broker->manager, NULL);
+                broker_start(scene->broker);
+                g_assert_false(scene_is_listed(scene, &reply));
+                footprint_assert_back(scene->broker, &scene->before);
+        }
 }
 
 /* Two of one name: one has it, the other one is kept from everybody. */
