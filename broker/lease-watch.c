@@ -41,6 +41,7 @@ static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *use
         for (unsigned i = 0; i < LAPSES_MAX && epoll_wait(fd, &event, 1, 0) > 0; i++) {
                 Lease *lease = event.data.ptr;
 
+                lease->armed = false;
                 lease->lapsed(lease);
         }
 
@@ -82,14 +83,18 @@ LeaseWatch *lease_watch_free(LeaseWatch *watch) {
 int lease_watch_add(LeaseWatch *watch, Lease *lease) {
         struct epoll_event event = { .events = EPOLLONESHOT, .data.ptr = lease }; /* EPOLLERR comes unasked */
 
+        if (lease->armed)
+                return 0;
         if (epoll_ctl(watch->fd, lease->watch ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, lease->ours, &event) < 0)
                 return -errno;
 
         lease->watch = watch;
+        lease->armed = true;
         return 0;
 }
 
 void lease_watch_remove(LeaseWatch *watch, Lease *lease) {
         (void) epoll_ctl(watch->fd, EPOLL_CTL_DEL, lease->ours, NULL);
         lease->watch = NULL;
+        lease->armed = false;
 }

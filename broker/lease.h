@@ -14,6 +14,7 @@ struct Lease {
         char id[17];
         int ours;
         LeaseWatch *watch; /* that it is in; NULL if none */
+        bool armed;        /* it will say so when it lapses; once */
         void (*lapsed)(Lease *lease); /* called in the event loop, once each time the last holder is gone */
 };
 
