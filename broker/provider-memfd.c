@@ -158,7 +158,8 @@ static bool memfd_at_once(Piece *piece) {
         return piece->page_size == small_page() && !piece->prefault && piece->numa_node < 0;
 }
 
-/* A new memfd, empty and unsealed. MFD_NOEXEC_SEAL is newer than the oldest kernel we run on. */
+/* A new memfd, empty and not sealed against growing. Holders may open it again, and nobody may execute it: that is what
+ * MFD_NOEXEC_SEAL makes of its mode, which is newer than the oldest kernel we run on. Without it the mode starts as 0777. */
 static int memfd_make(const char *id, unsigned flags) {
         char name[64];
         int fd;
@@ -167,17 +168,22 @@ static int memfd_make(const char *id, unsigned flags) {
         flags |= MFD_CLOEXEC | MFD_ALLOW_SEALING;
 
         fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
-        if (fd < 0 && errno == EINVAL)
-                fd = memfd_create(name, flags);
+        if (fd >= 0 || errno != EINVAL)
+                return fd < 0 ? -errno : fd;
 
-        return fd < 0 ? -errno : fd;
+        fd = memfd_create(name, flags);
+        if (fd < 0)
+                return -errno;
+        if (fchmod(fd, 0666) < 0) {
+                int r = -errno;
+
+                safe_close(fd);
+                return r;
+        }
+        return fd;
 }
 
 static int memfd_finish(int fd) {
-        /* holders may open it again, nobody may execute it; without MFD_NOEXEC_SEAL it starts as 0777 */
-        if (fchmod(fd, 0666) < 0)
-                return -errno;
-
         return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
 
