@@ -67,6 +67,33 @@ static void test_same_memory(Scene *scene, gconstpointer unused) {
         g_assert_cmpint(user_peek(scene->alice, second.slot, 4711), ==, 17);
 }
 
+static int64_t do_seek(UserCall *call) {
+        int memory;
+
+        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
+        return lseek(memory, 7, SEEK_CUR);
+}
+
+/* Where one holder reads, and how, is nothing to another one. */
+static void test_positions(Scene *scene, gconstpointer unused) {
+        Reply first = user_get(scene->alice, UNIT, "name=tape mode=0666"), second, third;
+
+        (void) unused;
+        skip_on_devices("a device has no position");
+        second = user_open(scene->bob, "tape", NULL);
+        reply_assert(second, "");
+        g_assert_cmpint(user_call(scene->alice, do_seek, &first.slot, sizeof(first.slot), NULL, 0), ==, 7);
+        g_assert_cmpint(user_call(scene->bob, do_seek, &second.slot, sizeof(second.slot), NULL, 0), ==, 7);
+        g_assert_cmpint(user_call(scene->alice, do_seek, &first.slot, sizeof(first.slot), NULL, 0), ==, 14);
+
+        broker_kill(scene->broker);
+        broker_start(scene->broker);
+        third = user_open(scene->bob, "tape", NULL);
+        reply_assert(third, "");
+        g_assert_cmpint(user_call(scene->bob, do_seek, &third.slot, sizeof(third.slot), NULL, 0), ==, 7);
+        user_give_back(scene->alice, &first);
+}
+
 static void test_names(Scene *scene, gconstpointer unused) {
         static const char *const bad[] = { "", "a/b", "a b", "\xc3\xa4", "*", "name\n" };
         g_autofree char *long_name = g_strnfill(64, 'x');
@@ -543,6 +570,7 @@ static void test_missing(Scene *scene, gconstpointer unused) {
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/open/same-memory", CONFIGURATION, test_same_memory);
+        scene_add("/open/positions", CONFIGURATION, test_positions);
         scene_add("/open/names", CONFIGURATION, test_names);
         scene_add("/open/options", CONFIGURATION, test_options);
         scene_add("/open/mode-bits", CONFIGURATION, test_mode_bits);
