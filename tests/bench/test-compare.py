@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""What is made of numbers: ratios round by round, aims, and what has got worse. The numbers are made up."""
+"""What is made of numbers: ratios round by round, aims, and what has got worse; and of a reader who leaves. The numbers are
+made up."""
 
 import contextlib
 import copy
 import io
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 
@@ -82,6 +85,12 @@ with tempfile.TemporaryDirectory() as folder:
     if found:
         check("the plots are there",
               found == sorted(f"{name}.{ending}" for name in report.PLOTS for ending in ("svg", "png")))
+
+conduct = os.path.join(os.path.dirname(os.path.realpath(__file__)), "conduct")
+unread, pipe = os.pipe()
+os.close(unread)
+run = subprocess.run([conduct, "--list"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+check("a list that nobody reads ends quietly", (run.returncode, run.stderr) == (128 + signal.SIGPIPE, b""))
 
 print(f"1..{len(checks)}")
 sys.exit(not all(checks))
