@@ -93,8 +93,7 @@ int call_count(Call *call, Failure *failure) {
                 return 0;
         if (user->n_pending >= max)
                 return failure_set(failure, REFUSAL_TooManyRequests,
-                                   "user %" PRIu32 " has %" PRIu64
-                                   " requests waiting already, which is the limit (MaxPendingPerUser=)",
+                                   "user %" PRIu32 " has as many requests waiting as MaxPendingPerUser= allows, %" PRIu64,
                                    (uint32_t) user->uid, user->n_pending);
 
         user->n_pending++;
@@ -192,8 +191,8 @@ static bool refusal_is_logged(Server *server, uid_t uid) {
         (void) sd_event_now(server->manager->event, CLOCK_MONOTONIC, &now);
         if (now - count->since >= REFUSAL_WINDOW_USEC) {
                 if (count->n > REFUSALS_LOGGED)
-                        log_notice("%u refusals of user %u, or of others with him, were not logged",
-                                   count->n - REFUSALS_LOGGED, (unsigned) uid);
+                        log_notice("refusals of user %u, or of others with him, that were not logged: %u", (unsigned) uid,
+                                   count->n - REFUSALS_LOGGED);
                 *count = (RefusalCount){ .since = now };
         }
 

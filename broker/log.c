@@ -139,7 +139,7 @@ static void log_write_first(void) {
         log_entry_write(entry);
         free(entry);
         if (lost > 0)
-                log_warning("%lu log records were lost, the log was too slow to take them", lost);
+                log_warning("log records that were lost, as the log was too slow to take them: %lu", lost);
 
         pthread_mutex_lock(&log_state.mutex);
 }

@@ -114,8 +114,8 @@ static int admit_one_more(const Manager *manager, Failure *failure) {
             (!getenv("NOTIFY_SOCKET") || manager->n_stored + FD_STORE_OTHERS + 2 <= FD_STORE_MAX)) /* a device has two */
                 return 0;
         return failure_set(failure, REFUSAL_NoResources,
-                           "the broker keeps %" PRIu64
-                           " allocations and cannot keep more; free one, or see LimitNOFILE= in daxbroker.conf(5)", n);
+                           "the broker keeps as many allocations as it can, %" PRIu64
+                           "; free one, or see LimitNOFILE= in daxbroker.conf(5)", n);
 }
 
 static int admit_bytes(const Manager *manager, const Region *region, const Piece *plan, const User *user,

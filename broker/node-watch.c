@@ -217,5 +217,5 @@ void node_watch_let_go(NodeWatch *watch, Node *node) {
         node_watch_process(watch); /* what ended until now was not ours */
         node->letting_go = true;
         if (node->n_others > 0)
-                log_debug("a node that is being let go is open in %u places of somebody else", node->n_others);
+                log_debug("files of somebody else that are open of a node that is being let go: %u", node->n_others);
 }

@@ -59,8 +59,8 @@ static int on_reassurance(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         log_error("the bus has stopped to take our messages; somebody does not read the descriptors he asked for%s%s",
                   most ? ", most of them went to " : "", most ? most->name : "");
         if (most)
-                log_error("%s is user %u, unit %s, and was sent %u times", most->name, (unsigned) most->user->uid,
-                          most->unit ? most->unit : "unknown", most->n_sent);
+                log_error("%s is user %u, unit %s; answers with descriptors that it was sent: %u", most->name,
+                          (unsigned) most->user->uid, most->unit ? most->unit : "unknown", most->n_sent);
         return sd_event_exit(server->manager->event, EXIT_FAILURE);
 }
 

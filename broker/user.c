@@ -99,10 +99,10 @@ static int quota_admit_bytes(const QuotaRule *of_bytes, const User *user, uint64
 static int quota_admit_one(const QuotaRule *of_count, const User *user, Failure *failure) {
         if (of_count && user->count >= of_count->max_count)
                 return failure_set(failure, REFUSAL_QuotaExceeded,
-                                   "user %" PRIu32 " may hold %" PRIu64
-                                   " allocations ([Quota%s%s] MaxAllocations), holds %" PRIu64 ", none is left",
-                                   (uint32_t) user->uid, of_count->max_count, of_count->name[0] ? " " : "", of_count->name,
-                                   user->count);
+                                   "user %" PRIu32 " may hold no more allocations: holds %" PRIu64
+                                   ", [Quota%s%s] MaxAllocations is %" PRIu64,
+                                   (uint32_t) user->uid, user->count, of_count->name[0] ? " " : "", of_count->name,
+                                   of_count->max_count);
         return 0;
 }
 

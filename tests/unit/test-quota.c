@@ -273,7 +273,7 @@ static void test_sentences(void) {
         world_set(&world, "Quota gid:100", "MaxBytes", "768M");
         assert_says(&world, GIB, "may hold 768 MiB ([Quota gid:100] MaxBytes), holds 512 MiB, 256 MiB are left");
         world_set(&world, "Quota uid:1000", "MaxAllocations", "1");
-        assert_says(&world, 1, "may hold 1 allocations ([Quota uid:1000] MaxAllocations), holds 1, none is left");
+        assert_says(&world, 1, "user 1000 may hold no more allocations: holds 1, [Quota uid:1000] MaxAllocations is 1");
         world_done(&world);
 }
 
