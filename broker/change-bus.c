@@ -94,8 +94,8 @@ int do_set_mode(Call *call, Failure *failure) {
                 return r;
 
         details_add(&details, "mode", "0%" PRIo32, mode);
-        details_add(&details, "polkit.message", "Authentication is required to change who may open memory of another user: %s",
-                    title(allocation));
+        details_add(&details, "polkit.message",
+                    "Authentication is required to change who may open memory of another user: %s", title(allocation));
         r = authorize_change(call, allocation, &details, true, &changer, failure);
         if (r > 0)
                 r = changeable(call, allocation, failure);
@@ -159,14 +159,15 @@ int do_set_owner(Call *call, Failure *failure) {
         if (r <= 0)
                 return r;
         if (allocation->state == ALLOCATION_ORPHAN && !allocation->name && !name)
-                return failure_set(failure, REFUSAL_BadOption, "option name: what is adopted needs a name, and it has none yet");
+                return failure_set(failure, REFUSAL_BadOption,
+                                   "option name: what is adopted needs a name, and it has none yet");
         if (allocation->state != ALLOCATION_ORPHAN && !allocation->name && !allocation->persistent && name)
                 return failure_set(failure, REFUSAL_BadOption, "option name: it has none, and ends with its last holder");
 
         if (allocation->grant && uid != allocation->owner)
                 return failure_set(failure, REFUSAL_Busy,
-                                   "it is a part of grant %s, which is its owner's and to which its memory goes back; release "
-                                   "that first", allocation->grant->id);
+                                   "it is a part of grant %s, which is its owner's and to which its memory goes back; "
+                                   "release that first", allocation->grant->id);
 
         return set_owner(call, allocation, uid, name, &changer, failure);
 }
@@ -202,7 +203,8 @@ int do_rename(Call *call, Failure *failure) {
                 return r;
         if (!allocation->name && !allocation->persistent)
                 return failure_set(failure, REFUSAL_BadName,
-                                   "it has no name, and ends with its last holder; only what has a name can get another one");
+                                   "it has no name, and ends with its last holder; only what has a name can get another "
+                                   "one");
 
         return started(call, allocation_rename(allocation, name, &changer, reply_changed, sd_bus_message_ref(call->message),
                                                failure));

@@ -131,8 +131,8 @@ int credentials_identify(Credentials *credentials, Failure *failure) {
 
         if (credentials->pid <= 0)
                 return failure_set(failure, REFUSAL_NotAuthorized,
-                                   "your process is in a PID namespace that the broker cannot look into, so polkit cannot be "
-                                   "asked about it; the system bus can help");
+                                   "your process is in a PID namespace that the broker cannot look into, so polkit cannot "
+                                   "be asked about it; the system bus can help");
 
         if (credentials->start_time == 0 && credentials->pidfd >= 0) {
                 r = read_start_time(credentials->pid, &credentials->start_time);

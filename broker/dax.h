@@ -103,9 +103,9 @@ int dax_unclaim(const char *name);
 int dax_align(const char *path, const char *name, uint64_t alignment);
 
 /* Gives a device that is not bound more ranges of physical addresses, in this order; each start and length is a multiple of
- * DAX_GRANULARITY and of its alignment, else -EINVAL. No dax_claim() of ours comes between them and has the driver bind a part.
- * -EADDRINUSE: (part of) one is taken; -EBUSY: it is bound, because somebody's claim made the driver take all that has a size:
- * it can only be unmade then. -ENODEV: the region goes. After other errors the device may have a range or not. */
+ * DAX_GRANULARITY and of its alignment, else -EINVAL. No dax_claim() of ours comes between them and has the driver bind a
+ * part. -EADDRINUSE: (part of) one is taken; -EBUSY: it is bound, because somebody's claim made the driver take all that has
+ * a size: it can only be unmade then. -ENODEV: the region goes. After other errors the device may have a range or not. */
 int dax_add_ranges(const char *path, const char *name, const Range *ranges, size_t n_ranges);
 
 /* Binds to device_dax, for the first and only time. Afterwards the driver is that, and the size is size; -EUCLEAN: one of

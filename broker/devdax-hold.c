@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Ranges of a dax region that are kept for one user: a map of their own, split from the region's, from which the ranges of his
- * pieces are taken, and to which they go back. The kernel knows nothing of it: to it they are free, and whoever is root can
- * make a device there. Then carving fails, and the ranges are somebody else's, as in the region.
+/* Ranges of a dax region that are kept for one user: a map of their own, split from the region's, from which the ranges of
+ * his pieces are taken, and to which they go back. The kernel knows nothing of it: to it they are free, and whoever is root
+ * can make a device there. Then carving fails, and the ranges are somebody else's, as in the region.
  *
  * The handle has the ranges as they were split, whatever was taken of them since. */
 

@@ -188,7 +188,8 @@ static int discovery_listen(Discovery *discovery, sd_event *event) {
         return r;
 }
 
-int discovery_new(sd_event *event, WorkerPool *pool, int uevents, DiscoveryHandler handler, void *userdata, Discovery **ret) {
+int discovery_new(sd_event *event, WorkerPool *pool, int uevents, DiscoveryHandler handler, void *userdata,
+                  Discovery **ret) {
         Discovery *discovery;
         int r;
 

@@ -19,7 +19,7 @@ typedef void (*DiscoveryHandler)(DaxRegion *regions, void *userdata);
 
 /* Listens for uevents of the dax bus, and of its drivers, from now on; does not scan by itself before one comes. Scans in
  * worker threads; changes that come while a scan runs cause another one after it. Where uevents cannot be had that is
- * logged, and only discovery_scan() sees changes. uevents is the socket that was passed, taken over, or -EBADF to make one. */
+ * logged, and only discovery_scan() sees changes. uevents: the socket that was passed, taken over, or -EBADF to make one. */
 int discovery_new(sd_event *event, WorkerPool *pool, int uevents, DiscoveryHandler handler, void *userdata, Discovery **ret);
 
 /* Only after the pool was drained: a scan may be running. */

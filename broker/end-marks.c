@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /* A watch of inotify that is good for one event is taken away by the kernel with that event, whether somebody reads it or
- * not. So a watch that was set and is not there any more is the end that it was set for. Each kind of event has an instance of
- * its own, which the service manager keeps, and from which nothing is ever read. */
+ * not. So a watch that was set and is not there any more is the end that it was set for. Each kind of event has an instance
+ * of its own, which the service manager keeps, and from which nothing is ever read. */
 
 #include "end-marks.h"
 

@@ -74,7 +74,7 @@ ssize_t handshake_read(Handshake *handshake, const char *text, size_t n, char re
         }
 
         while (!handshake->done) {
-                const char *end = memmem(text + done, n - done, "\r\n", 2), *said;
+                const char *end = memmem(text + done, n - done, "\r\n", 2), *said, *id;
                 char line[HANDSHAKE_MAX];
                 size_t length;
 
@@ -94,8 +94,9 @@ ssize_t handshake_read(Handshake *handshake, const char *text, size_t n, char re
                         break;
                 }
                 said = answer(handshake, line);
+                id = strcmp(said, "OK") == 0 ? handshake->id : "";
                 written += (size_t) snprintf(reply + written, HANDSHAKE_REPLY_MAX - written, "%s%s%s\r\n", said,
-                                             strcmp(said, "OK") == 0 ? " " : "", strcmp(said, "OK") == 0 ? handshake->id : "");
+                                             id[0] ? " " : "", id);
         }
 
         return (ssize_t) done;

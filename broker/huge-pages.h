@@ -18,6 +18,6 @@ uint64_t huge_pages_free(uint64_t page_size, int numa_node);
 /* Whether shared memory can get transparent huge pages when asked (shmem_enabled is not "never" or "deny"). */
 bool huge_pages_for_shmem(void);
 
-/* Bytes the machine could still give to programs without swapping, or this node (unless -1) as it is; UINT64_MAX if it cannot
- * be told. */
+/* Bytes the machine could still give to programs without swapping, or this node (unless -1) as it is; UINT64_MAX if it
+ * cannot be told. */
 uint64_t memory_available(int numa_node);

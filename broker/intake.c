@@ -126,8 +126,8 @@ static int take_in_record(Recovery *recovery, Region *region, const Find *find) 
         if (find->absent) {
                 /* What it is of may have been taken out, and come back. */
                 if (record.stage == RECORD_LIVE && record.persistent)
-                        log_notice("allocation %s%s%s of user %u is not there: its record is kept, in case that region '%s' has "
-                                   "it again", record.name ? record.name : "", record.name ? " " : "", find->id,
+                        log_notice("allocation %s%s%s of user %u is not there: its record is kept, in case that region '%s' "
+                                   "has it again", record.name ? record.name : "", record.name ? " " : "", find->id,
                                    (unsigned) record.owner, region->name);
                 else {
                         recovery_remove_traces(recovery->manager, region->provider, find->id);

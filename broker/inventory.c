@@ -58,7 +58,8 @@ static void displace(Inventory *inventory, const char *id, const Record *record)
                         continue;
                 for (const char *c = find->handle; *c; c++) /* FNV-1a: the same after each boot */
                         number = (number ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
-                log_warning("what is called allocation %s on its medium is something else, listed as %016" PRIx64, id, number);
+                log_warning("what is called allocation %s on its medium is something else, listed as %016" PRIx64, id,
+                            number);
                 (void) snprintf(find->id, sizeof(find->id), "%016" PRIx64, number);
         }
 }
@@ -72,8 +73,8 @@ static int attach_record(const Region *region, int records_dir, const char *id, 
 
         r = record_read(records_dir, id, &record, &problem);
         if (r == -EBADMSG)
-                log_error("the record of allocation %s cannot be used: %s; what it is of has no owner until an admin says so",
-                          id, problem);
+                log_error("the record of allocation %s cannot be used: %s; what it is of has no owner until an admin says "
+                          "so", id, problem);
         if (r < 0) /* -ENOENT: it was removed while we looked */
                 return r == -EBADMSG || r == -ENOENT ? 0 : r;
 
@@ -84,8 +85,8 @@ static int attach_record(const Region *region, int records_dir, const char *id, 
                 if (!find && strcmp(record.region, region->name) == 0)
                         r = add_absent(inventory, &find);
                 if (find && find->record)
-                        log_error("there are two records of what allocation %s is made of: that of %s is left alone", find->id,
-                                  id);
+                        log_error("there are two records of what allocation %s is made of: that of %s is left alone",
+                                  find->id, id);
                 else if (find) {
                         (void) snprintf(find->id, sizeof(find->id), "%.16s", id);
                         r = record_format(&record, &find->record);

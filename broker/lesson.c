@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 
 /* The witness has to be shown idle pages, of each size, before it can tell others from them. Each device that is made new is
- * such a lesson, so usually there has been one before there is anything to judge. A witness that comes late, though, may find
- * nothing but memory that is kept for its owners, and nobody who asks for new. Then a small piece is made for no other purpose;
- * it is an allocation of the broker's own user, with a record like any other, and ends as soon as it is there.
+ * such a lesson, so usually there has been one before there is anything to judge. A witness that comes late, though, may
+ * find nothing but memory that is kept for its owners, and nobody who asks for new. Then a small piece is made for no other
+ * purpose; it is an allocation of the broker's own user, with a record like any other, and ends as soon as it is there.
  *
- * What is kept cannot serve instead. Who had it may have had the kernel refer to every page of it, once: a witness that takes
- * that for idle clears what he still reaches, his own next pieces included. Nobody can tell such pages from idle ones, or else
- * no lesson were needed. So where all of a region is kept, and no other region has shown pages of that size either, it stays
- * kept until some of it is free again. */
+ * What is kept cannot serve instead. Who had it may have had the kernel refer to every page of it, once: a witness that
+ * takes that for idle clears what he still reaches, his own next pieces included. Nobody can tell such pages from idle
+ * ones, or else no lesson were needed. So where all of a region is kept, and no other region has shown pages of that size
+ * either, it stays kept until some of it is free again. */
 
 #include "lesson.h"
 

@@ -327,7 +327,7 @@ static bool list_may_begin(const User *user) {
         return !user->lister && user->n_behind < BEHIND_MAX;
 }
 
-/* Has the call wait until no other list of its user is being put together, and until he has read some of those he has got. */
+/* Has the call wait until no other list of its user is being put together, and until he has read some of those he got. */
 static int wait_for_turn(Call *call, Failure *failure) {
         User *user = call->caller->user;
 

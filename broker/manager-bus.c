@@ -91,8 +91,8 @@ static int wish_choose(Call *call, Wish *wish, Failure *failure) {
                         return -refusal_to_errno(failure->refusal);
                 wish->region = wish->grant->reservation.region;
                 if (request->region && strcmp(request->region, wish->region->name) != 0)
-                        return failure_set(failure, REFUSAL_BadOption, "options grant and region: the grant is of region '%s'",
-                                           wish->region->name);
+                        return failure_set(failure, REFUSAL_BadOption,
+                                           "options grant and region: the grant is of region '%s'", wish->region->name);
                 return 0;
         }
 
@@ -133,12 +133,13 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
                 return r;
         if (wish.request.reserve && !wish.region->provider->claim_anew && !wish.region->provider->list)
                 return failure_set(failure, REFUSAL_BadOption,
-                                   "option reserve: region '%s' (%s) does not place memory itself, so there is no place to keep",
+                                   "option reserve: region '%s' (%s) does not place memory itself, so there is no place to "
+                                   "keep",
                                    wish.region->name, wish.region->provider->name);
         if (wish.request.reserve && wish.region->provider->list)
                 return failure_set(failure, REFUSAL_BadOption,
-                                   "option reserve: region '%s' (%s) keeps memory over a reboot, and contents with it; ask for "
-                                   "that with persistent",
+                                   "option reserve: region '%s' (%s) keeps memory over a reboot, and contents with it; ask "
+                                   "for that with persistent",
                                    wish.region->name, wish.region->provider->name);
         call->about.length = wish.plan.length;
         if (wish.grant) {
@@ -205,8 +206,8 @@ static int wish_authorize(Call *call, const Wish *wish, bool interactive, Failur
                          &details, interactive, failure);
 }
 
-/* A medium may hold what has this name, and not have been looked at yet: after a boot, or just after it came. CALL_WAITS while
- * that may take a moment, Busy if it takes longer. */
+/* A medium may hold what has this name, and not have been looked at yet: after a boot, or just after it came. CALL_WAITS
+ * while that may take a moment, Busy if it takes longer. */
 static int await_media(Call *call, const char *name, Failure *failure) {
         const Manager *manager = call->server->manager;
         const Region *region = regions_find_unlisted(manager, true);
@@ -216,8 +217,8 @@ static int await_media(Call *call, const char *name, Failure *failure) {
 
         return call_wait_for_media(call,
                                    failure_set(failure, REFUSAL_Busy,
-                                               "it is not known yet whether region '%s' holds something named '%s' (%s); try "
-                                               "again in a moment",
+                                               "it is not known yet whether region '%s' holds something named '%s' (%s); "
+                                               "try again in a moment",
                                                region->name, name, region->reason ? region->reason : "it is being read"),
                                    failure);
 }

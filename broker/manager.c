@@ -95,8 +95,8 @@ static Allocation *manager_find_retained(const Manager *manager, const Region *r
                 const Piece *piece = &allocation->piece;
 
                 if (allocation->owner != uid || allocation->reservation.region != region ||
-                    allocation->grant != grant || !allocation_is_retained(allocation) || piece->page_size != plan->page_size ||
-                    (plan->contiguous && piece->n_ranges > 1) ||
+                    allocation->grant != grant || !allocation_is_retained(allocation) ||
+                    piece->page_size != plan->page_size || (plan->contiguous && piece->n_ranges > 1) ||
                     piece->length < plan->length || (exactly && piece->length != plan->length))
                         continue;
                 if (!best || piece->length < best->piece.length)

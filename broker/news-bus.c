@@ -3,11 +3,11 @@
 /* Tells what changes, over the bus and to who is connected directly. Signals reach everybody who listens, so those about
  * allocations name objects and properties only; who may see the values asks for them.
  *
- * A signal is as much work for the bus as a call, and much memory is had for less than a millisecond. So that memory has come
- * is told up to ARRIVAL_USEC later, and if whoever asked for it gives it back before that, nothing is told at all. Nobody
- * misses anything by this: whoever else is to be shown it, in a list or because he names its object, hears first that it has
- * come, and then everything; and so does everybody before anything but its end is told. What others can find by a name, or
- * what ends slowly, is told at once. */
+ * A signal is as much work for the bus as a call, and much memory is had for less than a millisecond. So that memory has
+ * come is told up to ARRIVAL_USEC later, and if whoever asked for it gives it back before that, nothing is told at all.
+ * Nobody misses anything by this: whoever else is to be shown it, in a list or because he names its object, hears first
+ * that it has come, and then everything; and so does everybody before anything but its end is told. What others can find by
+ * a name, or what ends slowly, is told at once. */
 
 #include <stdlib.h>
 #include <string.h>

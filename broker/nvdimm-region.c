@@ -168,8 +168,9 @@ static int region_check_labels(DaxRegion *region, int folder) {
                 return dax_region_refuse(region, "it is label-less: nothing of it can hold labels, so all of it is one "
                                                  "namespace, for a file system for example, and cannot be divided");
         return dax_region_refuse(region, "it is label-less: there are no labels on %s, so all of it is one namespace and "
-                                         "cannot be divided. If nothing in it is needed any more, do \"ndctl disable-region %s\", "
-                                         "\"ndctl init-labels -f %s\", \"ndctl enable-region %s\"",
+                                         "cannot be divided. If nothing in it is needed any more, do "
+                                         "\"ndctl disable-region %s\", \"ndctl init-labels -f %s\", "
+                                         "\"ndctl enable-region %s\"",
                                  dimms, region->name, dimms, region->name);
 }
 

@@ -11,8 +11,8 @@
  *   the two is found as a raw block device at the next boot; our udev rule then frees it, for nobody has had it.
  * - The info block has a uuid of its own, and that is the one that ndctl shows. We give it that of the namespace.
  * - A uuid that was given to a seed stays there, and may be in the way of the next one, until 0 is written to its size.
- * - A region that is disabled, or just being enabled, has its folder, and no namespaces or only some of them. What is not found
- *   then is still there. So it is only believed that something is gone if the region was whole before and after the look.
+ * - A region that is disabled, or just being enabled, has its folder, and no namespaces or only some of them. What is not
+ *   found then is still there. Something is only believed to be gone if the region was whole before and after the look.
  * - Nothing is zeroed but the info block, neither when a namespace is made nor when it is destroyed.
  * - Names and device numbers are those of the next one as soon as they are free, and are given anew at each boot.
  *

@@ -49,8 +49,8 @@ bool nvdimm_is_uuid(const char *text);
 int nvdimm_size_for(uint64_t usable, uint64_t alignment, uint64_t page_size, uint64_t *ret);
 uint64_t nvdimm_usable_of(uint64_t size, uint64_t page_size);
 
-/* All that have a size. Those that vanish meanwhile are left out. -ENODEV: the region is disabled, or goes or comes, so there
- * may be others. Freed by the caller. */
+/* All that have a size. Those that vanish meanwhile are left out. -ENODEV: the region is disabled, or goes or comes, so
+ * there may be others. Freed by the caller. */
 int nvdimm_list(const char *path, NvdimmNamespace **ret, size_t *ret_n);
 
 /* One of them. -ENOENT: there is none; -ENODEV: as above. */

@@ -76,8 +76,8 @@ int call_refuse_stranger(const Call *call, const Allocation *allocation, int r, 
 
         /* both are known, and differ */
         return failure_set(failure, REFUSAL_NotAuthorized,
-                           "uid %" PRIu32 " was %s%s%s when this became his, and is %s%s%s today; an administrator can decide "
-                           "whose it is now",
+                           "uid %" PRIu32 " was %s%s%s when this became his, and is %s%s%s today; an administrator can "
+                           "decide whose it is now",
                            (uint32_t) user->uid, is_nobody(was) ? "" : "user '", is_nobody(was) ? "no user's" : was,
                            is_nobody(was) ? "" : "'", is_nobody(is) ? "" : "user '", is_nobody(is) ? "no user's" : is,
                            is_nobody(is) ? "" : "'");

@@ -90,7 +90,7 @@ typedef struct Provider {
         bool persistent;       /* pieces survive a reboot where that is asked for */
         bool stores_fd;        /* the service manager keeps the descriptors over a restart */
         bool discovered;       /* its regions are found by themselves, see discovery.h */
-        bool grants;           /* memory can be kept for who takes it later, with the next four functions or by the account */
+        bool grants;           /* memory can be kept for a grant, with the next four functions or by the account */
         bool drains;           /* memory is not taken from its holders: an end waits until they have let go */
         bool takes_locks;      /* carve_ahead() holds what other threads need */
 
@@ -159,8 +159,8 @@ typedef struct Provider {
 
         /* ---- in worker threads ---- */
 
-        /* Sets handle, and so names what carve() will make, for the record that is written in between. Where there is no such
-         * function, nothing that carve() makes outlives the broker. */
+        /* Sets handle, and so names what carve() will make, for the record that is written in between. Where there is no
+         * such function, nothing that carve() makes outlives the broker. */
         int (*prepare)(Piece *piece, Failure *failure);
         /* The record is written (or will not be: recorded is false, and the piece is dropped). */
         void (*prepared)(Piece *piece, bool recorded);
@@ -201,7 +201,7 @@ typedef struct Provider {
          * repeated. */
         int (*revoke)(Piece *piece, Failure *failure);
 
-        /* The path of its device node; where it drains. -ENOENT: its device is gone, or nobody can have it. Does not block. */
+        /* Path of its device node, where it drains. -ENOENT: its device is gone, or nobody can have it. Does not block. */
         int (*node)(const Piece *piece, char *ret, size_t size);
 
         /* After a restart: whether the kernel still has what the record says. stored_fds (read-write and read-only) are

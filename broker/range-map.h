@@ -40,8 +40,8 @@ bool range_map_fits(const RangeMap *map, const RangeWish *wish);
 /* The same into a map of their own, which knows what is clean of them. */
 int range_map_split(RangeMap *map, const RangeWish *wish, Range *ret, size_t *ret_n, RangeMap **ret_part);
 
-/* Takes exactly these ranges, of which no two overlap, into a map of their own. Errors: as of range_map_claim(); then nothing
- * was taken. */
+/* Takes exactly these ranges, of which no two overlap, into a map of their own. Errors: as of range_map_claim(); then
+ * nothing was taken. */
 int range_map_split_ranges(RangeMap *map, const Range *ranges, size_t n, RangeMap **ret_part);
 
 /* Gives back what is free in a part. Cannot fail. Returns NULL. */

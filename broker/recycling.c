@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The kernel zeroes nothing of dax memory, and a reference to a page (by io_uring, vmsplice, a direct read) outlives mapping,
- * descriptor, device and all. So each range is zeroed before it can have another holder, and somebody has to know that
- * nothing refers to it: a witness. Without one only the user who had it may have it again. (Recycle=any is an admin's word
- * that all users are one.) */
+/* The kernel zeroes nothing of dax memory, and a reference to a page (by io_uring, vmsplice, a direct read) outlives
+ * mapping, descriptor, device and all. So each range is zeroed before it can have another holder, and somebody has to know
+ * that nothing refers to it: a witness. Without one only the user who had it may have it again. (Recycle=any is an admin's
+ * word that all users are one.) */
 
 #include "recycling.h"
 
@@ -47,7 +47,8 @@ int recycling_zero(Recycling *recycling, Piece *piece, int fd, Failure *failure)
 
         r = recycling_zero_unless(recycling, piece, fd, &recycling->stopping, failure);
         if (r == -ECANCELED)
-                return failure_set(failure, REFUSAL_ShuttingDown, "the broker was stopped while it zeroed the memory; ask again");
+                return failure_set(failure, REFUSAL_ShuttingDown,
+                                   "the broker was stopped while it zeroed the memory; ask again");
         return r;
 }
 

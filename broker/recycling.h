@@ -34,7 +34,7 @@ bool recycling_wants_lesson(Recycling *recycling, const Piece *piece);
 int recycling_zero(Recycling *recycling, Piece *piece, int fd, Failure *failure);
 int recycling_zero_unless(Recycling *recycling, Piece *piece, int fd, const atomic_bool *stop, Failure *failure);
 
-/* Nobody has ever had this piece, so this is what no references look like. first is its first range of physical addresses. */
+/* Nobody has ever had this piece, so this is what no references look like. first: its first range of physical addresses. */
 void recycling_teach(Recycling *recycling, const Piece *piece, Range first);
 
 /* Provider.judge, for a piece that has these ranges of physical addresses; or whose device somebody has destroyed. */

@@ -225,7 +225,7 @@ const sd_bus_vtable region_vtable[] = {
 int server_add_regions(Server *server, sd_bus *bus) {
         int r;
 
-        r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_REGION_PATH, DAXBROKER_REGION_INTERFACE, region_vtable, region_find,
-                                       server);
+        r = sd_bus_add_fallback_vtable(bus, NULL, DAXBROKER_REGION_PATH, DAXBROKER_REGION_INTERFACE, region_vtable,
+                                       region_find, server);
         return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, DAXBROKER_REGION_PATH, region_enumerate, server);
 }

@@ -207,8 +207,9 @@ int region_admit(const Region *region, uint64_t bytes, Failure *failure) {
                                    region->name, SIZE_TEXT(region->size), SIZE_TEXT(bytes));
         if (bytes > available && region->ending > 0)
                 return failure_set(failure, REFUSAL_NoSpace,
-                                   "region '%s' has %s free of %s, %s were asked for; %s are on their way back", region->name,
-                                   SIZE_TEXT(available), SIZE_TEXT(region->size), SIZE_TEXT(bytes), SIZE_TEXT(region->ending));
+                                   "region '%s' has %s free of %s, %s were asked for; %s are on their way back",
+                                   region->name, SIZE_TEXT(available), SIZE_TEXT(region->size), SIZE_TEXT(bytes),
+                                   SIZE_TEXT(region->ending));
         if (bytes > available)
                 return failure_set(failure, REFUSAL_NoSpace, "region '%s' has %s free of %s, %s were asked for",
                                    region->name, SIZE_TEXT(available), SIZE_TEXT(region->size), SIZE_TEXT(bytes));

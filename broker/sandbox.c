@@ -54,7 +54,8 @@ static const char *const allowed[] = {
         /* the event loop and the bus; sockets below */
         "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "eventfd2",
         "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd4", "connect", "sendmsg", "recvmsg", "sendto",
-        "recvfrom", "accept4", "socketpair", "dup3", "pidfd_open", "getsockopt", "setsockopt", "getsockname", "getpeername", "shutdown", "ioctl",
+        "recvfrom", "accept4", "socketpair", "dup3", "pidfd_open", "getsockopt", "setsockopt", "getsockname", "getpeername",
+        "shutdown", "ioctl",
         /* threads, signals, time */
         "clone", "clone3", "futex", "set_robust_list", "rseq", "exit", "exit_group", "rt_sigaction", "rt_sigprocmask",
         "rt_sigreturn", "rt_sigtimedwait", "sigaltstack", "tgkill", "sched_yield", "sched_getaffinity", "restart_syscall",
@@ -145,11 +146,10 @@ static int landlock_allow(int ruleset, const char *path, uint64_t rights) {
 
 /* The file that the service manager has memory pressure told by, if any. */
 static int landlock_allow_pressure(int ruleset) {
+        const uint64_t rights = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
         const char *path = getenv("MEMORY_PRESSURE_WATCH");
 
-        return path && path[0] == '/'
-                       ? landlock_allow_opened(ruleset, path, 0, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE)
-                       : 0;
+        return path && path[0] == '/' ? landlock_allow_opened(ruleset, path, 0, rights) : 0;
 }
 
 /* The folders that the service manager has for us. */

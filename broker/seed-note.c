@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /* A note is a small text file: a line that says what it is, one for each idle device that is ours, one for each that has
- * memory, with where that lies (as in records), one that says whether a device is just being made, if so one for each that the
- * region had before, and a last one that says that this is all. It is replaced as a whole. Reading is strict: what is not a
- * note in every byte names nothing of ours. */
+ * memory, with where that lies (as in records), one that says whether a device is just being made, if so one for each that
+ * the region had before, and a last one that says that this is all. It is replaced as a whole. Reading is strict: what is
+ * not a note in every byte names nothing of ours. */
 
 #include "seed-note.h"
 

@@ -21,7 +21,7 @@ int seed_pool_new(const char *path, int notes_dir, const char *note, SeedPool **
 /* Forgets it, and leaves the devices for seed_pool_recover() of the next broker. */
 SeedPool *seed_pool_free(SeedPool *pool);
 
-/* A record is about this device, which the note may have as well: seed_pool_recover() leaves it alone. Before that. -ENOMEM. */
+/* A record is about this device, which the note may have, too: seed_pool_recover() leaves it alone. Before that. -ENOMEM. */
 int seed_pool_except(SeedPool *pool, const char *name);
 
 /* Where the devices with memory lie that the note says an earlier broker left, before seed_pool_recover() has undone
@@ -53,6 +53,6 @@ void seed_pool_return(SeedPool *pool, const char *name);
 bool seed_pool_is_low(SeedPool *pool);
 int seed_pool_fill(SeedPool *pool);
 
-/* Deletes those that are ready, and undoes those that are kept, as many as there is time for (CLOCK_MONOTONIC, microseconds):
- * the region goes, or the broker is stopped. */
+/* Deletes those that are ready, and undoes those that are kept, as many as there is time for (CLOCK_MONOTONIC,
+ * microseconds): the region goes, or the broker is stopped. */
 void seed_pool_drain(SeedPool *pool, uint64_t deadline);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Lists of regions, allocations and grants. Of the last two there may be many, so the service gives them in pages; what comes
- * or goes between two of them is in the list or is not, and nothing is in it twice. */
+/* Lists of regions, allocations and grants. Of the last two there may be many, so the service gives them in pages; what
+ * comes or goes between two of them is in the list or is not, and nothing is in it twice. */
 
 #include "call.h"
 #include "info.h"

@@ -56,7 +56,8 @@ static int let_go(char **words) {
         for (int i = 0; i < count; i++) {
                 double start;
 
-                if (target_get_region(target, "Available", &before) < 0 || hold_new(target, target->bus, size, NULL, &hold) < 0)
+                if (target_get_region(target, "Available", &before) < 0 ||
+                    hold_new(target, target->bus, size, NULL, &hold) < 0)
                         return -1;
                 touch(hold.memory, size);
 
@@ -305,7 +306,8 @@ static int list_page(const Target *target, char **after) {
         r = sd_bus_message_new_method_call(target->bus, &m, target->destination, target->root, target->interface,
                                            "ListAllocationsPaged");
         if (r >= 0)
-                r = *after ? sd_bus_message_append(m, "a{sv}", 1, "after", "o", *after) : sd_bus_message_append(m, "a{sv}", 0);
+                r = *after ? sd_bus_message_append(m, "a{sv}", 1, "after", "o", *after)
+                           : sd_bus_message_append(m, "a{sv}", 0);
         if (r >= 0)
                 r = sd_bus_call(target->bus, m, 0, &error, &reply);
         sd_bus_message_unref(m);

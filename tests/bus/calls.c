@@ -122,9 +122,9 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
         static const char *const members[] = {
                 [METHOD_ALLOCATE] = "Allocate", [METHOD_OPEN] = "Open", [METHOD_OPEN_OBJECT] = "Open",
                 [METHOD_FREE] = "Free", [METHOD_REVOKE] = "Revoke", [METHOD_SET_MODE] = "SetMode",
-                [METHOD_SET_OWNER] = "SetOwner", [METHOD_RENAME] = "Rename", [METHOD_RESIZE] = "Resize", [METHOD_CHECK] = "Check",
-                [METHOD_GET_ALLOCATION] = "GetAllocation", [METHOD_RELOAD] = "Reload", [METHOD_RESERVE] = "Reserve",
-                [METHOD_RELEASE] = "Release",
+                [METHOD_SET_OWNER] = "SetOwner", [METHOD_RENAME] = "Rename", [METHOD_RESIZE] = "Resize",
+                [METHOD_CHECK] = "Check", [METHOD_GET_ALLOCATION] = "GetAllocation", [METHOD_RELOAD] = "Reload",
+                [METHOD_RESERVE] = "Reserve", [METHOD_RELEASE] = "Release",
         };
         bool of_allocation = request->method >= METHOD_OPEN_OBJECT && request->method <= METHOD_RESIZE;
         bool of_grant = request->method == METHOD_RELEASE;
@@ -173,8 +173,9 @@ static sd_bus_message *build(sd_bus *bus, const Request *request) {
         g_assert_cmpint(r, >=, 0);
 
         if (request->method == METHOD_ALLOCATE || request->method == METHOD_OPEN || request->method == METHOD_CHECK ||
-            request->method == METHOD_OPEN_OBJECT || request->method == METHOD_REVOKE || request->method == METHOD_SET_OWNER ||
-            request->method == METHOD_RENAME || request->method == METHOD_RESIZE || request->method == METHOD_RESERVE)
+            request->method == METHOD_OPEN_OBJECT || request->method == METHOD_REVOKE ||
+            request->method == METHOD_SET_OWNER || request->method == METHOD_RENAME || request->method == METHOD_RESIZE ||
+            request->method == METHOD_RESERVE)
                 append_options(message, request->options);
         return message;
 }

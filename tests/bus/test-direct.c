@@ -480,7 +480,8 @@ static uint64_t cpu_time(const Broker *broker) {
         unsigned long user, kernel;
 
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-        g_assert_cmpint(sscanf(strrchr(text, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel),
+        g_assert_cmpint(sscanf(strrchr(text, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+                               &kernel),
                         ==, 2);
         return (user + kernel) * 1000000 / (uint64_t) sysconf(_SC_CLK_TCK);
 }

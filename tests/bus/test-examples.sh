@@ -66,9 +66,11 @@ test_in_a_container() {
 
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
     become alice bwrap --unshare-all --ro-bind / / true 2>/dev/null || skip "users cannot make namespaces here"
-    run 0 become alice env CONTAINER_FOLDERS="$folders" "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
+    run 0 become alice env CONTAINER_FOLDERS="$folders" \
+        "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
     matches "$out" '^hello from 0x[0-9a-f]+$'
-    run 1 become bob env CONTAINER_FOLDERS="$folders" "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
+    run 1 become bob env CONTAINER_FOLDERS="$folders" \
+        "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"
     matches "$err" "^hello: no memory: $refusal"
     run 1 become alice env CONTAINER_FOLDERS="$folders" DAXBROKER_BUS=system \
         "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh" "$DAXBROKER_EXAMPLES/hello"

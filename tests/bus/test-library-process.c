@@ -473,8 +473,8 @@ TEST_AS(alice, fork)
 TEST_AS(alice, end_in_child)
 TEST_AS(alice, inherit_no_connection)
 #if defined(__SANITIZE_ADDRESS__)
-/* A child of a process that has threads may find the allocator locked by a thread that it has not got. glibc sees to that, the
- * sanitizer of gcc 12 does not. */
+/* A child of a process that has threads may find the allocator locked by a thread that it has not got. glibc sees to that,
+ * the sanitizer of gcc 12 does not. */
 static void skip_fork_among(Scene *scene, const void *unused) {
         (void) scene;
         (void) unused;

@@ -361,8 +361,8 @@ static bool are_ahead(const unsigned *before) {
         return true;
 }
 
-/* At random moments. Nobody who uses the library sees an error, but for the doubt. Calls wait for five seconds, though; where
- * a start may take a good part of that, each has to be worth it. */
+/* At random moments. Nobody who uses the library sees an error, but for the doubt. Calls wait for five seconds, though;
+ * where a start may take a good part of that, each has to be worth it. */
 static void test_killed_under_load(Scene *scene, const void *unused) {
         g_autofree char *over = g_build_filename(world_get_path(), "over", NULL);
         User *users[WORKERS];

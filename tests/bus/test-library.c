@@ -464,7 +464,8 @@ static int64_t do_grant(UserCall *call) {
         assert_works(daxbroker_request_set_grant(piece, daxbroker_grant_get_object(grant)));
         for (unsigned i = 0; i < 4; i++) {
                 if (i == 2)
-                        assert_works(daxbroker_request_set_grant(piece, strrchr(daxbroker_grant_get_object(grant), '/') + 1));
+                        assert_works(daxbroker_request_set_grant(piece,
+                                                                 strrchr(daxbroker_grant_get_object(grant), '/') + 1));
                 assert_works(daxbroker_allocate(NULL, piece, &pieces[i]));
                 memset(allocation_address(pieces[i]), 1, 4 * MIB);
         }

@@ -212,8 +212,8 @@ static void test_ends(Scene *scene, gconstpointer unused) {
         reply_assert(user_release(scene->root, freed.object), "");
         user_let_go(scene->alice, freed.slot);
         /* the name of a device is given up when its end begins */
-        assert_record(scene, mark, provider_is_nvdimm() ? "14 MiB" : provider_is_device() ? "2 MiB" : "'known'", "freed", EVENT("end"), alice,
-                      REGION("dram"), freed_id, length(UNIT), NULL);
+        assert_record(scene, mark, provider_is_nvdimm() ? "14 MiB" : provider_is_device() ? "2 MiB" : "'known'", "freed",
+                      EVENT("end"), alice, REGION("dram"), freed_id, length(UNIT), NULL);
         user_close_lease(scene->alice, lapsed.slot);
         user_let_go(scene->alice, lapsed.slot);
         assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), lapsed_id,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What is told of memory that comes and goes: nothing of what goes at once, unless somebody else was shown it; and everything
- * in the order in which it happened. */
+/* What is told of memory that comes and goes: nothing of what goes at once, unless somebody else was shown it; and
+ * everything in the order in which it happened. */
 
 #include <glib.h>
 #include <string.h>

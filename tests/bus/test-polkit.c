@@ -638,6 +638,7 @@ int main(int argc, char **argv) {
 
         world_init(&argc, &argv);
         for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
-                g_test_add(tests[i].name, Scene, tests[i].waits ? IMPATIENT : PATIENT, set_up, tests[i].test, scene_tear_down);
+                g_test_add(tests[i].name, Scene, tests[i].waits ? IMPATIENT : PATIENT, set_up, tests[i].test,
+                           scene_tear_down);
         return g_test_run();
 }

@@ -343,7 +343,8 @@ static void test_small_store(Scene *scene, const void *unused) {
 
         (void) unused;
         skip_on_files("the service manager keeps no descriptors of files");
-        if (service_manager_count_empty(scene->broker->manager) > 0) { /* that has room for all of them; another broker has none */
+        /* that has room for all of them; another broker has none */
+        if (service_manager_count_empty(scene->broker->manager) > 0) {
                 broker_stop(scene->broker);
                 broker_start(scene->broker);
         }

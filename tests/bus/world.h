@@ -39,7 +39,7 @@ bool process_is_alive(pid_t pid);
 void process_kill(pid_t pid);
 
 /* DAXBROKER_TEST_DIRECT=1 has the programs talk to the broker directly instead of over the bus. This is the one place where
- * that makes a difference: a new connection to the broker, by whichever way. The library is told the same by DAXBROKER_BUS. */
+ * that makes a difference: a new connection to the broker, by whichever way. DAXBROKER_BUS tells the library the same. */
 bool world_is_direct(void);
 int world_connect(sd_bus **ret);
 

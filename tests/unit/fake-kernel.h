@@ -2,8 +2,8 @@
 #pragma once
 
 /* A kernel in a folder: what its files do when they are written to is for others to say. Linked with --wrap=fd_write_all, it
- * sees what the broker writes. All it knows is in the folder, so a child process that dies leaves to its parent what a broker
- * leaves to the next. */
+ * sees what the broker writes. All it knows is in the folder, so a child process that dies leaves to its parent what a
+ * broker leaves to the next. */
 
 #include <glib.h>
 #include <stdbool.h>

@@ -223,7 +223,8 @@ static void remove_folder(const char *bus, const char *folder) {
 }
 
 static int do_namespace_size(const char *folder, const char *region, const char *text) {
-        g_autofree char *uuid = line(folder, "uuid"), *name = g_path_get_basename(folder), *seed = line(region, "namespace_seed");
+        g_autofree char *uuid = line(folder, "uuid"), *name = g_path_get_basename(folder),
+                        *seed = line(region, "namespace_seed");
         uint64_t size = g_ascii_strtoull(text, NULL, 0), start, all, largest;
 
         if (is_claimed(folder))
@@ -301,9 +302,9 @@ static uint64_t usable_of(uint64_t size) {
 /* The device with a node, and then the next seeds. */
 static int do_bind(const char *name) {
         g_autofree char *link = fake_path("sys/bus/nd/devices/%s", name), *folder = g_file_read_link(link, NULL);
-        g_autofree char *region = NULL, *space = NULL, *space_folder = NULL, *device = NULL, *device_name = NULL, *align = NULL;
+        g_autofree char *region = NULL, *space = NULL, *space_folder = NULL, *device = NULL, *device_name = NULL;
         g_autofree char *driver = NULL, *target = fake_path("sys/bus/dax/drivers/device_dax"), *driver_link = NULL;
-        g_autofree char *space_seed = NULL, *dax_seed = NULL, *dax_region = NULL;
+        g_autofree char *space_seed = NULL, *dax_seed = NULL, *dax_region = NULL, *align = NULL;
 
         if (!folder)
                 return -ENODEV;

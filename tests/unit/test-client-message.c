@@ -171,9 +171,9 @@ static void test_properties(void) {
 
         g_assert_cmpint(sd_bus_message_append(
                                 message, "a{sv}", 16, "Ranges", "a(tt)", 2, UINT64_C(0), UINT64_C(4096),
-                                UINT64_C(8192), UINT64_MAX, "Nowhere", "a(tt)", 0, "String", "s", "hi", "Object", "o", "/x", "Byte", "y",
-                                200, "True", "b", 1, "Minus", "i", -1, "Unsigned", "u", UINT32_MAX, "Big", "t",
-                                UINT64_MAX, "Small", "n", -7, "Holder", "(su)", "x.service", 5, "Alignments",
+                                UINT64_C(8192), UINT64_MAX, "Nowhere", "a(tt)", 0, "String", "s", "hi", "Object", "o",
+                                "/x", "Byte", "y", 200, "True", "b", 1, "Minus", "i", -1, "Unsigned", "u", UINT32_MAX,
+                                "Big", "t", UINT64_MAX, "Small", "n", -7, "Holder", "(su)", "x.service", 5, "Alignments",
                                 "at", 2, UINT64_C(4096), UINT64_C(2097152), "None", "at", 0, "Strange",
                                 "a(sa{sv})", 0, "Double", "d", 1.5, "String", "s", "again"),
                         >=, 0);

@@ -129,7 +129,8 @@ static void test_nonsense(void) {
                 "ctl open a --json -- ls", "ctl show", "ctl show a b", "ctl free", "ctl set-mode a",
                 "ctl set-mode a 0600 b", "ctl rename a", "ctl rename a b c", "ctl resize a",
                 "ctl resize a 1 b", "ctl set-owner a", "ctl set-owner a b c", "ctl set-owner a --owner b c",
-                "ctl adopt a", "ctl adopt --owner b", "ctl adopt a b --owner c", "ctl free --owner a b", "ctl check-policy", "ctl reload x", "ctl monitor --no-legend",
+                "ctl adopt a", "ctl adopt --owner b", "ctl adopt a b --owner c", "ctl free --owner a b",
+                "ctl check-policy", "ctl reload x", "ctl monitor --no-legend",
         };
         int saved = dup(STDERR_FILENO);
 

@@ -19,8 +19,10 @@
 #include "size.h"
 
 static void test_numbers(void) {
-        static const char *const bad[] = { "", "x", "-1", "+1", " 1", "1 ", "1x", "01", "0x", "0xG", "0xg", "0x1/", "0x01", "0X1",
-                                           "0xA", "1\n", "18446744073709551616", "0x10000000000000000", "1e3", "1.0" };
+        static const char *const bad[] = {
+                "", "x", "-1", "+1", " 1", "1 ", "1x", "01", "0x", "0xG", "0xg", "0x1/", "0x01", "0X1", "0xA", "1\n",
+                "18446744073709551616", "0x10000000000000000", "1e3", "1.0",
+        };
         uint64_t value;
 
         g_assert_cmpint(dax_number_parse("0", &value), ==, 0);

@@ -249,7 +249,8 @@ static void test_fragments(void) {
                 release(&pieces[i], false);
 
         request.contiguous = true;
-        assert_no_room(&request, "64 MiB free, but in pieces: 2 MiB at most can be had at an alignment of 2 MiB in one piece");
+        assert_no_room(&request,
+                       "64 MiB free, but in pieces: 2 MiB at most can be had at an alignment of 2 MiB in one piece");
         request = request_of((PIECE_RANGES_MAX + 1) * UNIT);
         assert_no_room(&request, "32 MiB at most can be had at an alignment of 2 MiB");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What the provider has others do for a device: the witness look at it, udev hand it over, memory be zeroed; and what it does
- * if they do not. */
+/* What the provider has others do for a device: the witness look at it, udev hand it over, memory be zeroed; and what it
+ * does if they do not. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -232,7 +232,7 @@ static void test_zero(void) {
         g_assert_cmpuint(fake_count_devices(), ==, 1);
 }
 
-/* What its owner gets again: zeroed if it is not clean already, and not offered again if there is something wrong with it. */
+/* What its owner gets again: zeroed if it is not clean already, and not offered again if something is wrong with it. */
 static void test_reuse(void) {
         static const struct {
                 int result;

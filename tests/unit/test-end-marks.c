@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Who has let go of a node, as a later broker finds out, on an ordinary file. There is a service manager that keeps what it is
- * given: descriptors are copied by name, as they would be inherited. */
+/* Who has let go of a node, as a later broker finds out, on an ordinary file. There is a service manager that keeps what it
+ * is given: descriptors are copied by name, as they would be inherited. */
 
 #include "end-marks.h"
 

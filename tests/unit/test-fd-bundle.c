@@ -474,7 +474,9 @@ static void add_bad(unsigned unused) {
 }
 
 static void test_bad(void) {
-        static const char *const names[] = { "", "bundle", "bundle-1", "bundle01", "bundle1x", "bundle9999999999", "0123456789abcdef" };
+        static const char *const names[] = {
+                "", "bundle", "bundle-1", "bundle01", "bundle1x", "bundle9999999999", "0123456789abcdef",
+        };
 
         live(0, add_bad, 0);
         assert_nothing_is_left();

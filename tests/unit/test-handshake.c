@@ -36,7 +36,8 @@ static void test_conversations(void) {
                 bool done, fds;
         } cases[] = {
                 { "AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", "DATA\r\nOK " ID "\r\n", true, false },
-                { "AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n", "DATA\r\nOK " ID "\r\nAGREE_UNIX_FD\r\n", true, true },
+                { "AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n",
+                  "DATA\r\nOK " ID "\r\nAGREE_UNIX_FD\r\n", true, true },
                 { "AUTH\r\nAUTH EXTERNAL 31303030\r\nBEGIN\r\n", "REJECTED EXTERNAL\r\nOK " ID "\r\n", true, false },
                 { "AUTH EXTERNAL\r\nDATA 31303030\r\nBEGIN\r\n", "DATA\r\nOK " ID "\r\n", true, false },
                 { "AUTH EXTERNAL 31303031\r\n", "REJECTED EXTERNAL\r\n", false, false },

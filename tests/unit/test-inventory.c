@@ -14,6 +14,8 @@
 #include "record.h"
 #include "size.h"
 
+#define LIST(...) ((const char *[]) { __VA_ARGS__, NULL })
+
 static char here[] = "here", elsewhere[] = "elsewhere", label[] = "label", other[] = "other";
 
 /* ---- A medium ---- */
@@ -116,8 +118,7 @@ static void test_attach(void) {
         const Find *found;
 
         put(&directory, "00000000000000aa", here, label, one);
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", one, NULL }, directory.fd, &inventory), ==,
-                        0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST("uuid-0", one), directory.fd, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 2);
         found = find(&inventory, "00000000000000aa");
         g_assert_cmpstr(found->handle, ==, one);
@@ -127,7 +128,7 @@ static void test_attach(void) {
         g_assert_null(found->record);
         inventory_done(&inventory);
         g_assert_cmpuint(inventory.n_finds, ==, 0);
-        directory_done(&directory, (const char *[]) { "00000000000000aa", NULL });
+        directory_done(&directory, LIST("00000000000000aa"));
 }
 
 /* A label says that it is what somebody else has. */
@@ -140,8 +141,7 @@ static void test_impostor(void) {
         /* the media calls these two 0 and 1 */
         put(&directory, "0000000000000000", here, label, one);
         put(&directory, "0000000000000001", here, other, another);
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", one, NULL }, directory.fd, &inventory), ==,
-                        0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST("uuid-0", one), directory.fd, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 2);
         g_assert_cmpstr(find(&inventory, "0000000000000000")->handle, ==, one);
         g_assert_false(has(&inventory, "0000000000000001"));
@@ -154,11 +154,10 @@ static void test_impostor(void) {
         inventory_done(&inventory);
 
         /* and so it is called from now on */
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", one, NULL }, directory.fd, &inventory), ==,
-                        0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST("uuid-0", one), directory.fd, &inventory), ==, 0);
         g_assert_cmpstr(find(&inventory, id)->handle, ==, "uuid-0");
         inventory_done(&inventory);
-        directory_done(&directory, (const char *[]) { "0000000000000000", "0000000000000001", NULL });
+        directory_done(&directory, LIST("0000000000000000", "0000000000000001"));
 }
 
 /* A record of something that is not there any more; and one of another region or provider, whose business it is not. */
@@ -171,15 +170,14 @@ static void test_absent(void) {
         put(&directory, "00000000000000bb", elsewhere, label, gone);
         put(&directory, "00000000000000cc", here, other, gone);
         put(&directory, "00000000000000dd", here, label, NULL);
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", NULL }, directory.fd, &inventory), ==, 0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST("uuid-0"), directory.fd, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 3);
         g_assert_true(find(&inventory, "00000000000000aa")->absent);
         g_assert_true(find(&inventory, "00000000000000dd")->absent);
         g_assert_false(has(&inventory, "00000000000000bb"));
         g_assert_false(has(&inventory, "00000000000000cc"));
         inventory_done(&inventory);
-        directory_done(&directory, (const char *[]) { "00000000000000aa", "00000000000000bb", "00000000000000cc",
-                                                      "00000000000000dd", NULL });
+        directory_done(&directory, LIST("00000000000000aa", "00000000000000bb", "00000000000000cc", "00000000000000dd"));
 }
 
 /* What was there under another name of the region is still what the record is of. */
@@ -189,11 +187,11 @@ static void test_moved(void) {
         static char one[] = "uuid-1";
 
         put(&directory, "00000000000000aa", elsewhere, label, one);
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { one, NULL }, directory.fd, &inventory), ==, 0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST(one), directory.fd, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 1);
         g_assert_nonnull(find(&inventory, "00000000000000aa")->record);
         inventory_done(&inventory);
-        directory_done(&directory, (const char *[]) { "00000000000000aa", NULL });
+        directory_done(&directory, LIST("00000000000000aa"));
 }
 
 /* The first one that is read counts; which one that is, the directory says. */
@@ -204,11 +202,11 @@ static void test_two_records(void) {
 
         put(&directory, "00000000000000aa", here, label, one);
         put(&directory, "00000000000000bb", here, label, one);
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { one, NULL }, directory.fd, &inventory), ==, 0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST(one), directory.fd, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 1);
         g_assert_true(has(&inventory, "00000000000000aa") != has(&inventory, "00000000000000bb"));
         inventory_done(&inventory);
-        directory_done(&directory, (const char *[]) { "00000000000000aa", "00000000000000bb", NULL });
+        directory_done(&directory, LIST("00000000000000aa", "00000000000000bb"));
 }
 
 /* Whatever cannot be read costs nobody else his memory, and what it is of has no owner. */
@@ -223,13 +221,12 @@ static void test_unreadable(void) {
                 g_autofree char *path = g_build_filename(directory.path, "00000000000000bb", NULL);
 
                 g_assert_true(g_file_set_contents(path, texts[i], -1, NULL));
-                g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", one, NULL }, directory.fd,
-                                               &inventory), ==, 0);
+                g_assert_cmpint(read_inventory(&provider_label, LIST("uuid-0", one), directory.fd, &inventory), ==, 0);
                 g_assert_cmpuint(inventory.n_finds, ==, 2);
                 g_assert_nonnull(find(&inventory, "00000000000000aa")->record);
                 inventory_done(&inventory);
         }
-        directory_done(&directory, (const char *[]) { "00000000000000aa", "00000000000000bb", NULL });
+        directory_done(&directory, LIST("00000000000000aa", "00000000000000bb"));
 }
 
 /* Files that only lie there: half written records, and what has another kind of name. */
@@ -241,7 +238,7 @@ static void test_other_files(void) {
 
         for (size_t i = 0; names[i]; i++)
                 put(&directory, names[i], here, label, one);
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { one, NULL }, directory.fd, &inventory), ==, 0);
+        g_assert_cmpint(read_inventory(&provider_label, LIST(one), directory.fd, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 1);
         g_assert_null(inventory.finds[0].record);
         inventory_done(&inventory);
@@ -252,7 +249,7 @@ static void test_errors(void) {
         Directory directory = directory_new();
         Inventory inventory = { 0 };
 
-        g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { "uuid-0", NULL }, -EBADF, &inventory), ==, -ENOENT);
+        g_assert_cmpint(read_inventory(&provider_label, LIST("uuid-0"), -EBADF, &inventory), ==, -ENOENT);
         g_assert_cmpuint(inventory.n_finds, ==, 0);
         list_error = -EIO;
         g_assert_cmpint(read_inventory(&provider_label, (const char *[]) { NULL }, directory.fd, &inventory), ==, -EIO);
@@ -267,11 +264,11 @@ static void test_own_records(void) {
         static char one[] = "uuid-1";
 
         put(&directory, "00000000000000aa", here, label, one);
-        g_assert_cmpint(read_inventory(&provider_with_records, (const char *[]) { one, NULL }, -EBADF, &inventory), ==, 0);
+        g_assert_cmpint(read_inventory(&provider_with_records, LIST(one), -EBADF, &inventory), ==, 0);
         g_assert_cmpuint(inventory.n_finds, ==, 1);
         g_assert_null(inventory.finds[0].record);
         inventory_done(&inventory);
-        directory_done(&directory, (const char *[]) { "00000000000000aa", NULL });
+        directory_done(&directory, LIST("00000000000000aa"));
 }
 
 int main(int argc, char **argv) {

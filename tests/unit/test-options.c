@@ -78,9 +78,9 @@ static void test_none(void) {
 }
 
 static void test_all(void) {
-        sd_bus_message *m = allocate(10, "contiguous", "b", 1, "prefer", "s", "latency", "persistent", "b", 1, "prefault", "b", 1, "page-size", "t", UINT64_MAX,
-                                     "numa-node", "u", 3, "group", "u", UINT32_MAX, "mode", "u", 0640,
-                                     "name", "s", "a name", "region", "s", "");
+        sd_bus_message *m = allocate(10, "contiguous", "b", 1, "prefer", "s", "latency", "persistent", "b", 1, "prefault",
+                                     "b", 1, "page-size", "t", UINT64_MAX, "numa-node", "u", 3, "group", "u", UINT32_MAX,
+                                     "mode", "u", 0640, "name", "s", "a name", "region", "s", "");
         Request request = request_of(m);
 
         g_assert_cmpstr(request.region, ==, "");
@@ -140,7 +140,8 @@ static void test_unknown(void) {
 }
 
 static void test_twice(void) {
-        static const char *const strings[] = { "region", "name", "prefer" }, *const numbers[] = { "mode", "group", "numa-node" };
+        static const char *const strings[] = { "region", "name", "prefer" };
+        static const char *const numbers[] = { "mode", "group", "numa-node" };
         static const char *const truths[] = { "prefault", "persistent", "contiguous", "reserve" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)

@@ -109,4 +109,5 @@ same "it can open dax devices and no others" "closed char-dax rw" "$(values Devi
 same "it can write to the dax devices' part of /sys, and to regions that are directories" \
     "-/sys/devices/platform -/sys/devices/LNXSYSTM:00 -/sys/bus -/srv/daxbroker" "$(values ReadWritePaths | paste -sd ' ')"
 
-same "soft-reserved memory starts as free space" "options dax_hmem region_idle=1" "$(grep -v '^#' "$source/policy/daxbroker.modprobe")"
+same "soft-reserved memory starts as free space" "options dax_hmem region_idle=1" \
+    "$(grep -v '^#' "$source/policy/daxbroker.modprobe")"

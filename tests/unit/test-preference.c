@@ -174,7 +174,7 @@ static void test_room(World *world, gconstpointer unused) {
         g_assert_cmpstr(chosen(world, .prefer = PREFER_LATENCY), ==, "org.daxbroker1.Error.RegionUnusable");
 }
 
-/* Room for exactly so much is room; and who is the only one gets what has to be waited for, however little is known of it. */
+/* Room for exactly so much is room; and the only one gets what has to be waited for, however little is known of it. */
 static void test_exactly(World *world, gconstpointer unused) {
         (void) unused;
         g_assert_cmpstr(chosen_of(world, GIB, .prefer = PREFER_BANDWIDTH), ==, "hbm");

@@ -237,8 +237,8 @@ static void send_bytes(int fd, size_t size) {
         struct {
                 WitnessRequest request;
                 char more[8];
-        } bytes = { .request = { .version = WITNESS_WIRE_VERSION, .kind = WITNESS_KIND_TEACH, .n_ranges = 1, .page_size = BIG,
-                                 .ranges = { { GIB, BIG } } } };
+        } bytes = { .request = { .version = WITNESS_WIRE_VERSION, .kind = WITNESS_KIND_TEACH, .n_ranges = 1,
+                                 .page_size = BIG, .ranges = { { GIB, BIG } } } };
 
         g_assert_cmpint(send(fd, &bytes, size, MSG_NOSIGNAL), ==, size);
 }

@@ -59,7 +59,8 @@ static void test_accepted(void) {
         assert_accepted(&request);
         request = make(WITNESS_KIND_TEACH, BIG, START, WITNESS_WIRE_PAGES_MAX * BIG);
         assert_accepted(&request);
-        request = make(WITNESS_KIND_ASK, UINT64_C(1) << 30, WITNESS_WIRE_ADDRESS_MAX - (UINT64_C(1) << 30), UINT64_C(1) << 30);
+        request = make(WITNESS_KIND_ASK, UINT64_C(1) << 30, WITNESS_WIRE_ADDRESS_MAX - (UINT64_C(1) << 30),
+                       UINT64_C(1) << 30);
         assert_accepted(&request);
 
         request.n_ranges = WITNESS_WIRE_RANGES_MAX;
@@ -498,8 +499,9 @@ static void test_symbol(void) {
         uint64_t address = 1;
 
         g_assert_cmpint(find_symbol("\n", &address), ==, -ENOENT);
-        g_assert_cmpint(find_symbol("ffffffff82000000 D page_offset_base\nffffffff82000008 D vmemmap_base_2\n", &address), ==,
-                        -ENOENT);
+        g_assert_cmpint(find_symbol("ffffffff82000000 D page_offset_base\nffffffff82000008 D vmemmap_base_2\n",
+                                    &address),
+                        ==, -ENOENT);
         g_assert_cmpint(find_symbol("garbage\n0000000000000000 D vmemmap_base\n", &address), ==, -EACCES);
         g_assert_cmpuint(address, ==, 1);
         g_assert_cmpint(find_symbol("x\nffffffff82000000 T x\t[y]\nffffffff82000008 D vmemmap_base\n", &address), ==, 0);

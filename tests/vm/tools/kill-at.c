@@ -97,7 +97,8 @@ static void count_call(const struct ptrace_syscall_info *info, size_t i) {
 static void on_call(pid_t thread) {
         struct ptrace_syscall_info info;
 
-        if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) < 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY || !counting)
+        if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) < 0 ||
+            info.op != PTRACE_SYSCALL_INFO_ENTRY || !counting)
                 return;
         for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
                 if (calls[i].number == info.entry.nr)

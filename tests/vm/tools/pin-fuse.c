@@ -117,7 +117,8 @@ static int mount_here(const char *directory) {
 static void reply(int fuse, uint64_t unique, int error, const void *data, size_t size) {
         struct fuse_out_header header = { .len = (uint32_t) (sizeof(header) + size), .error = error, .unique = unique };
         const struct iovec parts[] = {
-                { .iov_base = &header, .iov_len = sizeof(header) }, { .iov_base = (void *) (uintptr_t) data, .iov_len = size }
+                { .iov_base = &header, .iov_len = sizeof(header) },
+                { .iov_base = (void *) (uintptr_t) data, .iov_len = size },
         };
 
         (void) !writev(fuse, parts, size > 0 ? 2 : 1);

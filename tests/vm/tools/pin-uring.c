@@ -68,7 +68,8 @@ static int uring_do(Pin *pin, uint8_t opcode) {
         uint32_t *tail = (uint32_t *) (void *) (uring->rings + uring->params.sq_off.tail),
                  *array = (uint32_t *) (void *) (uring->rings + uring->params.sq_off.array),
                  *head = (uint32_t *) (void *) (uring->rings + uring->params.cq_off.head);
-        const struct io_uring_cqe *results = (const struct io_uring_cqe *) (void *) (uring->rings + uring->params.cq_off.cqes);
+        const struct io_uring_cqe *results =
+                (const struct io_uring_cqe *) (void *) (uring->rings + uring->params.cq_off.cqes);
         int result;
 
         memset(uring->entries, 0, sizeof(*uring->entries));

@@ -296,7 +296,8 @@ def said(text, since=""):
 
 
 def kernel_complaints():
-    found = subprocess.run(["journalctl", "--quiet", "--dmesg", "--output", "cat", "--grep", r"BUG:|WARNING:|Oops|unaligned vma"],
+    found = subprocess.run(["journalctl", "--quiet", "--dmesg", "--output", "cat", "--grep",
+                            r"BUG:|WARNING:|Oops|unaligned vma"],
                            stdout=subprocess.PIPE, text=True, check=False).stdout
     return "\n".join(line for line in found.splitlines() if "unaligned vma" not in line)
 
