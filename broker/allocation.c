@@ -460,19 +460,27 @@ static bool create_elsewhere(Allocation *allocation, Failure *failure) {
         return true;
 }
 
-/* What it was short of may be what was made ahead of requests. That is given back, and it is tried again. */
-static bool create_with_more_room(Allocation *allocation, int r, Refusal refusal) {
-        Operation *operation = &allocation->operation;
+/* Whether what was made ahead of requests may be what it was short of: pages of another size are not. */
+static bool warm_memory_may_help(const Allocation *allocation, int r, Refusal refusal) {
         const Region *region = allocation->reservation.region;
 
-        if ((refusal != REFUSAL_NoSpace && refusal != REFUSAL_NoHugePages && r != -ENOMEM && r != -EMFILE && r != -ENFILE) ||
-            allocation->piece.stuck || operation->reuse || allocation->end_cause ||
-            (allocation->provider->reserve && !allocation->piece.state) ||
-            (!allocation->piece.insists && !warming_may_help(allocation->manager, region)) ||
+        if (refusal == REFUSAL_NoHugePages)
+                return allocation->piece.insists || warming_has_pages(allocation->manager, region, &allocation->piece);
+        if (refusal != REFUSAL_NoSpace && r != -ENOMEM && r != -EMFILE && r != -ENFILE)
+                return false;
+        return allocation->piece.insists || warming_may_help(allocation->manager, region);
+}
+
+/* What was made ahead of requests is given back, and it is tried again. */
+static bool create_with_more_room(Allocation *allocation, int r, Refusal refusal) {
+        Operation *operation = &allocation->operation;
+
+        if (allocation->piece.stuck || operation->reuse || allocation->end_cause ||
+            (allocation->provider->reserve && !allocation->piece.state) || !warm_memory_may_help(allocation, r, refusal) ||
             ++allocation->n_tries >= CARVE_TRIES)
                 return false;
 
-        warming_cede(allocation->manager, region->provider);
+        warming_cede(allocation->manager, allocation->provider);
         allocation->piece.insists = false;
         operation->makes_room = true;
         operation->running = false;
@@ -535,6 +543,7 @@ static void create_done(Allocation *allocation, int r, Failure *failure) {
 
         allocation->state = ALLOCATION_LIVE;
         allocation->in_use = true;
+        warming_learn(allocation->reservation.region, &allocation->piece, operation->planned_page_size);
         if (r >= 0)
                 allocation_log(allocation, "grant", allocation->owner, allocation->unit, allocation->decision, "granted");
         else
@@ -601,6 +610,7 @@ static int allocation_take_memory(Allocation *allocation, Region *region, const 
                 return r;
         warming_take(region, plan, warm, &allocation->piece);
         allocation->operation.ready = warm;
+        allocation->operation.planned_page_size = plan->hold ? 0 : plan->page_size;
 
         reservation_take(&allocation->reservation, region, plan->length);
         charge_take(&allocation->charge, origin->user, plan->length);

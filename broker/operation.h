@@ -59,6 +59,7 @@ typedef struct Operation {
         bool reuse;           /* of a creation: the memory is one that this user had before */
         char reused[17];      /* the id it had then */
         bool ready;           /* of a creation: the memory was made ahead */
+        uint64_t planned_page_size; /* of a creation that can be learnt from, see warming.h; else 0 */
         bool makes_room;      /* of a creation: others are giving memory back for it */
         bool at_once;         /* it is done in the event loop and must not wait; what would have to fails with -EAGAIN */
         bool despite_references; /* of a revocation by force */

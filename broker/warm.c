@@ -74,8 +74,6 @@ WarmPiece *warm_find(const Warm *warm, const Piece *plan) {
 }
 
 void warm_count(Warm *warm, const Piece *plan, WarmPiece *hit) {
-        SizeClass class = size_class_of(plan);
-
         if (plan->hold)
                 return;
         if (hit) {
@@ -83,6 +81,9 @@ void warm_count(Warm *warm, const Piece *plan, WarmPiece *hit) {
                 (void) warm_take(warm, hit);
         } else
                 warm->n_misses++;
-        if (class.length <= warm->limit)
-                demand_note(&warm->demand, &class);
+}
+
+void warm_learn(Warm *warm, const SizeClass *class) {
+        if (class->length <= warm->limit)
+                demand_note(&warm->demand, class);
 }

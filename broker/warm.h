@@ -33,6 +33,7 @@ typedef struct Warm {
         WarmPiece *pieces; /* utlist */
         unsigned n;
         uint64_t bytes;
+        uint64_t paused_until;     /* nothing is made before, as it could not be */
         uint64_t n_hits, n_misses; /* requests that found their memory ready, and those that did not */
 } Warm;
 
@@ -59,5 +60,8 @@ WarmPiece *warm_find(const Warm *warm, const Piece *plan);
 
 /* A request is met, with this one, which is taken out, or with what was made for it (NULL). */
 void warm_count(Warm *warm, const Piece *plan, WarmPiece *hit);
+
+/* Somebody has got memory of this class. What was only asked for may be impossible. */
+void warm_learn(Warm *warm, const SizeClass *class);
 
 SizeClass size_class_of(const Piece *plan);

@@ -128,6 +128,11 @@ static void warming_pause(Warming *warming, uint64_t usec) {
                 warming->paused_until = until;
 }
 
+/* It is others' turn meanwhile. */
+static void region_pause(Region *region) {
+        region->warm.paused_until = now_usec() + PAUSE_USEC;
+}
+
 static void cede_region(Warming *warming, Region *region) {
         WarmPiece *list = NULL, *piece;
 
@@ -266,7 +271,7 @@ static void make_done(void *userdata) {
                 }
                 if (piece->result != -ECANCELED) {
                         log_debug("region '%s': nothing can be made ahead just now: %s", region->name, piece->failure.text);
-                        warming_pause(warming, PAUSE_USEC);
+                        region_pause(region);
                 }
                 piece->piece.foreign |= piece->piece.stuck;
                 warm_piece_free(piece);
@@ -351,7 +356,7 @@ static void make_for(Warming *warming, Region *region, unsigned n) {
                 warming->job = (Job){ .work = make_job_work, .done = make_job_done };
                 worker_pool_submit(warming->manager->pool, &warming->job, LANE_WARMING);
         } else if (!warming->batch || idler_start(warming->idler, &work) < 0) {
-                warming_pause(warming, PAUSE_USEC);
+                region_pause(region);
                 make_done(warming);
         }
 }
@@ -360,25 +365,32 @@ static unsigned missing(const Region *region) {
         return region->provider && region->provider->carve_ahead ? warm_missing(&region->warm, region_available(region)) : 0;
 }
 
-static void warming_plan(Warming *warming) {
-        uint64_t now = now_usec(), at = now + SOON_USEC;
+/* Something is to be made for this region, as soon as may be. */
+static void warming_plan(Warming *warming, const Region *region) {
+        uint64_t at = now_usec() + SOON_USEC, planned = 0;
         int enabled = SD_EVENT_OFF;
 
+        if (at < warming->paused_until)
+                at = warming->paused_until;
+        if (at < region->warm.paused_until)
+                at = region->warm.paused_until;
         (void) sd_event_source_get_enabled(warming->timer, &enabled);
-        if (enabled != SD_EVENT_OFF)
+        (void) sd_event_source_get_time(warming->timer, &planned);
+        if (enabled != SD_EVENT_OFF && planned <= at)
                 return;
 
-        (void) sd_event_source_set_time(warming->timer, warming->paused_until > at ? warming->paused_until : at);
+        (void) sd_event_source_set_time(warming->timer, at);
         (void) sd_event_source_set_enabled(warming->timer, SD_EVENT_ONESHOT);
 }
 
 /* Regions take turns, for one may be short of what others are not. */
 static Region *warming_choose(const Warming *warming) {
+        uint64_t now = now_usec();
         Region *region, *first = NULL;
         bool is_behind = false;
 
         DL_FOREACH(warming->manager->regions, region) {
-                if (missing(region) > 0) {
+                if (missing(region) > 0 && region->warm.paused_until <= now) {
                         if (is_behind)
                                 return region;
                         if (!first)
@@ -397,14 +409,15 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         (void) usec;
         if (warming->region)
                 return 0; /* it comes back to this */
-        if (now_usec() < warming->paused_until) {
-                warming_plan(warming);
+
+        region = now_usec() < warming->paused_until ? NULL : warming_choose(warming);
+        if (region) {
+                make_for(warming, region, missing(region));
                 return 0;
         }
-
-        region = warming_choose(warming);
-        if (region)
-                make_for(warming, region, missing(region));
+        DL_FOREACH(warming->manager->regions, region)
+                if (missing(region) > 0)
+                        warming_plan(warming, region);
         return 0;
 }
 
@@ -469,7 +482,7 @@ void warming_tend(Manager *manager, Region *region) {
                 manager_settle(manager);
         }
         if (missing(region) > 0)
-                warming_plan(warming);
+                warming_plan(warming, region);
         else if (warming->region == region)
                 atomic_store(&warming->stop, true);
         listen_to_pressure(warming);
@@ -492,6 +505,17 @@ void warming_take(Region *region, const Piece *plan, WarmPiece *chosen, Piece *r
         ret->alignment = plan->alignment;
         ret->prefault = plan->prefault;
         free(chosen);
+}
+
+void warming_learn(Region *region, const Piece *piece, uint64_t page_size) {
+        SizeClass class = size_class_of(piece);
+
+        if (region->warm.limit == 0 || page_size == 0)
+                return;
+
+        class.page_size = page_size;
+        warm_learn(&region->warm, &class);
+        region->changed = true;
 }
 
 bool warming_may_help(const Manager *manager, const Region *region) {

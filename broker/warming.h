@@ -15,6 +15,9 @@ void warming_tend(Manager *manager, Region *region);
 /* The piece that was chosen with warm_find(), or none, is what this allocation is made of. */
 void warming_take(Region *region, const Piece *plan, WarmPiece *chosen, Piece *ret);
 
+/* The allocation has got this, and page_size is what was planned: zero for what could not have been made ahead. */
+void warming_learn(Region *region, const Piece *piece, uint64_t page_size);
+
 /* After a scan: hands out nothing that somebody has destroyed or changed. */
 void warming_find_losses(Manager *manager);
 

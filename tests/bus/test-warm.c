@@ -289,6 +289,22 @@ static void test_huge_pages(Scene *scene, gconstpointer unused) {
         huge_pages_restore();
 }
 
+/* What cannot be had is not made ahead, and what is ready stays so, however often it is asked for. */
+static void test_impossible(Scene *scene, gconstpointer unused) {
+        (void) unused;
+        if (huge_pages_count_free() > 0) {
+                g_test_skip("this machine has free huge pages, which are somebody's");
+                return;
+        }
+        g_assert_true(wait_ready(4 * MIB));
+        for (unsigned i = 0; i < 20; i++)
+                reply_assert(user_allocate(scene->alice, 4 * MIB, 1, "page-size=2097152"), "NoHugePages");
+        g_assert_cmpuint(region_get("dram", "WarmLength"), ==, 2 * MIB);
+        g_assert_cmpuint(region_get("dram", "WarmAvailable"), ==, 4 * MIB);
+        (void) get_aligned(scene, 2 * MIB, 2 * MIB, NULL);
+        assert_counts(1, 1 + 20);
+}
+
 static void test_pressure(Scene *scene, gconstpointer unused) {
         g_autofree char *fifo = fifo_of(scene);
         size_t mark = broker_mark_log(scene->broker);
@@ -378,22 +394,43 @@ static void test_restart_while_made(Scene *scene, gconstpointer unused) {
 
 /* What cannot be made for one region keeps no other from having its own. */
 static void test_neighbour(Scene *scene, gconstpointer unused) {
-        Reply reply = user_allocate(scene->alice, 2 * MIB, 1, "page-size=2097152");
+        g_autofree char *options = NULL;
+        Reply grant;
 
         (void) unused;
-        if (!g_str_has_suffix(reply.error, "NoHugePages")) {
-                g_test_skip("this machine has free huge pages, or none of this size");
+        if (huge_pages_count_free() > 0) {
+                g_test_skip("this machine has free huge pages, which are somebody's");
+                return;
+        }
+        if (!huge_pages_reserve(1)) {
+                huge_pages_restore();
+                g_test_skip("this machine has no huge pages to spare");
                 return;
         }
 
-        for (unsigned i = 0; i < 8; i++)
-                reply_assert(user_allocate(scene->alice, 2 * MIB, 1, "page-size=2097152"), "NoHugePages");
+        /* alice gets the only one again and again, while there is no room for anything to be made; and then keeps it */
+        grant = user_reserve(scene->alice, 16 * MIB, NULL);
+        reply_assert(grant, "");
         g_assert_true(wait_ready(0));
+        options = g_strdup_printf("page-size=2097152 grant=%s", grant.object);
+        for (unsigned i = 0; i < 8; i++) {
+                Reply reply = get_aligned(scene, 2 * MIB, 1, options);
+
+                if (i < 7)
+                        user_drop(scene->alice, reply.slot);
+                g_assert_true(wait_until(PATIENCE, huge_pages_count_free() == (i < 7)));
+        }
+        user_drop(scene->alice, grant.slot);
+        g_assert_cmpuint(region_wait("dram", "Available", 14 * MIB), ==, 14 * MIB);
+
         configure(scene, SIZE "Warm=4M\n[Region other]\nProvider=memfd\nSize=16M\nWarm=4M\n");
         g_assert_true(wait_until(PATIENCE, region_get("other", "WarmAvailable") == 4 * MIB));
         g_assert_cmpuint(region_get("dram", "WarmAvailable"), ==, 0);
         configure(scene, LITTLE "[Region other]\nProvider=memfd\nSize=16M\nWarm=4K\n");
         g_assert_true(wait_until(PATIENCE, region_get("other", "WarmAvailable") == 0));
+        user_drop_all(scene->alice);
+        g_assert_true(wait_until(PATIENCE, huge_pages_count_free() == 1));
+        huge_pages_restore();
 }
 
 /* What is not supported is said, once, and is no harm. */
@@ -482,6 +519,7 @@ int main(int argc, char *argv[]) {
         warm_add("/warm/learn", SIZE "Warm=4M\n", test_learn);
         warm_add("/warm/room", LITTLE, test_room);
         warm_add("/warm/huge-pages", LITTLE, test_huge_pages);
+        warm_add("/warm/impossible", SIZE "Warm=4M\n", test_impossible);
         warm_add("/warm/pressure", SIZE "Warm=4M\n", test_pressure);
         warm_add("/warm/reload", SIZE "Warm=4M\n", test_reload);
         warm_add("/warm/restart", SIZE "Warm=4M\n", test_restart);
