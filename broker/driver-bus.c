@@ -41,8 +41,7 @@ static int do_add_match(Call *call, Failure *failure) {
                 if (peer->n_matches >= MATCHES_MAX)
                         return failure_set(failure, REFUSAL_TooManyRequests, "you have %u matches already",
                                            peer->n_matches);
-                if (peer->n_matches++ == 0)
-                        DL_APPEND2(call->server->peers.listening, peer, listen_prev, listen_next);
+                peer_add_match(peer);
         }
 
         if (!peer->judged) {
@@ -63,8 +62,8 @@ static int do_remove_match(Call *call, Failure *failure) {
         int r;
 
         (void) failure;
-        if (peer->n_matches > 0 && --peer->n_matches == 0)
-                DL_DELETE2(call->server->peers.listening, peer, listen_prev, listen_next);
+        if (peer->n_matches > 0)
+                peer_remove_match(peer);
         r = sd_bus_reply_method_return(call->message, NULL);
         return r < 0 ? r : CALL_DONE;
 }

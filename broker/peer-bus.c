@@ -44,7 +44,9 @@
 /* The kernel lets a user have as many descriptors on their way as he may open files, and what goes to all clients together
  * counts as the broker's: 4096 connections and 128 each are just the 524288 of the unit. */
 #define FDS_UNREAD_MAX 128
+/* Each takes a kilobyte and more. */
 #define SIGNALS_MAX 1024
+#define SIGNALS_MAX_PER_USER 4096
 
 /* What a connection takes, some 20 KiB in small pieces, leaves the heap full of holes. When most of so many have gone, whole
  * pages of that go back to the kernel; a little later, when the rest of them have gone, too. */
@@ -74,6 +76,20 @@ static void peer_doom(Peer *peer, const char *why) {
                 log_debug("closing the direct connection %s: %s", peer->caller->name, why);
         peer->doomed = true;
         peer_schedule(peer);
+}
+
+void peer_add_match(Peer *peer) {
+        if (peer->n_matches++ > 0)
+                return;
+        DL_APPEND2(peer->server->peers.listening, peer, listen_prev, listen_next);
+        peer->caller->user->n_listening++;
+}
+
+void peer_remove_match(Peer *peer) {
+        if (--peer->n_matches > 0)
+                return;
+        DL_DELETE2(peer->server->peers.listening, peer, listen_prev, listen_next);
+        peer->caller->user->n_listening--;
 }
 
 static int on_trim(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -109,8 +125,8 @@ static Peer *peer_free(Peer *peer) {
 
         if (peer->scheduled)
                 DL_DELETE2(peers->scheduled, peer, run_prev, run_next);
-        if (peer->n_matches > 0)
-                DL_DELETE2(peers->listening, peer, listen_prev, listen_next);
+        while (peer->n_matches > 0)
+                peer_remove_match(peer);
         DL_DELETE(peers->all, peer);
         peers_count(peers, -1);
         user->n_peers--;
@@ -475,7 +491,7 @@ void peer_has_been_told(Peer *peer) {
         uint64_t n = 0;
 
         (void) sd_bus_get_n_queued_write(peer->bus, &n);
-        if (n > SIGNALS_MAX)
+        if (n > SIGNALS_MAX || n * peer->caller->user->n_listening > SIGNALS_MAX_PER_USER)
                 peer_doom(peer, "it does not read");
 }
 

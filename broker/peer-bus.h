@@ -71,5 +71,9 @@ void peer_end_promise(Peer *peer, unsigned n);
 /* To be called when a signal was sent. */
 void peer_has_been_told(Peer *peer);
 
+/* One more thing that it wants to hear of, and one less. */
+void peer_add_match(Peer *peer);
+void peer_remove_match(Peer *peer);
+
 /* driver-bus.c: what clients ask a bus for. */
 int server_add_driver(Server *server, sd_bus *bus);

@@ -391,19 +391,33 @@ static int64_t do_look_at_end(UserCall *call) {
         return is_closed(sockets[0]);
 }
 
-static void test_unread_signals(Scene *scene, const void *unused) {
-        Reply reply = user_get(scene->alice, UNIT, "name=loud mode=0604");
+/* How many there are until bob has lost one of so many connections. */
+static unsigned count_signals(Scene *scene, const Reply *reply, unsigned n_listening) {
+        unsigned n = 0;
         bool closed = false;
 
-        (void) unused;
-        user_call(scene->bob, do_listen_only, NULL, 0, NULL, 0);
-        for (unsigned i = 0; i < 4000 && !closed; i++) {
-                reply_assert(user_set_mode(scene->alice, reply.object, i % 2 == 0 ? 0644 : 0604), "");
-                if (i % 100 == 99)
+        for (unsigned i = 0; i < n_listening; i++)
+                user_call(scene->bob, do_listen_only, NULL, 0, NULL, 0);
+        while (n < 4000 && !closed) {
+                reply_assert(user_set_mode(scene->alice, reply->object, n % 2 == 0 ? 0644 : 0604), "");
+                if (++n % 100 == 0)
                         closed = user_call(scene->bob, do_look_at_end, NULL, 0, NULL, 0);
         }
         g_assert_true(closed);
         user_call(scene->bob, do_hang_up, NULL, 0, NULL, 0);
+        return n;
+}
+
+static void test_unread_signals(Scene *scene, const void *unused) {
+        Reply reply = user_get(scene->alice, UNIT, "name=loud mode=0604");
+        unsigned n, each;
+
+        (void) unused;
+        n = count_signals(scene, &reply, 1);
+        each = count_signals(scene, &reply, 32);
+        g_test_message("%u signals to one connection that does not read, %u to each of 32", n, each);
+        g_assert_cmpuint(n, >, 1024);
+        g_assert_cmpuint(each + 500, <, n); /* beside what fits into their sockets */
 }
 
 /* ---- Many -------------------------------------------------------------------------------------------------------- */
