@@ -423,9 +423,7 @@ int main(int argc, char **argv) {
         g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
         g_test_add("/hang/lease", Scene, CONFIGURATION, set_up, test_lease, scene_tear_down);
         g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
-        if (files_are_possible()) {
-                files_add("/hang/directory", CONFIGURATION, test_directory);
-                files_add("/hang/rest", CONFIGURATION "[Quota user:alice]\nMaxAllocations=1\n", test_rest);
-        }
+        files_add("/hang/directory", CONFIGURATION, test_directory);
+        files_add("/hang/rest", CONFIGURATION "[Quota user:alice]\nMaxAllocations=1\n", test_rest);
         return g_test_run();
 }

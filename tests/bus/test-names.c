@@ -458,15 +458,13 @@ int main(int argc, char **argv) {
         scene_add("/names/rename-race", CONFIGURATION, test_rename_race);
         scene_add("/names/rename-unwritable", CONFIGURATION, test_rename_unwritable);
         scene_add("/names/reserve", CONFIGURATION, test_reserve);
-        if (files_are_possible()) {
-                files_add("/names/not-known-yet", CONFIGURATION, test_not_known_yet);
-                files_add("/names/not-seen", CONFIGURATION, test_not_seen);
-                files_add("/names/not-known", CONFIGURATION, test_not_known);
-                files_add("/names/exactly-once", CONFIGURATION, test_exactly_once);
-                files_add("/names/not-the-same", CONFIGURATION, test_not_the_same);
-                files_add("/names/at-once", CONFIGURATION, test_at_once);
-                files_add("/names/once-anywhere", CONFIGURATION, test_once_anywhere);
-                files_add("/names/name-on-record", CONFIGURATION, test_name_on_record);
-        }
+        files_add("/names/not-known-yet", CONFIGURATION, test_not_known_yet);
+        files_add("/names/not-seen", CONFIGURATION, test_not_seen);
+        files_add("/names/not-known", CONFIGURATION, test_not_known);
+        files_add("/names/exactly-once", CONFIGURATION, test_exactly_once);
+        files_add("/names/not-the-same", CONFIGURATION, test_not_the_same);
+        files_add("/names/at-once", CONFIGURATION, test_at_once);
+        files_add("/names/once-anywhere", CONFIGURATION, test_once_anywhere);
+        files_add("/names/name-on-record", CONFIGURATION, test_name_on_record);
         return g_test_run();
 }

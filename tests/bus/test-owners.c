@@ -508,10 +508,8 @@ int main(int argc, char **argv) {
         scene_add("/owners/recycled-admin", CONFIGURATION, test_recycled_admin);
         scene_add("/owners/old-record", CONFIGURATION, test_old_record);
         scene_add("/owners/silent-database", CONFIGURATION, test_silent_database);
-        if (files_are_possible()) {
-                files_add("/owners/adopt", CONFIGURATION, test_adopt);
-                files_add("/owners/free-orphan", CONFIGURATION, test_free_orphan);
-                files_add("/owners/lasting", CONFIGURATION, test_lasting);
-        }
+        files_add("/owners/adopt", CONFIGURATION, test_adopt);
+        files_add("/owners/free-orphan", CONFIGURATION, test_free_orphan);
+        files_add("/owners/lasting", CONFIGURATION, test_lasting);
         return g_test_run();
 }

@@ -199,14 +199,11 @@ static void test_beyond_medium(Scene *scene, gconstpointer unused) {
 int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/resize/not", CONFIGURATION, test_resize_not);
-        if (files_are_possible()) {
-                files_add("/resize/both-ways", CONFIGURATION, test_resize);
-                files_add("/resize/pages", CONFIGURATION, test_resize_pages);
-                files_add("/resize/beyond-medium", CONFIGURATION, test_beyond_medium);
-                files_add("/resize/waits", CONFIGURATION, test_resize_waits);
-                files_add("/resize/refused", CONFIGURATION, test_resize_refused);
-                files_add("/resize/quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n",
-                          test_resize_quota);
-        }
+        files_add("/resize/both-ways", CONFIGURATION, test_resize);
+        files_add("/resize/pages", CONFIGURATION, test_resize_pages);
+        files_add("/resize/beyond-medium", CONFIGURATION, test_beyond_medium);
+        files_add("/resize/waits", CONFIGURATION, test_resize_waits);
+        files_add("/resize/refused", CONFIGURATION, test_resize_refused);
+        files_add("/resize/quota", CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n", test_resize_quota);
         return g_test_run();
 }
