@@ -17,6 +17,9 @@ bool files_are_possible(void);
 char *files_get_record(const char *path);
 void files_put_record(const char *path, const char *record, const char *line, const char *replacement);
 
+/* Everybody may have what lasts. */
+void files_allow_everybody(Scene *scene);
+
 /* With the scene, in which everybody may have what lasts. At its end nothing may be left of it. */
 void files_set_up(Scene *scene, gconstpointer configuration);
 void files_tear_down(Scene *scene, gconstpointer configuration);
