@@ -245,13 +245,16 @@ static int plan_length(const Allocation *allocation, uint64_t size, uint64_t *re
         return 0;
 }
 
-/* Whether its owner may hold that much more. CALL_WAITS while it is asked which groups he is in. */
+/* Whether its owner may hold that much more. CALL_WAITS while it is asked which groups he is in. What a grant has was
+ * charged before. */
 static int admit_growth(Call *call, const Allocation *allocation, uint64_t more, Failure *failure) {
         const QuotaRule *quotas = call->server->manager->config->quotas;
         const Caller *caller = call->caller;
         User *owner = allocation->charge.user;
         int r;
 
+        if (allocation->grant)
+                return CALL_DONE;
         if (owner == caller->user) {
                 r = quota_admit_growth(quotas, owner, caller->groups, caller->n_groups, more, failure);
                 return r < 0 ? r : CALL_DONE;
@@ -273,10 +276,11 @@ static int admit_length(Call *call, const Allocation *allocation, uint64_t more,
 
         r = admit_growth(call, allocation, more, failure);
         if (r > 0)
-                r = region_admit(region, more, failure) < 0 ? -refusal_to_errno(failure->refusal) : CALL_DONE;
+                r = allocation_admit_growth(allocation, more, failure) < 0 ? -refusal_to_errno(failure->refusal) : CALL_DONE;
         if (r < 0 && failure->refusal == REFUSAL_NoSpace)
                 regions_refresh(manager, region);
-        if (r < 0 && manager_is_settling(manager, region, NULL, &plan, NULL, allocation->charge.user, failure->refusal))
+        if (r < 0 && manager_is_settling(manager, region, NULL, &plan, allocation->grant, allocation->charge.user,
+                                         failure->refusal))
                 return call_wait_for_space(call, r, failure);
         return r;
 }

@@ -21,6 +21,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "manager.h"
+#include "regions.h"
 #include "revival.h"
 #include "size.h"
 
@@ -114,16 +115,23 @@ static void apply_owner(Allocation *allocation) {
         allocation_log(allocation, "change", change->changer, NULL, change->decision, message);
 }
 
+/* What it has of a grant is more or less then, and the grant has the rest. */
+static void resize_shares(Allocation *allocation, uint64_t length) {
+        uint64_t before = allocation->reservation.bytes;
+
+        reservation_resize(&allocation->reservation, length);
+        charge_resize(&allocation->charge, length);
+        grant_follow(allocation, before);
+}
+
 static void apply_length(Allocation *allocation) {
         const Change *change = &allocation->operation.change;
         uint64_t before = allocation->piece.length;
         char message[64];
 
         allocation->piece.length = change->length;
-        if (change->length < before) {
-                reservation_resize(&allocation->reservation, change->length);
-                charge_resize(&allocation->charge, change->length);
-        }
+        if (change->length < before)
+                resize_shares(allocation, change->length);
         allocation_notify(allocation, "Length");
         (void) snprintf(message, sizeof(message), "resized; it had %s", SIZE_TEXT(before));
         allocation_log(allocation, "change", change->changer, NULL, change->decision, message);
@@ -150,10 +158,8 @@ static void change_failed(Allocation *allocation, const Failure *failure) {
 
         if (change->name)
                 HASH_DELETE(by_claim, allocation->manager->by_claim, allocation);
-        if (change->length > allocation->piece.length) {
-                reservation_resize(&allocation->reservation, allocation->piece.length);
-                charge_resize(&allocation->charge, allocation->piece.length);
-        }
+        if (change->length > allocation->piece.length)
+                resize_shares(allocation, allocation->piece.length);
         (void) snprintf(message, sizeof(message), "refused: %s", failure->text);
         allocation_log(allocation, "refusal", change->changer, NULL, refusal_to_bus_name(failure->refusal), message);
 }
@@ -241,6 +247,7 @@ static void change_done(Allocation *allocation, int r, Failure *failure) {
                 return;
         }
         manager_settle(allocation->manager);
+        regions_replenish(allocation->manager, allocation->reservation.region); /* what a grant has got back */
         allocation_finish_operation(allocation, r, failure);
 }
 
@@ -323,27 +330,31 @@ int allocation_set_owner(Allocation *allocation, User *owner, const char *name, 
         return r;
 }
 
+int allocation_admit_growth(const Allocation *allocation, uint64_t more, Failure *failure) {
+        return allocation->grant ? grant_admit_growth(allocation->grant, more, failure)
+                                 : region_admit(allocation->reservation.region, more, failure);
+}
+
 int allocation_resize(Allocation *allocation, uint64_t length, const Changer *changer, AllocationHandler handler,
                       void *userdata, Failure *failure) {
         uint64_t before = allocation->piece.length;
         int r;
 
         if (length > before) {
-                r = region_admit(allocation->reservation.region, length - before, failure);
+                r = allocation_admit_growth(allocation, length - before, failure);
                 if (r < 0)
                         return r;
         }
 
         allocation->operation.change = (Change){ .length = length != before ? length : 0 };
+        if (length > before)
+                resize_shares(allocation, length);
         r = change_start(allocation, changer, handler, userdata);
         if (r < 0) {
+                if (length > before)
+                        resize_shares(allocation, before);
                 change_reset(allocation);
-                return r;
         }
 
-        if (length > before) {
-                reservation_resize(&allocation->reservation, length);
-                charge_resize(&allocation->charge, length);
-        }
-        return 0;
+        return r;
 }

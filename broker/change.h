@@ -30,6 +30,10 @@ int allocation_rename(Allocation *allocation, const char *name, const Changer *c
 int allocation_set_owner(Allocation *allocation, User *owner, const char *name, const QuotaRule *quotas,
                          const Changer *changer, AllocationHandler handler, void *userdata, Failure *failure);
 
+/* Whether there is room for so many bytes more, in the region or in the grant that it was taken from; refuses with
+ * NoSpace. */
+int allocation_admit_growth(const Allocation *allocation, uint64_t more, Failure *failure);
+
 /* Another length, which is one that the provider gives. More is charged to its owner, who was asked for his quota before.
  * NoSpace, NotSupported. */
 int allocation_resize(Allocation *allocation, uint64_t length, const Changer *changer, AllocationHandler handler,

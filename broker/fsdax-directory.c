@@ -103,6 +103,7 @@ void fsdax_measure(Fsdax *fsdax, int dir_fd) {
         fsdax->facts.measured = facts.measured;
         fsdax->facts.total = facts.total;
         fsdax->facts.available = facts.available;
+        fsdax_holds_measured(fsdax);
         pthread_mutex_unlock(&fsdax->mutex);
 }
 

@@ -54,8 +54,10 @@ void fsdax_forget(Region *region) {
         DL_DELETE(all, fsdax);
         fsdax_watch_free(fsdax->watch);
         fsdax_leftovers_forget(fsdax);
+        fsdax_holds_forget(fsdax);
         throttle_free(fsdax->throttle);
         pthread_mutex_destroy(&fsdax->mutex);
+        pthread_mutex_destroy(&fsdax->holding);
         free(fsdax->path);
         free(fsdax);
 }
@@ -72,6 +74,7 @@ static int fsdax_make(Region *region, const char *path) {
         fsdax->region = region;
         DL_APPEND(all, fsdax);
         pthread_mutex_init(&fsdax->mutex, NULL);
+        pthread_mutex_init(&fsdax->holding, NULL);
         fsdax->path = strdup(path);
         r = fsdax->path ? throttle_new(&fsdax->throttle) : -ENOMEM;
         if (r < 0)
@@ -81,12 +84,14 @@ static int fsdax_make(Region *region, const char *path) {
 
 /* What our files do not have of the region, and cannot get either, is somebody else's. What was measured may be from before
  * a file got its room, or from after it gave it back, while the other is counted: then less seems to be somebody else's than
- * is, and it is the file system that says so. */
-static void fsdax_account(Region *region, uint64_t used) {
+ * is, and it is the file system that says so. What is used and has no room yet, because it is kept for a grant, is not there
+ * for others. */
+void fsdax_account(Region *region, uint64_t used) {
         FsdaxFacts facts = fsdax_facts(region->state);
-        uint64_t accounted;
+        uint64_t owed = fsdax_holds_owed(region->state), accounted;
 
-        if (!facts.known || __builtin_add_overflow(used, facts.available, &accounted))
+        if (!facts.known ||
+            __builtin_add_overflow(used, facts.available > owed ? facts.available - owed : 0, &accounted))
                 return;
         region->foreign = region->size > accounted ? region->size - accounted : 0;
         region->changed = true;
@@ -161,7 +166,7 @@ bool fsdax_is_stale(const Region *region) {
 bool fsdax_is_low(const Region *region) {
         Fsdax *fsdax = region->state;
 
-        return fsdax && !fsdax->stopping && (fsdax->leftovers_changed || fsdax->read_only);
+        return fsdax && !fsdax->stopping && (fsdax->leftovers_changed || fsdax->holds_changed || fsdax->read_only);
 }
 
 void fsdax_replenished(Region *region) {
@@ -171,8 +176,8 @@ void fsdax_replenished(Region *region) {
                 return;
         fsdax_account(region, region->used);
         region->outdated = region->outdated || atomic_exchange(&fsdax->leftovers_filled, false);
-        if (fsdax->watch && fsdax_leftovers_exist(fsdax))
-                fsdax_watch_leftovers(fsdax->watch);
+        if (fsdax->watch && (fsdax_leftovers_exist(fsdax) || fsdax_holds_lack(fsdax)))
+                fsdax_watch_again(fsdax->watch);
 }
 
 int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata) {
@@ -226,7 +231,8 @@ int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failu
 int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {
         (void) failure;
         piece->state = region->state;
-        fsdax_account(region, region->used + piece->length); /* as it is about to be */
+        piece->promised = piece->hold;
+        fsdax_account(region, region->used + (piece->hold ? 0 : piece->length)); /* as it is about to be */
         return 0;
 }
 

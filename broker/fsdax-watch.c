@@ -97,8 +97,8 @@ static int on_leftovers(sd_event_source *source, uint64_t usec, void *userdata) 
 }
 
 /* That somebody closes a file is told before the kernel has done it, and everybody does that. So what is left of files is
- * looked at now and then, as long as there is any. */
-void fsdax_watch_leftovers(FsdaxWatch *watch) {
+ * looked at now and then, as long as there is any. That there is room again on the file system is not told at all. */
+void fsdax_watch_again(FsdaxWatch *watch) {
         int enabled = SD_EVENT_OFF;
 
         (void) sd_event_source_get_enabled(watch->leftovers, &enabled);

@@ -62,6 +62,9 @@ typedef struct Fsdax {
         pthread_mutex_t mutex;
         FsdaxFacts facts;     /* guarded by it */
         FsdaxLeftover *leftovers; /* the same */
+        Hold *holds;          /* the same: utlist, what is kept for grants */
+        pthread_mutex_t holding; /* of workers, before the other: who changes what the holds have */
+        atomic_bool holds_changed; /* they are to be settled */
         struct Fsdax *prev, *next; /* the event loop's: all that there are, the oldest first */
         unsigned n_strangers; /* things in the directory that are not ours; of whoever lists it */
 } Fsdax;
@@ -71,6 +74,7 @@ FsdaxFacts fsdax_facts(Fsdax *fsdax);
 /* Functions of the provider, see provider.h. */
 int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure);
 int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failure *failure);
+int fsdax_fits(const Region *region, const Piece *plan, Failure *failure);
 int fsdax_reserve(Region *region, Piece *piece, Failure *failure);
 int fsdax_claim(Region *region, Piece *piece, Failure *failure);
 void fsdax_release(Piece *piece);
@@ -79,6 +83,38 @@ bool fsdax_is_low(const Region *region);
 bool fsdax_is_stale(const Region *region);
 void fsdax_replenished(Region *region);
 int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata);
+int fsdax_hold(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
+int fsdax_hold_again(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
+void fsdax_hold_resize(Hold *hold, uint64_t length, unsigned n_taken);
+uint64_t fsdax_hold_largest(const Hold *hold);
+void fsdax_hold_end(Region *region, Hold *hold);
+int fsdax_hold_make(Hold *hold, Failure *failure);
+
+/* What is somebody else's of the region, when this much of it is used. */
+void fsdax_account(Region *region, uint64_t used);
+
+/* ---- What is kept for grants ---- */
+
+/* Makes all of them as long as they have to be, as far as there is room. */
+void fsdax_holds_settle(Fsdax *fsdax, int dir_fd);
+
+/* Keeps others from room that is about to be taken. A member's is free then; for all else, the holds have got first what
+ * they lack. Not with a file that holders have, for they can make it last. False if there is nothing to lock. */
+bool fsdax_holds_lock(Fsdax *fsdax, int dir_fd, bool member);
+void fsdax_holds_unlock(Fsdax *fsdax, bool locked);
+
+/* What they lacked when the room was last measured, and will get. */
+uint64_t fsdax_holds_owed(Fsdax *fsdax);
+/* The room is being measured; with the mutex held. */
+void fsdax_holds_measured(Fsdax *fsdax);
+/* Whether others had what is kept when it was tried to get it. It is tried again now and then. */
+bool fsdax_holds_lack(Fsdax *fsdax);
+void fsdax_holds_forget(Fsdax *fsdax);
+
+/* Looks how long they are; the directory may be another one than before. */
+void fsdax_holds_look(Fsdax *fsdax, int dir_fd);
+/* Whether an entry of the directory is called like one. Removes it if no grant is known of it. */
+bool fsdax_hold_is(Fsdax *fsdax, int dir_fd, const char *name);
 
 /* ---- The directory ---- */
 
@@ -189,8 +225,8 @@ FsdaxWatch *fsdax_watch_free(FsdaxWatch *watch);
 /* Watches this directory, and no other any more. For any thread, one at a time. */
 int fsdax_watch_directory(FsdaxWatch *watch, const char *path);
 
-/* Has what is left of files looked at, in a while. */
-void fsdax_watch_leftovers(FsdaxWatch *watch);
+/* Has what is left of files looked at in a while, and whether there is room for what is kept. */
+void fsdax_watch_again(FsdaxWatch *watch);
 
 /* ---- For holders ---- */
 

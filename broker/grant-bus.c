@@ -124,6 +124,14 @@ static void reply_with_grant(Grant *grant, int r, const Failure *failure, int le
         grant_reply_free(reply);
 }
 
+/* What is taken from it has names, as far as it has to. */
+static int reserve_validate(const Request *request, const Caller *caller, Failure *failure) {
+        Request nameless = *request;
+
+        nameless.persistent = false;
+        return request_validate(&nameless, caller->groups, caller->n_groups, failure);
+}
+
 static int reserve_authorize(Call *call, const Region *region, const Piece *plan, const Request *request,
                              Failure *failure) {
         const User *user = call->caller->user;
@@ -133,7 +141,8 @@ static int reserve_authorize(Call *call, const Region *region, const Piece *plan
         details_add_held(&details, user->bytes + user->wanted_bytes, user->count + user->wanted_count);
         details_add(&details, "polkit.message", "Authentication is required to reserve %s of memory in region %s",
                     SIZE_TEXT(plan->length), region->name);
-        return authorize(call, "org.daxbroker1.allocate", &details, true, failure);
+        return authorize(call, request->persistent ? "org.daxbroker1.allocate-persistent" : "org.daxbroker1.allocate",
+                         &details, true, failure);
 }
 
 static int reserve_admit(Call *call, Region *region, const Request *request, const Piece *plan, Failure *failure) {
@@ -155,8 +164,7 @@ static int reserve_admit(Call *call, Region *region, const Request *request, con
 
 int do_reserve(Call *call, Failure *failure) {
         const Caller *caller = call->caller;
-        Origin origin = { .user = caller->user, .pid = caller->pid, .unit = caller->unit,
-                          .decision = "org.daxbroker1.allocate: yes" };
+        Origin origin = { .user = caller->user, .pid = caller->pid, .unit = caller->unit };
         Request request = { 0 };
         GrantReply *reply;
         Region *region;
@@ -165,7 +173,7 @@ int do_reserve(Call *call, Failure *failure) {
 
         r = reserve_request_read(call->message, &request, failure);
         if (r >= 0)
-                r = request_validate(&request, caller->groups, caller->n_groups, failure);
+                r = reserve_validate(&request, caller, failure);
         if (r < 0)
                 return r;
         region = region_choose(call->server->manager, &request, failure);
@@ -187,10 +195,11 @@ int do_reserve(Call *call, Failure *failure) {
         if (r <= 0)
                 return r;
 
+        origin.decision = request.persistent ? "org.daxbroker1.allocate-persistent: yes" : "org.daxbroker1.allocate: yes";
         reply = grant_reply_new(call);
         if (!reply)
                 return -ENOMEM;
-        r = grant_create(call->server->manager, region, &plan, &origin, reply_with_grant, reply, failure);
+        r = grant_create(call->server->manager, region, &request, &plan, &origin, reply_with_grant, reply, failure);
         if (r < 0) {
                 grant_reply_free(reply);
                 return r;
@@ -278,6 +287,8 @@ static int get_other(sd_bus *bus, const char *path, const char *interface, const
                 return sd_bus_message_append(reply, "u", (uint32_t) grant->owner);
         if (strcmp(property, "Region") == 0)
                 return sd_bus_message_append(reply, "s", grant->reservation.region->name);
+        if (strcmp(property, "Persistent") == 0)
+                return sd_bus_message_append(reply, "b", (int) grant->persistent);
 
         return sd_bus_message_append(reply, "(su)", grant->unit ? grant->unit : "", (uint32_t) grant->pid);
 }
@@ -292,6 +303,7 @@ const sd_bus_vtable grant_vtable[] = {
         SD_BUS_PROPERTY("Size", "t", get_bytes, 0, 0),
         SD_BUS_PROPERTY("Available", "t", get_bytes, 0, 0), /* it changes all the time */
         SD_BUS_PROPERTY("LargestAvailable", "t", get_bytes, 0, 0),
+        SD_BUS_PROPERTY("Persistent", "b", get_other, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Created", "t", get_bytes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Holder", "(su)", get_other, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_VTABLE_END,

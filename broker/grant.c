@@ -9,7 +9,8 @@
  * (provider.h) has the places that are not taken.
  *
  * The record is written before anybody has the lease, and is removed before anything is given back. It says how it began;
- * what of it is taken is told by the records of its members. Everything but writing the record happens in the event loop. */
+ * what of it is taken is told by the records of its members. Everything but writing the record, and making what keeps the
+ * places where the account alone cannot, happens in the event loop. */
 
 #include "grant.h"
 
@@ -114,6 +115,10 @@ uint64_t grant_largest(const Grant *grant) {
 }
 
 static void grant_count(Grant *grant) {
+        const Provider *provider = grant->reservation.region->provider;
+
+        if (provider->hold_resize && grant->hold)
+                provider->hold_resize(grant->hold, grant_available(grant), grant->n_members);
         reservation_resize(&grant->reservation, grant_available(grant));
         charge_resize(&grant->charge, grant_available(grant));
 }
@@ -146,6 +151,7 @@ void grant_take(Grant *grant, Allocation *allocation) {
 
         allocation->grant = grant;
         DL_APPEND2(grant->members, allocation, member_prev, member_next);
+        grant->n_members++;
         grant->taken += allocation->reservation.bytes;
         grant_count(grant);
 }
@@ -159,6 +165,7 @@ void grant_give(Allocation *allocation) {
 
         grant->taken -= allocation->reservation.bytes;
         DL_DELETE2(grant->members, allocation, member_prev, member_next);
+        grant->n_members--;
         allocation->grant = NULL;
         allocation->piece.hold = NULL;
         grant_count(grant);
@@ -171,6 +178,26 @@ void grant_lose(Allocation *allocation) {
                 return;
 
         grant->size -= grant->size < allocation->piece.length ? grant->size : allocation->piece.length;
+        grant_count(grant);
+}
+
+int grant_admit_growth(const Grant *grant, uint64_t more, Failure *failure) {
+        uint64_t available = grant_available(grant);
+
+        if (more > available)
+                return failure_set(failure, REFUSAL_NoSpace,
+                                   "the grant that it was taken from has %s left of %s, %s more were asked for",
+                                   SIZE_TEXT(available), SIZE_TEXT(grant->size), SIZE_TEXT(more));
+        return 0;
+}
+
+void grant_follow(Allocation *allocation, uint64_t before) {
+        Grant *grant = allocation->grant;
+
+        if (!grant)
+                return;
+
+        grant->taken += allocation->reservation.bytes - before; /* or less: it wraps as it should */
         grant_count(grant);
 }
 
@@ -233,6 +260,7 @@ static int write_record(const Grant *grant) {
                 .length = grant->size,
                 .alignment = grant->alignment,
                 .page_size = grant->page_size,
+                .persistent = grant->persistent,
                 .created = grant->created,
                 .stage = RECORD_LIVE,
         };
@@ -242,7 +270,14 @@ static int write_record(const Grant *grant) {
 
 static int make_work(Job *job) {
         Grant *grant = (Grant *) (void *) ((char *) job - offsetof(Grant, job));
+        const Provider *provider = grant->reservation.region->provider;
         int r;
+
+        if (provider->hold_make) {
+                r = provider->hold_make(grant->hold, &grant->failure);
+                if (r < 0)
+                        return r;
+        }
 
         r = lease_make(&grant->lease, grant->manager->leases_dir, grant->id, &grant->lease_fd);
         if (r < 0)
@@ -296,8 +331,8 @@ static void make_done(Job *job, int r) {
         grant->handler(grant, 0, NULL, TAKE_FD(grant->lease_fd), grant->userdata); /* who may end it */
 }
 
-int grant_create(Manager *manager, Region *region, const Piece *plan, const Origin *origin, GrantHandler handler,
-                 void *userdata, Failure *failure) {
+int grant_create(Manager *manager, Region *region, const Request *request, const Piece *plan, const Origin *origin,
+                 GrantHandler handler, void *userdata, Failure *failure) {
         const Provider *provider = region->provider;
         char id[17];
         Grant *grant;
@@ -327,6 +362,7 @@ int grant_create(Manager *manager, Region *region, const Piece *plan, const Orig
         grant->size = plan->length;
         grant->alignment = plan->alignment;
         grant->page_size = plan->page_size;
+        grant->persistent = request->persistent;
         grant->handler = handler;
         grant->userdata = userdata;
         grant->making = true;
@@ -395,6 +431,7 @@ static int recover(Manager *manager, const char *id, Record *record) {
         grant->size = record->length;
         grant->alignment = record->alignment;
         grant->page_size = record->page_size;
+        grant->persistent = record->persistent;
 
         r = lease_recover(&grant->lease, manager->leases_dir, id);
         if (r == -ENOENT || r == -EBADMSG) {

@@ -38,6 +38,8 @@ struct Grant {
         Charge charge;           /* the same */
         Lease lease;
         Allocation *members;     /* utlist: allocations that were taken from it and are not gone */
+        unsigned n_members;
+        bool persistent;         /* what is taken from it may be */
         const char *decision;    /* how it was authorized; static */
         bool making;
         Job job;
@@ -50,8 +52,8 @@ struct Grant {
 
 /* Keeps what the plan says for a user. Everything was judged before: only limits of the broker itself can fail here.
  * Otherwise the handler is called exactly once, later. */
-int grant_create(Manager *manager, Region *region, const Piece *plan, const Origin *origin, GrantHandler handler,
-                 void *userdata, Failure *failure);
+int grant_create(Manager *manager, Region *region, const Request *request, const Piece *plan, const Origin *origin,
+                 GrantHandler handler, void *userdata, Failure *failure);
 
 /* Gives back what is not taken; what is, lives on by itself. cause is a static string for the log, ender NULL if nobody asked
  * for it. Frees it. */
@@ -72,6 +74,11 @@ bool grant_is_settling(const Grant *grant, const Piece *plan);
 void grant_take(Grant *grant, Allocation *allocation);
 void grant_give(Allocation *allocation);
 void grant_lose(Allocation *allocation);
+
+/* Whether a member can become longer by this much; refuses with NoSpace. Its shares have become others; these are what they
+ * were. */
+int grant_admit_growth(const Grant *grant, uint64_t more, Failure *failure);
+void grant_follow(Allocation *allocation, uint64_t before);
 
 /* The memory of one member becomes that of another allocation. */
 void grant_pass(Allocation *from, Allocation *to);

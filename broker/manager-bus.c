@@ -144,6 +144,10 @@ static int wish_read(Call *call, Wish *ret, Failure *failure) {
         call->about.length = wish.plan.length;
         if (wish.grant) {
                 call->about.grant = wish.grant->id;
+                if (wish.request.persistent && !wish.grant->persistent)
+                        return failure_set(failure, REFUSAL_NotAuthorized,
+                                           "options grant and persistent: the grant was reserved without the option "
+                                           "persistent, so nobody was asked whether what is taken from it may last");
                 wish.plan.hold = wish.grant->hold;
         }
 

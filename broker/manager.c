@@ -167,7 +167,7 @@ int manager_admit_grant(const Manager *manager, const Region *region, const Piec
 
         if (!region->provider->grants)
                 return failure_set(failure, REFUSAL_NotSupported,
-                                   "region '%s' (%s) shares its room with others, so nothing can be promised of it",
+                                   "nothing can be promised of region '%s' (%s): where its parts lie is the kernel's choice",
                                    region->name, region->provider->name);
 
         r = admit_bytes(manager, region, plan, user, groups, n_groups, failure);

@@ -35,6 +35,7 @@ static const Option reserve_options[] = {
         { "alignment", 't', offsetof(Request, alignment), OPTION_NOT_NOTED },
         { "numa-node", 'u', offsetof(Request, numa_node), offsetof(Request, numa_node_set) },
         { "page-size", 't', offsetof(Request, page_size), offsetof(Request, page_size_set) },
+        { "persistent", 'b', offsetof(Request, persistent), OPTION_NOT_NOTED },
         { "prefer", 's', offsetof(AllocateOptions, prefer), OPTION_NOT_NOTED },
         { "contiguous", 'b', offsetof(Request, contiguous), OPTION_NOT_NOTED },
         { 0 },

@@ -168,9 +168,19 @@ static int write_zeros(Piece *piece, int fd, uint64_t from) {
 
 /* ---- Carving ---- */
 
+/* Room for a new file, which nobody else has. */
+static int get_room(Piece *piece, int dir_fd, int fd) {
+        FsdaxFacts facts = fsdax_facts(piece->state);
+        bool locked = fsdax_holds_lock(piece->state, dir_fd, piece->promised);
+        int r;
+
+        r = fsdax_extents_allocate(fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
+        fsdax_holds_unlock(piece->state, locked);
+        return r;
+}
+
 static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
         _cleanup_close_ int dir_fd = -EBADF, fd = -EBADF;
-        FsdaxFacts facts = fsdax_facts(piece->state);
         _cleanup_free_ char *handle = NULL;
         int r;
 
@@ -184,7 +194,7 @@ static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
         r = fsdax_file_make(dir_fd, &fd);
         if (r < 0)
                 return refuse_errno(piece, r, "cannot make a file", failure);
-        r = fsdax_extents_allocate(fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
+        r = get_room(piece, dir_fd, fd);
         if (r < 0)
                 return refuse_errno(piece, r, "cannot get room for it", failure);
         r = check_extents(piece, fd, failure);
@@ -445,6 +455,9 @@ static int fsdax_resize(Piece *piece, uint64_t length, Failure *failure) {
         if (r < 0)
                 return r;
 
+        /* holders can keep it locked, so nothing else may be meanwhile */
+        if (length > piece->length)
+                fsdax_holds_unlock(piece->state, fsdax_holds_lock(piece->state, file.dir_fd, true));
         r = length > piece->length ? grow(piece, file.fd, length) : shrink(file.fd, length);
         if (r < 0)
                 return refuse_errno(piece, r, "cannot change its length", failure);
@@ -555,11 +568,12 @@ static int list_file(Fsdax *fsdax, int dir_fd, const char *name, Inventory *inve
 static int fsdax_replenish(Region *region, Failure *failure) {
         _cleanup_close_ int dir_fd = -EBADF;
         Fsdax *fsdax = region->state;
-        bool changed;
+        bool changed, holds_changed;
 
         if (!fsdax)
                 return 0;
         changed = atomic_exchange(&fsdax->leftovers_changed, false);
+        holds_changed = atomic_exchange(&fsdax->holds_changed, false);
         fsdax->read_only = false;
         /* that it is not there is for whoever lists it to say */
         if (fsdax_directory_open(fsdax, &dir_fd, failure) < 0)
@@ -569,6 +583,8 @@ static int fsdax_replenish(Region *region, Failure *failure) {
                 return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (changed)
                 fsdax_leftovers_sweep(fsdax, dir_fd);
+        if (holds_changed || fsdax_holds_lack(fsdax))
+                fsdax_holds_settle(fsdax, dir_fd);
         fsdax_measure(fsdax, dir_fd);
         return 0;
 }
@@ -590,6 +606,8 @@ static int list_entries(Fsdax *fsdax, int dir_fd, Inventory *inventory) {
                 return r;
 
         while ((errno = 0, entry = readdir(dir))) {
+                if (fsdax_hold_is(fsdax, dir_fd, entry->d_name))
+                        continue;
                 r = list_file(fsdax, dir_fd, entry->d_name, inventory);
                 if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
                         return r;
@@ -633,8 +651,10 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
                 return failure_set_errno(failure, r, "cannot read %s", fsdax->path);
         }
 
+        fsdax_holds_look(fsdax, dir_fd);
         pthread_mutex_lock(&fsdax->mutex);
         fsdax->facts = facts;
+        fsdax_holds_measured(fsdax);
         pthread_mutex_unlock(&fsdax->mutex);
         inventory.size = facts.total;
         *ret = inventory;
@@ -648,20 +668,38 @@ static void fsdax_hurry(Region *region) {
                 fsdax->stopping = true;
 }
 
+/* The room of grants that have ended is not kept for the next broker. */
+static void fsdax_rest(Region *region) {
+        _cleanup_close_ int dir_fd = -EBADF;
+        Fsdax *fsdax = region->state;
+        Failure ignored;
+
+        if (fsdax && atomic_exchange(&fsdax->holds_changed, false) && fsdax_directory_open(fsdax, &dir_fd, &ignored) >= 0)
+                fsdax_holds_unlock(fsdax, fsdax_holds_lock(fsdax, dir_fd, true));
+}
+
 const Provider provider_fsdax = {
         .name = "fsdax",
         .isolation = "file",
         .persistent = true,
+        .grants = true,
         .probe = fsdax_probe,
         .plan = fsdax_plan,
+        .fits = fsdax_fits,
         .reserve = fsdax_reserve,
         .claim = fsdax_claim,
         .release = fsdax_release,
+        .hold = fsdax_hold,
+        .hold_again = fsdax_hold_again,
+        .hold_largest = fsdax_hold_largest,
+        .hold_resize = fsdax_hold_resize,
+        .hold_end = fsdax_hold_end,
         .forget = fsdax_forget,
         .is_low = fsdax_is_low,
         .is_stale = fsdax_is_stale,
         .replenished = fsdax_replenished,
         .watch = fsdax_watch,
+        .hold_make = fsdax_hold_make,
         .carve = fsdax_carve,
         .open = fsdax_open,
         .revoke = fsdax_revoke,
@@ -672,4 +710,5 @@ const Provider provider_fsdax = {
         .list = fsdax_list,
         .resize = fsdax_resize,
         .hurry = fsdax_hurry,
+        .rest = fsdax_rest,
 };

@@ -38,6 +38,7 @@ typedef struct Piece {
         bool contiguous;          /* one range or nothing */
         bool insists;             /* page_size, or a failure: others may give back pages, and then it is asked for again */
         bool clean;               /* known to hold nothing but zeros */
+        bool promised;            /* there is room for it, which was kept for a grant */
         bool ahead;               /* made ahead of requests: nobody has it, and its place counts as free */
         Range *ranges;            /* of the region, as offsets in it; where the provider places pieces itself; else NULL */
         unsigned n_ranges;
@@ -90,7 +91,7 @@ typedef struct Provider {
         bool persistent;       /* pieces survive a reboot where that is asked for */
         bool stores_fd;        /* the service manager keeps the descriptors over a restart */
         bool discovered;       /* its regions are found by themselves, see discovery.h */
-        bool grants;           /* memory can be kept for a grant, with the next four functions or by the account */
+        bool grants;           /* memory can be kept for a grant, with the functions about holds or by the account */
         bool drains;           /* memory is not taken from its holders: an end waits until they have let go */
         bool takes_locks;      /* carve_ahead() holds what other threads need */
 
@@ -126,6 +127,8 @@ typedef struct Provider {
         int (*hold)(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
         int (*hold_again)(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
         uint64_t (*hold_largest)(const Hold *hold);
+        /* So much of it is not taken now, and by so many pieces the rest is. */
+        void (*hold_resize)(Hold *hold, uint64_t length, unsigned n_taken);
         /* What is free of it is the region's again. No piece has it any more. */
         void (*hold_end)(Region *region, Hold *hold);
 
@@ -158,6 +161,9 @@ typedef struct Provider {
         bool (*at_once)(Piece *piece);
 
         /* ---- in worker threads ---- */
+
+        /* Makes a new hold what it promises. On failure it is ended. */
+        int (*hold_make)(Hold *hold, Failure *failure);
 
         /* Sets handle, and so names what carve() will make, for the record that is written in between. Where there is no
          * such function, nothing that carve() makes outlives the broker. */

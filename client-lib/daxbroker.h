@@ -189,8 +189,8 @@ int daxbroker_allocation_get_page_size(daxbroker_allocation *allocation, uint64_
 typedef struct daxbroker_grant daxbroker_grant;
 
 /* Has as much memory reserved as the request says, where it says; it may have no name and nothing else that is
- * about an allocation. Errors: as of daxbroker_allocate(), and EOPNOTSUPP (a region that shares its room with
- * others, and can promise nothing). */
+ * about an allocation, but whether such may be persistent. Errors: as of daxbroker_allocate(), and EOPNOTSUPP (a
+ * region of which nothing can be promised). */
 int daxbroker_reserve(daxbroker_client *client, const daxbroker_request *request, daxbroker_grant **ret);
 
 /* Lets go: when nobody has the lease any more, what was not taken is free for everybody. Allocations that were

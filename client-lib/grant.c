@@ -73,10 +73,10 @@ static int grant_parse(sd_bus_message *reply, const void *arguments, void *resul
 static int grant_check_request(const daxbroker_request *request) {
         if (!request)
                 return error_set(-EINVAL, "there is no request");
-        if (request->name || request->has_mode || request->has_group || request->prefault || request->persistent ||
-            request->reserve || request->grant)
-                return error_set(-EINVAL, "a grant has a size, an alignment, and what says where; the rest is for what is "
-                                          "taken from it");
+        if (request->name || request->has_mode || request->has_group || request->prefault || request->reserve ||
+            request->grant)
+                return error_set(-EINVAL, "a grant has a size, an alignment, what says where, and whether it may last; the "
+                                          "rest is for what is taken from it");
         return 0;
 }
 

@@ -88,13 +88,14 @@ Status command_grant(const Options *options) {
 static json_t *grant_to_json(const daxbroker_info *grant) {
         Details details = details_read(grant);
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}",
                          "object", output_string(details.object),
                          "region", output_string(details.region),
                          "owner", output_number(details.owner),
                          "size", output_number(info_number(grant, "Size")),
                          "available", output_number(info_number(grant, "Available")),
                          "largest_available", output_number(info_number(grant, "LargestAvailable")),
+                         "persistent", details.persistent != 0,
                          "created", output_moment(details.created));
 }
 

@@ -42,7 +42,7 @@ typedef enum OptionSet {
 /* What describes a grant. */
 #define OPTIONS_RESERVE                                                                                \
         (OPTION_SIZE | OPTION_ALIGN | OPTION_REGION | OPTION_NUMA_NODE | OPTION_PAGE_SIZE |            \
-         OPTION_PREFER | OPTION_CONTIGUOUS)
+         OPTION_PREFER | OPTION_CONTIGUOUS | OPTION_PERSISTENT)
 #define OPTIONS_ASK (OPTION_INTERACTIVE | OPTION_NO_ASK_PASSWORD)
 #define OPTIONS_ALWAYS (OPTION_HELP | OPTION_VERSION)
 

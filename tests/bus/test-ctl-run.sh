@@ -118,7 +118,7 @@ test_grant_holds() {
     matches "$out" "^${grant##*/} +dram +alice +64M +64M "
     matches "$out" '^1 grant listed\.$'
     run_as 0 alice grants --json=pretty
-    equals "$(json 'len(v), v[0]["object"]' <<<"$out")" "(1, '$grant')"
+    equals "$(json 'len(v), v[0]["object"], v[0]["persistent"]' <<<"$out")" "(1, '$grant', False)"
     run_as 0 bob grants --json=short
     equals "$(json 'len(v)' <<<"$out")" 0
 
@@ -154,6 +154,8 @@ test_grant_runs() {
     [ ! -e "$dir/was-run" ]
     run_as 1 alice grant --size 257M -- touch "$dir/was-run"
     [ ! -e "$dir/was-run" ]
+    run_as 1 alice grant --size 1M --persistent -- touch "$dir/was-run"
+    matches "$err" 'is ordinary memory and forgets'
     run_as 2 alice grant --size 1M --name something
     matches "$err" "'grant' does not take --name"
     wait_for 100 is_all_free

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Room of a file system that is kept for grants: files that are as long as what is not taken, and the account of that. */
+
+#include "fsdax-directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "size.h"
+
+/* So many calls of fallocate() from now on find the file system full, and so do all that are for more than this. */
+static unsigned n_full;
+static off_t limit = INT64_MAX;
+
+int __real_fallocate64(int fd, int mode, off_t offset, off_t length);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length);
+
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length) {
+        if (n_full == 0 && offset + length <= limit)
+                return __real_fallocate64(fd, mode, offset, length);
+        if (n_full > 0)
+                n_full--;
+        errno = ENOSPC;
+        return -1;
+}
+
+typedef struct Kept {
+        Hold *hold;
+        char *handle, *path;
+} Kept;
+
+static void keep(Directory *directory, uint64_t size, Kept *ret) {
+        Request request = { .size = size, .alignment = 1 };
+        g_autofree char *name = NULL;
+        Failure failure = { 0 };
+        Piece plan;
+
+        g_assert_cmpint(provider_fsdax.plan(directory->region, &request, &plan, &failure), ==, 0);
+        g_assert_cmpint(provider_fsdax.hold(directory->region, &plan, &ret->hold, &ret->handle, &failure), ==, 0);
+        name = g_strdup_printf(".hold-%s", ret->handle);
+        ret->path = directory_file(directory, name);
+}
+
+static void make(Kept *kept) {
+        Failure failure = { 0 };
+
+        if (provider_fsdax.hold_make(kept->hold, &failure) < 0)
+                g_error("cannot keep room: %s", failure.text);
+}
+
+static void replenish(Directory *directory) {
+        Failure failure = { 0 };
+
+        g_assert_cmpint(provider_fsdax.replenish(directory->region, &failure), ==, 0);
+        provider_fsdax.replenished(directory->region);
+}
+
+static void end(Directory *directory, Kept *kept) {
+        provider_fsdax.hold_end(directory->region, kept->hold);
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        g_assert_false(g_file_test(kept->path, G_FILE_TEST_EXISTS));
+        g_free(kept->handle);
+        g_free(kept->path);
+}
+
+static uint64_t room(const Kept *kept) {
+        struct stat st;
+
+        g_assert_cmpint(stat(kept->path, &st), ==, 0);
+        return (uint64_t) st.st_size;
+}
+
+/* With something to spare for blocks that describe members. */
+static void assert_room(const Kept *kept, uint64_t size) {
+        g_assert_cmpuint(room(kept), >=, size);
+        g_assert_cmpuint(room(kept), <=, size + size / 16);
+}
+
+static void take(Directory *directory, Kept *kept, uint64_t size, Piece *ret) {
+        Request request = { .size = size, .alignment = 1 };
+        Failure failure = { 0 };
+
+        g_assert_cmpint(provider_fsdax.plan(directory->region, &request, ret, &failure), ==, 0);
+        ret->hold = kept->hold;
+        g_assert_cmpint(provider_fsdax.fits(directory->region, ret, &failure), ==, 0);
+        g_assert_cmpint(provider_fsdax.reserve(directory->region, ret, &failure), ==, 0);
+}
+
+static void carve(Piece *piece, const char *id) {
+        Failure failure = { 0 };
+
+        if (provider_fsdax.carve(piece, id, &failure) < 0 || provider_fsdax.write_record(piece, id, TEXT, &failure) < 0)
+                g_error("cannot carve: %s", failure.text);
+}
+
+/* ---- Its file ---- */
+
+static void test_members(Directory *directory, const void *data) {
+        Piece one, two;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        assert_room(&kept, 16 * MIB);
+        g_assert_cmpuint(room(&kept), >, 16 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), ==, 16 * MIB);
+
+        /* its room is free before the member asks the file system for it */
+        take(directory, &kept, 10 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 6 * MIB, 1);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        carve(&one, ID);
+        assert_room(&kept, 6 * MIB);
+        take(directory, &kept, 6 * MIB, &two);
+        provider_fsdax.hold_resize(kept.hold, 0, 2);
+        carve(&two, OTHER);
+        g_assert_cmpuint(room(&kept), ==, 0);
+
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 10 * MIB, 1);
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        assert_room(&kept, 10 * MIB);
+        end(directory, &kept);
+        two.hold = NULL;
+        piece_revoke(&two);
+}
+
+/* Each of the first members leaves something for the blocks that describe it. */
+static void test_spare(Directory *directory, const void *data) {
+        _cleanup_close_ int dir_fd = -EBADF;
+        uint64_t before, size = 64 * MIB;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        keep(directory, size, &kept);
+        make(&kept);
+        for (unsigned i = 1; i <= 65; i++) {
+                before = room(&kept);
+                provider_fsdax.hold_resize(kept.hold, size -= 4 * KIB, i);
+                fsdax_holds_settle(directory->region->state, dir_fd);
+                g_assert_cmpuint(before - room(&kept), ==, i <= 64 ? 20 * KIB : 4 * KIB);
+        }
+        g_assert_cmpuint(room(&kept), ==, size);
+        end(directory, &kept);
+}
+
+/* There is not always room for it. Members have theirs nevertheless. */
+static void test_no_spare(Directory *directory, const void *data) {
+        Piece piece;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        limit = 16 * MIB;
+        make(&kept);
+        g_assert_cmpuint(room(&kept), ==, 16 * MIB);
+        g_assert_false(fsdax_holds_lack(directory->region->state));
+        take(directory, &kept, 2 * MIB, &piece);
+        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 1);
+        carve(&piece, ID);
+        g_assert_cmpuint(room(&kept), ==, 14 * MIB);
+        limit = INT64_MAX;
+        piece_revoke(&piece);
+        end(directory, &kept);
+}
+
+static void test_refused(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        n_full = 2; /* it is tried for all, and then for this one */
+        g_assert_cmpint(provider_fsdax.hold_make(kept.hold, &failure), ==, -ENOSPC);
+        g_assert_cmpint(failure.refusal, ==, REFUSAL_NoSpace);
+        g_assert_cmpuint(n_full, ==, 0);
+        end(directory, &kept);
+
+        /* what is in the way of its file */
+        keep(directory, 16 * MIB, &kept);
+        g_assert_cmpint(mkdir(kept.path, 0700), ==, 0);
+        g_assert_cmpint(provider_fsdax.hold_make(kept.hold, &failure), <, 0);
+        g_assert_cmpint(rmdir(kept.path), ==, 0);
+        end(directory, &kept);
+}
+
+/* ---- What others take ---- */
+
+/* What a member has given back was somebody else's before it could be kept again. */
+static void test_lack(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        uint64_t before;
+        Piece one, two;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        take(directory, &kept, 12 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 1);
+        carve(&one, ID);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 0);
+        n_full = 1;
+        replenish(directory);
+        g_assert_cmpuint(n_full, ==, 0);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), >=, 3 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), <, 5 * MIB);
+        g_assert_true(fsdax_holds_lack(directory->region->state));
+        two = (Piece){ .length = 6 * MIB, .hold = kept.hold };
+        g_assert_cmpint(provider_fsdax.fits(directory->region, &two, &failure), ==, -ENOSPC);
+        g_assert_nonnull(strstr(failure.text, "others"));
+
+        /* what there is has its room from what is kept, and not from what others may take */
+        before = room(&kept);
+        take(directory, &kept, 2 * MIB, &two);
+        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 1);
+        carve(&two, ID);
+        g_assert_cmpuint(before - room(&kept), >=, 2 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), <, 3 * MIB);
+
+        replenish(directory);
+        g_assert_false(fsdax_holds_lack(directory->region->state));
+        assert_room(&kept, 14 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), ==, 14 * MIB);
+        piece_revoke(&two);
+        end(directory, &kept);
+}
+
+/* Whoever is no member waits until what is kept has got its own. */
+static void test_order(Directory *directory, const void *data) {
+        Piece one, stranger;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 1);
+        take(directory, &kept, 2 * MIB, &one); /* beyond what was counted; it only says that it has a hold */
+        carve(&one, ID);
+        assert_room(&kept, 4 * MIB);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 0);
+        directory_carve(directory, OTHER, 2 * MIB, &stranger);
+        assert_room(&kept, 16 * MIB);
+        one.hold = NULL;
+        piece_revoke(&one);
+        piece_revoke(&stranger);
+        end(directory, &kept);
+}
+
+/* ---- The account ---- */
+
+static void test_account(Directory *directory, const void *data) {
+        Reservation reservation = { 0 };
+        Region *region = directory->region;
+        char size[] = "64M";
+        Fsdax *fsdax;
+        Kept kept;
+
+        (void) data;
+        if (!region)
+                return;
+
+        directory->config.size = size;
+        directory_look(directory);
+        fsdax = region->state;
+
+        /* it has no room yet, and so what is free is not all for others */
+        keep(directory, 16 * MIB, &kept);
+        reservation_take(&reservation, region, 16 * MIB);
+        fsdax->facts.available = 40 * MIB;
+        fsdax_account(region, region->used);
+        g_assert_cmpuint(fsdax_holds_owed(fsdax), ==, 16 * MIB);
+        g_assert_cmpuint(region_available(region), ==, 24 * MIB);
+
+        /* it has */
+        make(&kept);
+        fsdax->facts.available = 24 * MIB;
+        fsdax_account(region, region->used);
+        g_assert_cmpuint(fsdax_holds_owed(fsdax), ==, 0);
+        g_assert_cmpuint(region_available(region), ==, 24 * MIB);
+
+        reservation_release(&reservation);
+        end(directory, &kept);
+        g_assert_cmpuint(region_available(region), ==, 64 * MIB);
+}
+
+/* ---- After a restart ---- */
+
+static void restart(Directory *directory) {
+        region_free(directory->region);
+        g_assert_cmpint(region_new(&directory->config, NULL, -EBADF, &directory->region), ==, 0);
+}
+
+static void test_again(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        struct stat before, st;
+        Hold *hold;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        g_assert_cmpint(stat(kept.path, &before), ==, 0);
+        restart(directory);
+        g_assert_cmpint(provider_fsdax.hold_again(directory->region, NULL, MIB, &hold, &failure), <, 0);
+        g_assert_cmpint(provider_fsdax.hold_again(directory->region, "../../etc/passwd", MIB, &hold, &failure), <, 0);
+        g_assert_cmpint(provider_fsdax.hold_again(directory->region, kept.handle, 16 * MIB, &kept.hold, &failure), ==, 0);
+        g_assert_cmpint(provider_fsdax.hold_again(directory->region, kept.handle, 16 * MIB, &hold, &failure), <, 0);
+        directory_look(directory);
+        g_assert_cmpuint(fsdax_holds_owed(directory->region->state), ==, 0);
+        provider_fsdax.hold_resize(kept.hold, 6 * MIB, 1); /* as its members are found */
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        replenish(directory);
+        assert_room(&kept, 6 * MIB);
+        g_assert_cmpint(stat(kept.path, &st), ==, 0);
+        g_assert_cmpuint(st.st_ino, ==, before.st_ino);
+
+        /* somebody has removed it */
+        g_assert_cmpint(unlink(kept.path), ==, 0);
+        directory_look(directory);
+        replenish(directory);
+        assert_room(&kept, 6 * MIB);
+
+        /* nobody knows of it any more */
+        restart(directory);
+        directory_look(directory);
+        g_assert_false(g_file_test(kept.path, G_FILE_TEST_EXISTS));
+        g_free(kept.handle);
+        g_free(kept.path);
+}
+
+/* What is only called like one is none of ours. */
+static void test_strangers(Directory *directory, const void *data) {
+        static const char *const names[] = { ".hold-", ".hold-0123", ".hold-0123456789ABCDEF", ".hold-0123456789abcdef0" };
+        g_autofree char *folder = NULL, *other = NULL;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        folder = directory_file(directory, ".hold-0123456789abcdef");
+        other = directory_file(directory, ".hold-fedcba9876543210");
+        g_assert_cmpint(mkdir(folder, 0700), ==, 0);
+        g_assert_true(g_file_set_contents(other, "else", -1, NULL));
+        if (geteuid() == 0)
+                g_assert_cmpint(chown(other, NOBODY, NOBODY), ==, 0);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = directory_file(directory, names[i]);
+
+                g_assert_true(g_file_set_contents(path, "", 0, NULL));
+        }
+        directory_look(directory);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = directory_file(directory, names[i]);
+
+                g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+        }
+        g_assert_true(g_file_test(folder, G_FILE_TEST_IS_DIR));
+        g_assert_true(g_file_test(other, G_FILE_TEST_EXISTS) == (geteuid() == 0));
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        directory_add_test("/fsdax-hold/members", test_members);
+        directory_add_test("/fsdax-hold/spare", test_spare);
+        directory_add_test("/fsdax-hold/no-spare", test_no_spare);
+        directory_add_test("/fsdax-hold/refused", test_refused);
+        directory_add_test("/fsdax-hold/lack", test_lack);
+        directory_add_test("/fsdax-hold/order", test_order);
+        directory_add_test("/fsdax-hold/account", test_account);
+        directory_add_test("/fsdax-hold/again", test_again);
+        directory_add_test("/fsdax-hold/strangers", test_strangers);
+        return g_test_run();
+}
