@@ -416,8 +416,8 @@ undo_lease:
         return r;
 }
 
-/* Whether it need not wait for anything, as far as is known before. What has a name is missed if there is only a record of it,
- * see create_stored_at_once(). */
+/* Whether it need not wait for anything, as far as is known before. What has a name is missed if there is only a record of
+ * it, see create_stored_at_once(). */
 static bool may_create_at_once(Allocation *allocation) {
         const Provider *provider = allocation->provider;
 
@@ -520,7 +520,8 @@ static void create_done(Allocation *allocation, int r, Failure *failure) {
         Manager *manager = allocation->manager;
 
         if (r < 0) {
-                if (!create_in_worker(allocation, r) && !create_elsewhere(allocation, failure) && !create_with_more_room(allocation, r, failure->refusal))
+                if (!create_in_worker(allocation, r) && !create_elsewhere(allocation, failure) &&
+                    !create_with_more_room(allocation, r, failure->refusal))
                         create_failed(allocation, r, failure);
                 return;
         }

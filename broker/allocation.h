@@ -59,7 +59,7 @@ struct Allocation {
         Charge charge;
         Lease lease;
         Node node;             /* where the provider drains */
-        Grant *grant;          /* that it is taken from, as long as that is there; the event loop's, as its places in the list */
+        Grant *grant;          /* that it is taken from, as long as that is there; the event loop's, as its places in lists */
         Allocation *member_prev, *member_next;
         char grant_id[17];     /* that it was taken from, or "" */
         Operation operation;

@@ -39,8 +39,8 @@ typedef struct Change {
         const char *decision; /* how that was authorized; static */
 } Change;
 
-/* What is done in a worker thread or at once, and in the event loop when that is over. failure says why it has failed, if r is negative
- * and somebody has said so; it is there for the length of the call. */
+/* What is done in a worker thread or at once, and in the event loop when that is over. failure says why it has failed, if r
+ * is negative and somebody has said so; it is there for the length of the call. */
 typedef int (*OperationWork)(Allocation *allocation, Failure *failure);
 typedef void (*OperationDone)(Allocation *allocation, int r, Failure *failure);
 

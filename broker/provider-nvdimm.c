@@ -379,7 +379,8 @@ static int nvdimm_recover(Piece *piece, int stored_fds[static 2], Failure *failu
                 return r < 0 ? -EUCLEAN : 0;
         }
         for (unsigned i = 0; i < 2; i++)
-                if (stored_fds[i] < 0 || fstat(stored_fds[i], &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != device.node) {
+                if (stored_fds[i] < 0 || fstat(stored_fds[i], &st) < 0 || !S_ISCHR(st.st_mode) ||
+                    st.st_rdev != device.node) {
                         (void) failure_set(failure, REFUSAL_Failed,
                                            "the broker has no descriptor of %s any more; its holders have", piece->device);
                         return -ENOENT;

@@ -155,8 +155,8 @@ typedef struct Provider {
         /* Forgets what it keeps of the region. */
         void (*forget)(Region *region);
 
-        /* Whether carve() and open() of what was planned would neither wait for anything nor take long. Then they are called in
-         * the event loop, which saves waking a thread. May settle now for what carve() would have to settle for. Where this
+        /* Whether carve() and open() of what was planned would neither wait for anything nor take long. Then they are called
+         * in the event loop, which saves waking a thread. May settle now for what carve() would have to settle for. Where this
          * is NULL, they never are. */
         bool (*at_once)(Piece *piece);
 

@@ -2,9 +2,9 @@
 
 /* A record is a small text file, one "key=value" per line, in a fixed order, between a first line that says what it is, and
  * of which version, and a last one that says it is complete. An earlier version has fewer lines, and is read as such. It is
- * replaced by writing another file and renaming it; the first one may be written in its place, in one go. Reading is strict: a line that is missing, out of place, unknown or out
- * of range, or anything after the last one, makes the record unusable as a whole, because half a record about somebody's
- * memory is worse than none. */
+ * replaced by writing another file and renaming it; the first one may be written in its place, in one go. Reading is strict:
+ * a line that is missing, out of place, unknown or out of range, or anything after the last one, makes the record unusable
+ * as a whole, because half a record about somebody's memory is worse than none. */
 
 #include "record.h"
 

@@ -590,11 +590,11 @@ int recovery_run(Manager *manager) {
         if (recovery.n_live + recovery.n_ending + recovery.n_detached + recovery.n_quarantined + recovery.n_gone +
                     recovery.n_orphans >
             0)
-                log_notice("found %u allocations again, and %u ending, %u detached, %u quarantined, %u ended, %u never "
+                log_notice("allocations found again: %u; also %u ending, %u detached, %u quarantined, %u ended, %u never "
                            "handed out",
                            recovery.n_live, recovery.n_ending, recovery.n_detached, recovery.n_quarantined, recovery.n_gone,
                            recovery.n_orphans);
         if (recovery.n_grants > 0)
-                log_notice("found %u grants again", recovery.n_grants);
+                log_notice("grants found again: %u", recovery.n_grants);
         return 0;
 }
