@@ -8,8 +8,8 @@
  * these here locked, and sees first to what they lack, unless his file is a member itself. Somebody else on the file
  * system can: then the file is shorter than it should be, which LargestAvailable says, until there is room again.
  *
- * A member is a file with a record, which takes blocks beside its bytes. So there is something to spare for the first
- * ones.
+ * A member is a file with a record, which takes blocks beside its bytes, on XFS a number of them for the file alone.
+ * So there is something to spare for the first ones.
  *
  * The event loop says how long the files are to be; workers see to it, one at a time. Only they free a Hold, so that
  * theirs is there as long as they have the lock. A file that no grant is known of is from before the machine was
@@ -37,7 +37,7 @@
 
 /* So many members have something to spare for the blocks that describe them, but together no more than this part. */
 #define SPARE_MEMBERS 64
-#define SPARE_SIZE (16 * KIB)
+#define SPARE_SIZE (64 * KIB)
 #define SPARE_PART 16
 
 struct Hold {

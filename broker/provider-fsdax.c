@@ -168,15 +168,25 @@ static int write_zeros(Piece *piece, int fd, uint64_t from) {
 
 /* ---- Carving ---- */
 
-/* Room for a new file, which nobody else has. */
-static int get_room(Piece *piece, int dir_fd, int fd) {
+/* A new file, which nobody else has, with its room. The file itself can take some, too. */
+static int make_file(Piece *piece, int dir_fd, int *ret_fd, Failure *failure) {
         FsdaxFacts facts = fsdax_facts(piece->state);
         bool locked = fsdax_holds_lock(piece->state, dir_fd, piece->promised);
+        _cleanup_close_ int fd = -EBADF;
+        const char *problem = "cannot make a file";
         int r;
 
-        r = fsdax_extents_allocate(fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
+        r = fsdax_file_make(dir_fd, &fd);
+        if (r >= 0) {
+                problem = "cannot get room for it";
+                r = fsdax_extents_allocate(fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
+        }
         fsdax_holds_unlock(piece->state, locked);
-        return r;
+        if (r < 0)
+                return refuse_errno(piece, r, problem, failure);
+
+        *ret_fd = TAKE_FD(fd);
+        return 0;
 }
 
 static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
@@ -191,12 +201,9 @@ static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
         if (r < 0)
                 return r;
 
-        r = fsdax_file_make(dir_fd, &fd);
+        r = make_file(piece, dir_fd, &fd, failure);
         if (r < 0)
-                return refuse_errno(piece, r, "cannot make a file", failure);
-        r = get_room(piece, dir_fd, fd);
-        if (r < 0)
-                return refuse_errno(piece, r, "cannot get room for it", failure);
+                return r;
         r = check_extents(piece, fd, failure);
         if (r < 0)
                 return r;

@@ -250,6 +250,7 @@ static void fill(void) {
 
 static void test_full(Scene *scene, const void *unused) {
         Reply grant, pieces[8], reply;
+        struct stat st;
 
         (void) unused;
         if (provider_is_files() && !provider_has_dax_files()) {
@@ -288,6 +289,8 @@ static void test_full(Scene *scene, const void *unused) {
                         }
         }
         fill();
+        g_assert_cmpint(stat(ALIEN, &st), ==, 0);
+        g_assert_cmpint(truncate(ALIEN, st.st_size - (off_t) MIB), ==, 0); /* a region has to have room for one file */
         broker_start(scene->broker);
         g_assert_true(wait_until(20, largest(scene, &grant) < 16 * MIB));
         g_assert_cmpuint(left(scene, &grant), ==, 16 * MIB);
