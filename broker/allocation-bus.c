@@ -73,83 +73,37 @@ void details_add_allocation(Details *details, const Allocation *allocation) {
         details_add(details, "size-mib", "%" PRIu64, (allocation->piece.length + MIB - 1) / MIB);
 }
 
-/* The memory and its lease. */
-#define MEMORY_REPLY_FDS 2
-
-struct MemoryReply {
-        Server *server;
-        sd_bus_message *message; /* owned reference */
-        bool created;            /* not just opened */
-};
-
-MemoryReply *memory_reply_new(Call *call, bool created) {
-        MemoryReply *reply;
-
-        reply = calloc(1, sizeof(*reply));
-        if (!reply)
-                return NULL;
-
-        reply->server = call->server;
-        reply->message = sd_bus_message_ref(call->message);
-        reply->created = created;
-        if (call->caller->peer)
-                peer_promise_fds(call->caller->peer, MEMORY_REPLY_FDS);
-        return reply;
-}
-
-MemoryReply *memory_reply_free(MemoryReply *reply) {
-        const Caller *caller;
-
-        if (!reply)
-                return NULL;
-
-        caller = caller_find(reply->server, reply->message);
-        if (caller && caller->peer)
-                peer_end_promise(caller->peer, MEMORY_REPLY_FDS);
-        sd_bus_message_unref(reply->message);
-        free(reply);
-        return NULL;
-}
-
-/* Whether somebody got it. */
-static bool memory_reply_send(MemoryReply *reply, const Allocation *allocation, int memory, int lease) {
-        Caller *caller = caller_find(reply->server, reply->message);
+static bool reply_send_memory(FdReply *reply, const Allocation *allocation, int memory, int lease) {
         char path[ALLOCATION_PATH_MAX];
-        Failure failure;
-        int r;
 
-        if (!caller)
-                return false;
-
-        r = sd_bus_reply_method_return(reply->message, "ohhtt", allocation_path(allocation, path), memory, lease,
-                                       allocation->piece.offset, allocation->piece.length);
-        if (r < 0) {
-                log_warning("cannot send the memory of %s to who asked for it: %s", allocation->id, strerror(-r));
-                (void) failure_set_errno(&failure, r, "cannot send the descriptors");
-                reply_refusal(reply->message, r, &failure);
-                return false;
-        }
-
-        if (caller->peer)
-                peer_has_been_sent_fds(caller->peer, MEMORY_REPLY_FDS);
-        else {
-                caller->n_sent++;
-                server_doubt(reply->server);
-        }
-        return true;
+        return fd_reply_send(reply, "ohhtt", allocation_path(allocation, path), memory, lease, allocation->piece.offset,
+                             allocation->piece.length);
 }
 
 void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
-        MemoryReply *reply = userdata;
+        FdReply *reply = userdata;
 
         if (r < 0)
-                reply_refusal(reply->message, r, failure);
-        else if (!memory_reply_send(reply, allocation, memory, lease) && reply->created)
+                fd_reply_refuse(reply, r, failure);
+        else
+                (void) reply_send_memory(reply, allocation, memory, lease);
+
+        safe_close(memory);
+        safe_close(lease);
+        fd_reply_free(reply);
+}
+
+void reply_with_new_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
+        FdReply *reply = userdata;
+
+        if (r < 0)
+                fd_reply_refuse(reply, r, failure);
+        else if (!reply_send_memory(reply, allocation, memory, lease))
                 (void) allocation_end(allocation, "who asked for it did not get it", NULL, NULL, NULL);
 
         safe_close(memory);
         safe_close(lease);
-        memory_reply_free(reply);
+        fd_reply_free(reply);
 }
 
 static void reply_empty(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
@@ -184,7 +138,7 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         const Caller *caller = call->caller;
         const char *decision;
         Details details = { 0 };
-        MemoryReply *reply;
+        FdReply *reply;
         bool read_only;
         int r;
 
@@ -213,12 +167,12 @@ int allocation_open_for(Call *call, Allocation *allocation, Failure *failure) {
         if (allocation->state != ALLOCATION_LIVE)
                 return refuse_state(allocation, failure);
 
-        reply = memory_reply_new(call, false);
+        reply = fd_reply_new(call, MEMORY_REPLY_FDS);
         if (!reply)
                 return -ENOMEM;
         r = allocation_open(allocation, read_only, caller->user->uid, decision, reply_with_memory, reply);
         if (r < 0) {
-                memory_reply_free(reply);
+                fd_reply_free(reply);
                 return r;
         }
 

@@ -56,72 +56,17 @@ Grant *call_grant_to_use(Call *call, const char *path, Failure *failure) {
 
 /* ---- Reserve ---- */
 
-typedef struct GrantReply {
-        Server *server;
-        sd_bus_message *message; /* owned reference */
-} GrantReply;
-
-static GrantReply *grant_reply_new(Call *call) {
-        GrantReply *reply;
-
-        reply = calloc(1, sizeof(*reply));
-        if (!reply)
-                return NULL;
-
-        reply->server = call->server;
-        reply->message = sd_bus_message_ref(call->message);
-        if (call->caller->peer)
-                peer_promise_fds(call->caller->peer, 1);
-        return reply;
-}
-
-static GrantReply *grant_reply_free(GrantReply *reply) {
-        const Caller *caller = caller_find(reply->server, reply->message);
-
-        if (caller && caller->peer)
-                peer_end_promise(caller->peer, 1);
-        sd_bus_message_unref(reply->message);
-        free(reply);
-        return NULL;
-}
-
-/* Whether somebody got it. */
-static bool grant_reply_send(GrantReply *reply, const Grant *grant, int lease) {
-        Caller *caller = caller_find(reply->server, reply->message);
-        char path[GRANT_PATH_MAX];
-        Failure failure;
-        int r;
-
-        if (!caller)
-                return false;
-
-        r = sd_bus_reply_method_return(reply->message, "oht", grant_path(grant, path), lease, grant->size);
-        if (r < 0) {
-                log_warning("cannot send the lease of grant %s to who asked for it: %s", grant->id, strerror(-r));
-                (void) failure_set_errno(&failure, r, "cannot send the descriptor");
-                reply_refusal(reply->message, r, &failure);
-                return false;
-        }
-
-        if (caller->peer)
-                peer_has_been_sent_fds(caller->peer, 1);
-        else {
-                caller->n_sent++;
-                server_doubt(reply->server);
-        }
-        return true;
-}
-
 static void reply_with_grant(Grant *grant, int r, const Failure *failure, int lease, void *userdata) {
-        GrantReply *reply = userdata;
+        FdReply *reply = userdata;
+        char path[GRANT_PATH_MAX];
 
         if (r < 0)
-                reply_refusal(reply->message, r, failure);
-        else if (!grant_reply_send(reply, grant, lease))
+                fd_reply_refuse(reply, r, failure);
+        else if (!fd_reply_send(reply, "oht", grant_path(grant, path), lease, grant->size))
                 grant_end(grant, "who asked for it did not get it", NULL);
 
         safe_close(lease);
-        grant_reply_free(reply);
+        fd_reply_free(reply);
 }
 
 /* What is taken from it has names, as far as it has to. */
@@ -166,7 +111,7 @@ int do_reserve(Call *call, Failure *failure) {
         const Caller *caller = call->caller;
         Origin origin = { .user = caller->user, .pid = caller->pid, .unit = caller->unit };
         Request request = { 0 };
-        GrantReply *reply;
+        FdReply *reply;
         Region *region;
         Piece plan;
         int r;
@@ -196,12 +141,12 @@ int do_reserve(Call *call, Failure *failure) {
                 return r;
 
         origin.decision = request.persistent ? "org.daxbroker1.allocate-persistent: yes" : "org.daxbroker1.allocate: yes";
-        reply = grant_reply_new(call);
+        reply = fd_reply_new(call, 1);
         if (!reply)
                 return -ENOMEM;
         r = grant_create(call->server->manager, region, &request, &plan, &origin, reply_with_grant, reply, failure);
         if (r < 0) {
-                grant_reply_free(reply);
+                fd_reply_free(reply);
                 return r;
         }
 

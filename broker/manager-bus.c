@@ -269,20 +269,20 @@ static int wish_admit(Call *call, Wish *wish, Failure *failure) {
 }
 
 /* Makes it; or opens what there is. */
-static int wish_fulfil(Call *call, Wish *wish, const Origin *origin, MemoryReply *reply, Failure *failure) {
+static int wish_fulfil(Call *call, Wish *wish, const Origin *origin, FdReply *reply, Failure *failure) {
         if (wish->twin) {
                 call_set_about(call, wish->twin);
                 return allocation_open(wish->twin, false, origin->user->uid, origin->decision, reply_with_memory, reply);
         }
 
         return allocation_create(call->server->manager, wish->region, &wish->request, &wish->plan, wish->retained, origin,
-                                 reply_with_memory, reply, failure);
+                                 reply_with_new_memory, reply, failure);
 }
 
 static int do_allocate(Call *call, Failure *failure) {
         const Caller *caller = call->caller;
         Origin origin = { .user = caller->user, .pid = caller->pid, .unit = caller->unit };
-        MemoryReply *reply;
+        FdReply *reply;
         Wish wish;
         int r;
 
@@ -304,12 +304,12 @@ static int do_allocate(Call *call, Failure *failure) {
                 origin.decision = "org.daxbroker1.allocate-persistent: yes";
         if (wish.grant)
                 origin.decision = "grant";
-        reply = memory_reply_new(call, !wish.twin);
+        reply = fd_reply_new(call, MEMORY_REPLY_FDS);
         if (!reply)
                 return -ENOMEM;
         r = wish_fulfil(call, &wish, &origin, reply, failure);
         if (r < 0) {
-                memory_reply_free(reply);
+                fd_reply_free(reply);
                 return r;
         }
 

@@ -88,6 +88,14 @@ bool allocation_is_visible(const Allocation *allocation, const Caller *caller);
 void call_set_about(Call *call, const Allocation *allocation);
 int allocation_open_for(Call *call, Allocation *allocation, Failure *failure);
 
+/* fd-reply-bus.c: for the caller, once there is something to answer. NULL if out of memory. Exactly one of send and refuse is
+ * called, with as many descriptors as were said, which stay the caller's; false if nobody has got them. */
+typedef struct FdReply FdReply;
+FdReply *fd_reply_new(Call *call, unsigned n_fds);
+FdReply *fd_reply_free(FdReply *reply);
+bool fd_reply_send(FdReply *reply, const char *types, ...);
+void fd_reply_refuse(FdReply *reply, int r, const Failure *failure);
+
 /* grant-bus.c. The second is NULL if there is none, or none yet. */
 #define GRANT_PATH_MAX 64
 char *grant_path(const Grant *grant, char buffer[static GRANT_PATH_MAX]);
@@ -102,11 +110,10 @@ Grant *call_grant_to_use(Call *call, const char *path, Failure *failure);
 void details_add_request(Details *details, const Region *region, const Piece *plan, const Request *request, bool grant);
 void details_add_held(Details *details, uint64_t bytes, uint64_t count);
 
-/* Who hears of an allocation that is being made or opened; userdata of reply_with_memory(). NULL if out of memory. */
-typedef struct MemoryReply MemoryReply;
-MemoryReply *memory_reply_new(Call *call, bool created);
-MemoryReply *memory_reply_free(MemoryReply *reply);
+/* The memory and its lease, for who has asked for it with an FdReply of so many; the second ends what nobody has got. */
+#define MEMORY_REPLY_FDS 2
 void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata);
+void reply_with_new_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata);
 
 /* Why nothing can be done to it, by its state. */
 bool allocation_is_ending(const Allocation *allocation);
