@@ -57,7 +57,13 @@ static void test_set_owner(Scene *scene, gconstpointer unused) {
         reply_assert(user_release(scene->alice, data.object), "AuthenticationRequired");
         reply_assert(user_open(scene->bob, "data", NULL), "");
         reply_assert(user_release(scene->bob, data.object), "");
+        /* a device is not taken from its holders */
+        if (provider_is_device())
+                g_assert_cmpint(user_peek(scene->alice, data.slot, 0), ==, 7);
+        user_let_go(scene->alice, data.slot);
+        user_let_go(scene->bob, -1);
         g_assert_cmpint(user_peek(scene->alice, data.slot, 0), ==, -EFAULT);
+        scene_assert_gone(scene, &data);
 }
 
 static void test_set_owner_name(Scene *scene, gconstpointer unused) {
@@ -88,16 +94,22 @@ static void test_set_owner_name(Scene *scene, gconstpointer unused) {
         g_assert_true(allocation_wait_gone(scene->root, unnamed.object));
 }
 
-#define QUOTAS                                                                                   \
-        CONFIGURATION "[Quota user:bob]\nMaxBytes=4M\nMaxAllocations=2\n[Quota user:carol]\nMaxBytes=2M\n" \
-                      "[Quota group:dax]\nMaxBytes=3M\n"
-
-/* He who has it is charged, and has to have room for it. */
+/* He who has it is charged, and has to have room for it: bob for one and three, alice for three. */
 static void test_set_owner_quota(Scene *scene, gconstpointer unused) {
-        Reply small = user_get(scene->root, MIB, "name=small"), large = user_get(scene->root, 8 * MIB, "name=large");
-        Reply third = user_get(scene->root, MIB, "name=third"), reply;
+        const uint64_t one = provider_length(MIB), three = provider_length(3 * one);
+        g_autofree char *quotas = g_strdup_printf(CONFIGURATION
+                                                  "[Quota user:bob]\nMaxBytes=%" G_GUINT64_FORMAT "\nMaxAllocations=2\n"
+                                                  "[Quota user:carol]\nMaxBytes=%" G_GUINT64_FORMAT "\n"
+                                                  "[Quota group:dax]\nMaxBytes=%" G_GUINT64_FORMAT "\n",
+                                                  one + three, 2 * one, three);
+        Reply small, large, third, reply;
 
         (void) unused;
+        broker_configure(scene->broker, quotas);
+        broker_reload(scene->broker);
+        small = user_get(scene->root, one, "name=small");
+        large = user_get(scene->root, 8 * one, "name=large");
+        third = user_get(scene->root, one, "name=third");
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
         reply = user_set_owner(scene->root, large.object, world_get_uid("bob"), NULL);
         reply_assert(reply, "QuotaExceeded");
@@ -106,15 +118,15 @@ static void test_set_owner_quota(Scene *scene, gconstpointer unused) {
         reply_assert(user_set_owner(scene->root, small.object, world_get_uid("bob"), NULL), "");
         reply_assert(user_set_owner(scene->root, third.object, world_get_uid("bob"), NULL), "");
 
-        reply = user_allocate(scene->bob, MIB, 1, NULL);
+        reply = user_allocate(scene->bob, one, 1, NULL);
         reply_assert(reply, "QuotaExceeded");
         assert_says(reply.message, "MaxAllocations");
-        reply = user_get(scene->root, MIB, "name=fourth");
+        reply = user_get(scene->root, one, "name=fourth");
         reply_assert(user_set_owner(scene->root, reply.object, world_get_uid("bob"), NULL), "QuotaExceeded");
 
         /* and comes back to who had it */
         reply_assert(user_set_owner(scene->root, third.object, world_get_uid("root"), NULL), "");
-        reply_assert(user_allocate(scene->bob, 3 * MIB, 1, NULL), "");
+        reply_assert(user_allocate(scene->bob, three, 1, NULL), "");
 
         /* groups count, also of somebody who has never been here; his own rule goes first */
         reply_assert(user_set_owner(scene->root, large.object, world_get_uid("alice"), NULL), "QuotaExceeded");
@@ -160,6 +172,12 @@ static void test_details(Scene *scene, gconstpointer unused) {
         reply_assert(user_set_owner(scene->carol, data.object, world_get_uid("bob"), "name=given"), "");
 }
 
+static void assert_logged(Scene *scene, size_t mark, const char *what) {
+        g_autofree char *pattern = g_strdup_printf("'other': %" G_GUINT64_FORMAT " MiB %s", provider_length(MIB) / MIB, what);
+
+        g_assert_true(broker_wait_log(scene->broker, mark, pattern));
+}
+
 static void test_log(Scene *scene, gconstpointer unused) {
         Reply data = user_get(scene->alice, MIB, "name=data");
         size_t mark = broker_mark_log(scene->broker);
@@ -168,9 +186,9 @@ static void test_log(Scene *scene, gconstpointer unused) {
         reply_assert(user_rename(scene->alice, data.object, "other"), "");
         reply_assert(user_set_mode(scene->alice, data.object, 0644), "");
         reply_assert(user_set_owner(scene->root, data.object, world_get_uid("bob"), NULL), "");
-        g_assert_true(broker_wait_log(scene->broker, mark, "'other': 1 MiB renamed; it was called 'data'"));
-        g_assert_true(broker_wait_log(scene->broker, mark, "'other': 1 MiB has mode 0644"));
-        g_assert_true(broker_wait_log(scene->broker, mark, "'other': 1 MiB given to user [0-9]+; it was user [0-9]+'s"));
+        assert_logged(scene, mark, "renamed; it was called 'data'");
+        assert_logged(scene, mark, "has mode 0644");
+        assert_logged(scene, mark, "given to user [0-9]+; it was user [0-9]+'s");
 }
 
 /* Another process of a user, which is not on the bus yet. */
@@ -501,7 +519,7 @@ int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/owners/set-owner", CONFIGURATION, test_set_owner);
         scene_add("/owners/set-owner-name", CONFIGURATION, test_set_owner_name);
-        scene_add("/owners/set-owner-quota", QUOTAS, test_set_owner_quota);
+        scene_add("/owners/set-owner-quota", CONFIGURATION, test_set_owner_quota);
         scene_add("/owners/details", CONFIGURATION, test_details);
         scene_add("/owners/log", CONFIGURATION, test_log);
         scene_add("/owners/recycled", CONFIGURATION, test_recycled);

@@ -28,7 +28,7 @@ static void test_resize_not(Scene *scene, gconstpointer unused) {
         assert_says(reply.message, provider_name());
         reply_assert(user_resize(scene->alice, data.object, 0), "BadSize");
         reply_assert(user_resize(scene->alice, data.object, UINT64_MAX), "BadSize");
-        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, MIB);
+        g_assert_cmpuint(allocation_get(scene->alice, data.object, "Length"), ==, provider_length(MIB));
 }
 
 static uint64_t file_size(const Reply *reply) {
