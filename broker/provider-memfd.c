@@ -13,10 +13,10 @@
  * allocated at once: a shortage is an error now and not a SIGBUS later. Without them it is plain shared memory, which the
  * kernel may back with huge pages as well.
  *
- * Each holder gets an open file of its own, so that file positions and flags are not shared between users: the first one a
- * copy of our descriptor, with which we do nothing that depends on either, the others one that is made by opening it again.
- * The inode's mode allows holders to open it again through /proc/self/fd, for writing only until the first read-only holder
- * exists: from then on that would be a way around being read-only. */
+ * Each holder gets an open file of its own, made by opening our descriptor again, so that file positions, flags and locks
+ * are not shared between users, and a lock ends with who has it. The inode's mode allows holders to open it again through
+ * /proc/self/fd, for writing only until the first read-only holder exists: from then on that would be a way around being
+ * read-only. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -416,10 +416,6 @@ static int memfd_open(Piece *piece, bool read_only, int *ret_fd, Failure *failur
         char path[64];
         int fd;
 
-        if (!piece->fd_shared && !read_only) {
-                piece->fd_shared = true;
-                return piece_copy_fd(piece, false, ret_fd, failure);
-        }
         if (read_only && fchmod(piece->fd, 0644) < 0)
                 return failure_set_errno(failure, -errno, "cannot make the memfd read-only for others");
 
@@ -466,7 +462,6 @@ static int memfd_recover(Piece *piece, int stored_fds[static 2], Failure *failur
                 return -ESTALE;
 
         piece->fd = TAKE_FD(stored_fds[0]);
-        piece->fd_shared = true; /* perhaps */
         return 0;
 }
 

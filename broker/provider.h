@@ -44,7 +44,6 @@ typedef struct Piece {
         unsigned n_ranges;
         _Atomic uint64_t cleaned; /* bytes zeroed so far, while it is being cleaned */
         int fd;           /* the broker's own way to the memory */
-        bool fd_shared;   /* a holder has a copy of that; where each is to have an open file of his own */
         int fd_read_only; /* another one with which nobody can write, where that cannot be made of the first */
         uint64_t made;    /* CLOCK_MONOTONIC in microseconds: who looked before does not know of it */
         bool held;        /* asked about by force: somebody has a descriptor or a mapping of it */

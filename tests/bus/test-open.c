@@ -8,6 +8,7 @@
 #include <glib.h>
 #include <grp.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,6 +93,29 @@ static void test_positions(Scene *scene, gconstpointer unused) {
         reply_assert(third, "");
         g_assert_cmpint(user_call(scene->bob, do_seek, &third.slot, sizeof(third.slot), NULL, 0), ==, 7);
         user_give_back(scene->alice, &first);
+}
+
+static int64_t do_lock(UserCall *call) {
+        int memory;
+
+        slot_borrow(*(const int *) call->data, &memory, NULL, NULL);
+        return flock(memory, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
+/* Nobody else has a lock that somebody took: it ends with him. */
+static void test_locks(Scene *scene, gconstpointer unused) {
+        Reply first = user_get(scene->alice, UNIT, "name=shared mode=0666"), second;
+
+        (void) unused;
+        skip_on_devices("a device is locked by whoever has its node open");
+        second = user_open(scene->bob, "shared", NULL);
+        reply_assert(second, "");
+        g_assert_cmpint(user_call(scene->alice, do_lock, &first.slot, sizeof(first.slot), NULL, 0), ==, 0);
+        g_assert_cmpint(user_call(scene->bob, do_lock, &second.slot, sizeof(second.slot), NULL, 0), ==, -EAGAIN);
+        user_drop_all(scene->alice);
+        g_assert_cmpint(user_call(scene->bob, do_lock, &second.slot, sizeof(second.slot), NULL, 0), ==, 0);
+        user_drop_all(scene->bob);
+        reply_assert(user_release(scene->alice, first.object), "");
 }
 
 static void test_names(Scene *scene, gconstpointer unused) {
@@ -572,6 +596,7 @@ int main(int argc, char **argv) {
         world_init(&argc, &argv);
         scene_add("/open/same-memory", CONFIGURATION, test_same_memory);
         scene_add("/open/positions", CONFIGURATION, test_positions);
+        scene_add("/open/locks", CONFIGURATION, test_locks);
         scene_add("/open/names", CONFIGURATION, test_names);
         scene_add("/open/options", CONFIGURATION, test_options);
         scene_add("/open/mode-bits", CONFIGURATION, test_mode_bits);
