@@ -106,7 +106,9 @@ int fd_store_push_memory(const char *id, int fd) {
 }
 
 int fd_store_try_push_memory(const char *id, int fd) {
-        return fd_bundle_try_add(id, fd);
+        const char *path = getenv("NOTIFY_SOCKET");
+
+        return path && path[0] != '\0' ? fd_bundle_try_add(id, fd) : 0;
 }
 
 int fd_store_remove(const char *name) {

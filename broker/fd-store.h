@@ -32,7 +32,7 @@ int fd_store_push(const char *name, int fd);
 /* The same for memory that has no bytes left when it is removed, under the id of an allocation: it is put into a bundle. */
 int fd_store_push_memory(const char *id, int fd);
 
-/* That, without blocking: -EAGAIN if it would have to, or there is no service manager. */
+/* That, without blocking: -EAGAIN if it would have to. */
 int fd_store_try_push_memory(const char *id, int fd);
 
 /* Tells it to drop the descriptor. Nothing else can be done about an error than to say so. May block. */
