@@ -520,7 +520,7 @@ static void test_no_polkit(Scene *scene, const void *unused) {
 
 static void test_grant(Scene *scene, const void *unused) {
         (void) unused;
-        skip_on_media("nothing is promised of it");
+        skip_on_nvdimm("nothing is promised of it");
         for (unsigned i = 0; i < 4; i++) {
                 as(scene->alice, do_reserve);
                 if (i % 2)
