@@ -173,7 +173,8 @@ static void test_details(Scene *scene, gconstpointer unused) {
 }
 
 static void assert_logged(Scene *scene, size_t mark, const char *what) {
-        g_autofree char *pattern = g_strdup_printf("'other': %" G_GUINT64_FORMAT " MiB %s", provider_length(MIB) / MIB, what);
+        const uint64_t length = provider_length(MIB) / MIB;
+        g_autofree char *pattern = g_strdup_printf("'other': %" G_GUINT64_FORMAT " MiB %s", length, what);
 
         g_assert_true(broker_wait_log(scene->broker, mark, pattern));
 }
