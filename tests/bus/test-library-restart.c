@@ -27,7 +27,7 @@
         ({                                                                                           \
                 int _late;                                                                           \
                                                                                                      \
-                (void) wait_until(20, (_late = (call)) != -EHOSTDOWN || !provider_is_device());      \
+                (void) wait_until(20, (_late = (call)) != -EHOSTDOWN || !provider_is_slow());        \
                 _late;                                                                               \
         })
 
@@ -379,7 +379,7 @@ static void test_killed_under_load(Scene *scene, const void *unused) {
                 g_usleep((gulong) g_test_rand_int_range(0, 300000));
                 broker_kill(scene->broker);
                 broker_start(scene->broker);
-                if (provider_is_device()) {
+                if (provider_is_slow()) {
                         unsigned before[WORKERS] = { progress[0], progress[1], progress[2] };
 
                         g_assert_true(wait_until(20, are_ahead(before)));
