@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 
 /* Room of a file system that is kept for grants. Others take room there without a word, so it is taken before they
- * can: each grant has a file, which nobody opens, as long as what is not taken from it. Before a member gets its room
- * the file is cut by as much; when a member has ended it gets as much again.
+ * can: each grant has a file, which nobody opens, as long as what the files of its members do not have of it. Before a
+ * member gets its room the file is cut by as much; when a member has ended it gets as much again.
  *
  * In between, that much is free for a moment. No file of ours can get it, because whoever makes one does it with
  * these here locked, and sees first to what they lack, unless his file is a member itself. Somebody else on the file
- * system can: then the file is shorter than it should be, which LargestAvailable says, until there is room again.
+ * system can: then the file is shorter than it should be, which LargestAvailable says, until there is room again. It is
+ * not made up with what another one is about to get back.
  *
  * A member is a file with a record, which takes blocks beside its bytes, on XFS a number of them for the file alone.
  * So there is something to spare for the first ones.
  *
- * The event loop says how long the files are to be; workers see to it, one at a time. Only they free a Hold, so that
- * theirs is there as long as they have the lock. A file that no grant is known of is from before the machine was
- * started anew. */
+ * The event loop says how much a grant has; workers count what members' files have, and see to the rest, one at a time.
+ * Only they free a Hold, so that theirs is there as long as they have the lock. A member can outlive its hold, and so
+ * knows its number only. A file that no grant is known of is from before the machine was started anew. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,10 +23,12 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "fsdax.h"
 #include "log.h"
 #include "name.h"
@@ -42,19 +45,32 @@
 
 struct Hold {
         Fsdax *fsdax;
+        uint64_t number;
         char name[PREFIX_SIZE + ID_SIZE + 1];
-        _Atomic uint64_t kept;    /* what is not taken; the event loop's to say, as the next two */
+        uint64_t kept;            /* what no member has been promised; the event loop's */
+        _Atomic uint64_t size;    /* with what its members have; the event loop's to say, as the next two */
         atomic_uint n_taken;
-        atomic_bool ended;
+        atomic_bool ended;        /* a worker may free it from then on */
+        _Atomic uint64_t taken;   /* of size: what members' files have; changed with fsdax->mutex held, as the next one */
+        uint64_t returning;       /* of that: what is about to be free again */
         _Atomic uint64_t length;  /* of the file, as far as we know */
-        _Atomic uint64_t missing; /* of kept, as others had it when it was tried to get it */
+        _Atomic uint64_t missing; /* of what it needs, as others had it when it was tried to get it */
         uint64_t measured;        /* the length when the room of the file system was measured; guarded by fsdax->mutex */
         uint64_t spare;           /* of length, beside what can be taken; workers' */
         bool made;                /* the same: it had all of it once */
+        bool lacked;              /* the same: something was missing when they began to settle */
         Hold *prev, *next;
 };
 
 /* ---- In the event loop ---- */
+
+static uint64_t subtract(uint64_t a, uint64_t b) {
+        return a > b ? a - b : 0;
+}
+
+static uint64_t number_of(const char *id) {
+        return strtoull(id, NULL, 16);
+}
 
 static int hold_new(Region *region, const char *id, uint64_t length, Hold **ret) {
         Fsdax *fsdax = region->state;
@@ -65,7 +81,9 @@ static int hold_new(Region *region, const char *id, uint64_t length, Hold **ret)
                 return -ENOMEM;
 
         hold->fsdax = fsdax;
+        hold->number = number_of(id);
         hold->kept = length;
+        hold->size = length;
         hold->spare = UINT64_MAX; /* as it should be */
         (void) snprintf(hold->name, sizeof(hold->name), PREFIX "%.16s", id);
         pthread_mutex_lock(&fsdax->mutex);
@@ -140,19 +158,27 @@ static uint64_t hold_spare(const Hold *hold, uint64_t bytes) {
         return spare - spare % FSDAX_PAGE;
 }
 
+/* What its file should have. */
+static uint64_t hold_needs(const Hold *hold) {
+        return subtract(hold->size, hold->taken);
+}
+
 /* What can be taken of it. If it lacks some, its file is shorter than what is kept, and a member has its room from it
  * nevertheless. */
 static uint64_t hold_has(const Hold *hold) {
-        uint64_t kept = hold->kept, missing = hold->missing;
-
-        return kept > missing ? kept - missing : 0;
+        return subtract(hold->kept, hold->missing);
 }
 
-void fsdax_hold_resize(Hold *hold, uint64_t length, unsigned n_taken) {
+void fsdax_hold_resize(Hold *hold, uint64_t length, uint64_t size, unsigned n_taken) {
         hold->kept = length;
+        hold->size = size;
         hold->n_taken = n_taken;
-        if (hold->length < length + hold_spare(hold, length))
+        if (hold->length < hold_needs(hold) || hold->length < length + hold_spare(hold, length))
                 hold->fsdax->holds_changed = true;
+}
+
+uint64_t fsdax_hold_number(const Hold *hold) {
+        return hold ? hold->number : 0;
 }
 
 uint64_t fsdax_hold_largest(const Hold *hold) {
@@ -170,10 +196,11 @@ int fsdax_fits(const Region *region, const Piece *plan, Failure *failure) {
 
 /* Its file is removed by whoever settles holds next. */
 void fsdax_hold_end(Region *region, Hold *hold) {
+        Fsdax *fsdax = hold->fsdax;
         uint64_t kept = hold->kept;
 
         hold->ended = true;
-        hold->fsdax->holds_changed = true;
+        fsdax->holds_changed = true;
         fsdax_account(region, region->used > kept ? region->used - kept : 0);
 }
 
@@ -183,8 +210,8 @@ uint64_t fsdax_holds_owed(Fsdax *fsdax) {
 
         pthread_mutex_lock(&fsdax->mutex);
         DL_FOREACH(fsdax->holds, hold)
-                if (!hold->ended && hold->kept > hold->measured)
-                        owed += hold->kept - hold->measured;
+                if (!hold->ended)
+                        owed += subtract(hold_needs(hold), hold->measured);
         pthread_mutex_unlock(&fsdax->mutex);
         return owed;
 }
@@ -194,7 +221,7 @@ bool fsdax_holds_lack(Fsdax *fsdax) {
 
         pthread_mutex_lock(&fsdax->mutex);
         DL_FOREACH(fsdax->holds, hold)
-                if (hold->missing > 0)
+                if (hold->ended || hold->missing > 0)
                         break;
         pthread_mutex_unlock(&fsdax->mutex);
         return hold;
@@ -206,6 +233,61 @@ void fsdax_holds_forget(Fsdax *fsdax) {
         DL_FOREACH_SAFE(fsdax->holds, hold, next)
                 free(hold);
         fsdax->holds = NULL;
+}
+
+/* ---- What members' files have ---- */
+
+/* With the mutex held. Its grant can have ended since. */
+static Hold *hold_of(const Piece *piece) {
+        Fsdax *fsdax = piece->state;
+        Hold *hold;
+
+        DL_FOREACH(fsdax->holds, hold)
+                if (hold->number == piece->hold_number && !hold->ended)
+                        break;
+        return hold;
+}
+
+void fsdax_hold_count(Piece *piece, uint64_t bytes) {
+        Fsdax *fsdax = piece->state;
+        Hold *hold;
+
+        if (piece->hold_number == 0)
+                return;
+        pthread_mutex_lock(&fsdax->mutex);
+        hold = hold_of(piece);
+        if (hold)
+                hold->taken += bytes;
+        pthread_mutex_unlock(&fsdax->mutex);
+        piece->counted = true;
+}
+
+void fsdax_hold_expect(const Piece *piece, uint64_t bytes) {
+        Fsdax *fsdax = piece->state;
+        Hold *hold;
+
+        if (!piece->counted)
+                return;
+        pthread_mutex_lock(&fsdax->mutex);
+        hold = hold_of(piece);
+        if (hold)
+                hold->returning += bytes;
+        pthread_mutex_unlock(&fsdax->mutex);
+}
+
+void fsdax_hold_return(const Piece *piece, uint64_t bytes, bool done) {
+        Fsdax *fsdax = piece->state;
+        Hold *hold;
+
+        if (!piece->counted)
+                return;
+        pthread_mutex_lock(&fsdax->mutex);
+        hold = hold_of(piece);
+        if (hold) {
+                hold->returning -= bytes;
+                hold->taken -= done ? bytes : 0;
+        }
+        pthread_mutex_unlock(&fsdax->mutex);
 }
 
 /* ---- In workers ---- */
@@ -242,11 +324,23 @@ static int hold_open(Hold *hold, int dir_fd, int *ret_fd) {
         return 0;
 }
 
+/* Others than we can cut or remove it: somebody who may, or a broker that knows nothing of it. */
+static void hold_look(Hold *hold, int dir_fd) {
+        struct stat st;
+
+        if (fstatat(dir_fd, hold->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                hold->length = errno == ENOENT ? 0 : hold->length;
+        else
+                hold->length = S_ISREG(st.st_mode) && st.st_uid == geteuid() ? (uint64_t) st.st_size : 0;
+}
+
 /* What cannot be cut keeps room from members, who are refused then; so it is said. */
 static void hold_shrink(Hold *hold, int dir_fd) {
+        uint64_t has = subtract(hold_needs(hold), hold->missing), spare = hold_spare(hold, has), length;
         _cleanup_close_ int fd = -EBADF;
-        uint64_t has = hold_has(hold), spare = hold_spare(hold, has), length;
         int r;
+
+        hold_look(hold, dir_fd);
 
         spare = spare < hold->spare ? spare : hold->spare;
         length = has + spare;
@@ -279,29 +373,64 @@ static int hold_allocate(Hold *hold, int fd, uint64_t length) {
         return r;
 }
 
-static int hold_grow(Hold *hold, int dir_fd) {
-        uint64_t kept = hold->kept, length = kept + hold_spare(hold, kept), missing, before = hold->missing;
+/* What is free, but for what others have had and are to have again. */
+static uint64_t hold_room(const Hold *hold, int dir_fd) {
+        Fsdax *fsdax = hold->fsdax;
+        struct statvfs vfs;
+        uint64_t room;
+        Hold *other;
+
+        room = fstatvfs(dir_fd, &vfs) < 0 ? 0 : (uint64_t) vfs.f_frsize * vfs.f_bavail;
+        pthread_mutex_lock(&fsdax->mutex);
+        DL_FOREACH(fsdax->holds, other) {
+                uint64_t spare = hold_spare(other, other->length), own;
+
+                own = subtract(other->length, spare < other->spare ? spare : other->spare);
+                if (other != hold && !other->ended)
+                        room = subtract(room, subtract(hold_needs(other) + other->returning, other->missing + own));
+        }
+        pthread_mutex_unlock(&fsdax->mutex);
+        return room - room % FSDAX_PAGE;
+}
+
+/* r: why it is no longer. */
+static void hold_set_missing(Hold *hold, uint64_t missing, int r) {
+        if (hold->made && missing > 0 && hold->missing == 0)
+                log_warning("region '%s': %s of what is kept for a grant cannot be had: %s", hold->fsdax->region->name,
+                            SIZE_TEXT(missing), strerror(-r));
+        hold->missing = missing;
+}
+
+/* With spare, to what it should have beside, too. */
+static int hold_grow(Hold *hold, int dir_fd, bool spare) {
+        uint64_t needs = hold_needs(hold), wanted = needs + (spare ? hold_spare(hold, needs) : 0), most = UINT64_MAX;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        if (hold->length >= length)
+        hold_look(hold, dir_fd);
+        if (hold->length >= wanted && hold->missing == 0)
                 return 0;
         r = hold_open(hold, dir_fd, &fd);
-        if (r < 0)
+        if (r < 0) {
+                hold_set_missing(hold, subtract(needs, hold->length), r);
                 return r;
+        }
 
-        if (hold->length < kept)
-                r = hold_allocate(hold, fd, kept);
-        if (r >= 0 && hold->length < length)
-                (void) hold_allocate(hold, fd, length);
-        /* of what there is of too little, some is to spare as well */
-        hold->spare = hold->length < kept ? hold_spare(hold, hold->length) : hold->length - kept;
-        missing = hold->length < kept ? kept - (hold->length - hold->spare) : 0;
-        hold->missing = missing;
-        if (hold->made && missing > 0 && before == 0)
-                log_warning("region '%s': others have taken %s of what is kept for a grant: %s", hold->fsdax->region->name,
-                            SIZE_TEXT(missing), strerror(-r));
-        return missing > 0 ? r : 0;
+        /* what was somebody else's already is not made up with what a sound one is about to get */
+        if (hold->missing > 0 || !hold->made)
+                most = hold->length + hold_room(hold, dir_fd);
+        if (hold->length < needs && hold->length < most)
+                r = hold_allocate(hold, fd, needs < most ? needs : most);
+        if (r >= 0 && hold->length < needs)
+                r = -ENOSPC;
+        if (r >= 0 && hold->length < wanted && hold->length < most)
+                (void) hold_allocate(hold, fd, wanted < most ? wanted : most);
+        /* of what there is of too little, some is to spare as well; no more than what it comes to without that asks for, or
+         * its file would be cut again and again */
+        hold->spare = hold->length < needs ? hold_spare(hold, hold->length - hold_spare(hold, hold->length))
+                                           : hold->length - needs;
+        hold_set_missing(hold, hold->length < needs ? needs - (hold->length - hold->spare) : 0, r);
+        return hold->missing > 0 ? r : 0;
 }
 
 /* Whether there is nothing left of it. */
@@ -318,8 +447,7 @@ static bool hold_remove(Hold *hold, int dir_fd) {
         return true;
 }
 
-/* What they have too much goes before others get what they lack. */
-static void holds_settle(Fsdax *fsdax, int dir_fd, bool grow) {
+static void holds_cut(Fsdax *fsdax, int dir_fd) {
         Hold *hold, *next;
 
         for (hold = next_hold(fsdax, NULL); hold; hold = next) {
@@ -329,9 +457,28 @@ static void holds_settle(Fsdax *fsdax, int dir_fd, bool grow) {
                 else if (!hold_remove(hold, dir_fd))
                         log_debug("%s/%s cannot be removed now", fsdax->path, hold->name);
         }
-        for (hold = next_hold(fsdax, NULL); hold && grow; hold = next_hold(fsdax, hold))
-                if (!hold->ended)
-                        (void) hold_grow(hold, dir_fd);
+}
+
+/* What they have too much goes before others get what they lack. What was just given back to one that has lacked nothing
+ * is its own, and nothing for those from which others had taken some. */
+static void holds_settle(Fsdax *fsdax, int dir_fd, bool spare) {
+        Hold *hold;
+
+        holds_cut(fsdax, dir_fd);
+        for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold)) {
+                hold->lacked = hold->missing > 0;
+                if (!hold->ended && !hold->lacked)
+                        (void) hold_grow(hold, dir_fd, spare);
+        }
+        for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold))
+                if (!hold->ended && hold->lacked)
+                        (void) hold_grow(hold, dir_fd, spare);
+}
+
+void fsdax_holds_cut(Fsdax *fsdax, int dir_fd) {
+        pthread_mutex_lock(&fsdax->holding);
+        holds_cut(fsdax, dir_fd);
+        pthread_mutex_unlock(&fsdax->holding);
 }
 
 void fsdax_holds_settle(Fsdax *fsdax, int dir_fd) {
@@ -340,12 +487,25 @@ void fsdax_holds_settle(Fsdax *fsdax, int dir_fd) {
         pthread_mutex_unlock(&fsdax->holding);
 }
 
-bool fsdax_holds_lock(Fsdax *fsdax, int dir_fd, bool member) {
+bool fsdax_holds_lock(Piece *piece, int dir_fd, uint64_t bytes) {
+        Fsdax *fsdax = piece->state;
+        Hold *hold;
+
         if (!next_hold(fsdax, NULL))
                 return false;
 
         pthread_mutex_lock(&fsdax->holding);
-        holds_settle(fsdax, dir_fd, !member);
+        if (piece->hold_number == 0) {
+                holds_settle(fsdax, dir_fd, false);
+                return true;
+        }
+
+        fsdax_hold_count(piece, bytes);
+        pthread_mutex_lock(&fsdax->mutex);
+        hold = hold_of(piece);
+        pthread_mutex_unlock(&fsdax->mutex);
+        if (hold)
+                hold_shrink(hold, dir_fd);
         return true;
 }
 
@@ -365,7 +525,7 @@ int fsdax_hold_make(Hold *hold, Failure *failure) {
 
         pthread_mutex_lock(&fsdax->holding);
         holds_settle(fsdax, dir_fd, true);
-        r = hold_grow(hold, dir_fd); /* which it has, unless something is in the way */
+        r = hold_grow(hold, dir_fd, true); /* which it has, unless something is in the way */
         hold->made = r >= 0;
         pthread_mutex_unlock(&fsdax->holding);
         fsdax_measure(fsdax, dir_fd);
@@ -378,27 +538,45 @@ int fsdax_hold_make(Hold *hold, Failure *failure) {
 /* ---- What the directory holds ---- */
 
 void fsdax_holds_look(Fsdax *fsdax, int dir_fd) {
-        struct stat st;
         Hold *hold;
 
         pthread_mutex_lock(&fsdax->holding);
         for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold)) {
-                hold->length = fstatat(dir_fd, hold->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : (uint64_t) st.st_size;
+                hold_look(hold, dir_fd);
                 fsdax->holds_changed = true;
         }
         pthread_mutex_unlock(&fsdax->holding);
 }
 
-bool fsdax_hold_is(Fsdax *fsdax, int dir_fd, const char *name) {
+static bool is_called_hold(const char *name) {
+        return strncmp(name, PREFIX, PREFIX_SIZE) == 0 && is_id(name + PREFIX_SIZE);
+}
+
+bool fsdax_hold_is(Fsdax *fsdax, const char *name) {
+        if (!is_called_hold(name))
+                return false;
+
+        if (!find_hold(fsdax, name))
+                fsdax->holds_stray = true;
+        return true;
+}
+
+void fsdax_holds_remove_strays(Fsdax *fsdax, int dir_fd) {
+        _cleanup_closedir_ DIR *dir = NULL;
+        struct dirent *entry;
         struct stat st;
 
-        if (strncmp(name, PREFIX, PREFIX_SIZE) != 0 || !is_id(name + PREFIX_SIZE))
-                return false;
-        if (find_hold(fsdax, name) || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
-            st.st_uid != geteuid())
-                return true;
+        if (directory_read(dir_fd, &dir) < 0)
+                return;
 
-        if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
-                log_warning("%s/%s is kept for nobody, and cannot be removed: %s", fsdax->path, name, strerror(errno));
-        return true;
+        while ((entry = readdir(dir))) {
+                const char *name = entry->d_name;
+
+                if (!is_called_hold(name) || find_hold(fsdax, name) ||
+                    fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+                        continue;
+                if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+                        log_warning("%s/%s is kept for nobody, and cannot be removed: %s", fsdax->path, name,
+                                    strerror(errno));
+        }
 }

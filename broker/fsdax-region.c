@@ -137,6 +137,9 @@ int fsdax_probe(Region *region, const RegionConfig *config, Failure *failure) {
 
         facts = fsdax_facts(fsdax);
         twin = find_twin(fsdax, &facts);
+        pthread_mutex_lock(&fsdax->mutex);
+        fsdax->sole = facts.known && !twin && facts.device == fsdax->facts.device && facts.inode == fsdax->facts.inode;
+        pthread_mutex_unlock(&fsdax->mutex);
         if (twin)
                 return failure_set(failure, REFUSAL_RegionUnusable, "Path=%s: that is the directory of region '%s'",
                                    config->path, twin->region->name);
@@ -166,7 +169,8 @@ bool fsdax_is_stale(const Region *region) {
 bool fsdax_is_low(const Region *region) {
         Fsdax *fsdax = region->state;
 
-        return fsdax && !fsdax->stopping && (fsdax->leftovers_changed || fsdax->holds_changed || fsdax->read_only);
+        return fsdax && !fsdax->stopping &&
+               (fsdax->leftovers_changed || fsdax->holds_changed || (fsdax->holds_stray && fsdax->sole) || fsdax->read_only);
 }
 
 void fsdax_replenished(Region *region) {
@@ -231,13 +235,14 @@ int fsdax_plan(const Region *region, const Request *request, Piece *piece, Failu
 int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {
         (void) failure;
         piece->state = region->state;
-        piece->promised = piece->hold;
+        piece->hold_number = fsdax_hold_number(piece->hold);
         fsdax_account(region, region->used + (piece->hold ? 0 : piece->length)); /* as it is about to be */
         return 0;
 }
 
 int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
         const Fsdax *fsdax;
+        int r;
 
         if (!region->state)
                 return failure_set(failure, REFUSAL_RegionUnusable, "its directory is not there: %s",
@@ -249,7 +254,10 @@ int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
         fsdax = region->state;
         if (fsdax->sync != SYNC_DAX)
                 piece->seen_page_size = FSDAX_PAGE;
-        return fsdax_reserve(region, piece, failure);
+        r = fsdax_reserve(region, piece, failure);
+        if (r >= 0)
+                fsdax_hold_count(piece, piece->length);
+        return r;
 }
 
 void fsdax_release(Piece *piece) {
@@ -259,6 +267,9 @@ void fsdax_release(Piece *piece) {
         /* as long as it was an allocation, nobody has looked at it */
         if (piece->handle)
                 fsdax_leftover_released(fsdax, piece->handle);
+        fsdax_hold_expect(piece, piece->length);
+        fsdax_hold_return(piece, piece->length, true);
+        piece->counted = false;
         fsdax_account(fsdax->region, used > piece->length ? used - piece->length : 0);
         piece->state = NULL;
 }

@@ -65,6 +65,8 @@ typedef struct Fsdax {
         Hold *holds;          /* the same: utlist, what is kept for grants */
         pthread_mutex_t holding; /* of workers, before the other: who changes what the holds have */
         atomic_bool holds_changed; /* they are to be settled */
+        atomic_bool holds_stray;   /* there seem to be files that are none of theirs */
+        atomic_bool sole;          /* since the directory was looked at, it was seen to be no other region's */
         struct Fsdax *prev, *next; /* the event loop's: all that there are, the oldest first */
         unsigned n_strangers; /* things in the directory that are not ours; of whoever lists it */
 } Fsdax;
@@ -85,7 +87,7 @@ void fsdax_replenished(Region *region);
 int fsdax_watch(Region *region, sd_event *event, PieceHandler handler, void *userdata);
 int fsdax_hold(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
 int fsdax_hold_again(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
-void fsdax_hold_resize(Hold *hold, uint64_t length, unsigned n_taken);
+void fsdax_hold_resize(Hold *hold, uint64_t length, uint64_t size, unsigned n_taken);
 uint64_t fsdax_hold_largest(const Hold *hold);
 void fsdax_hold_end(Region *region, Hold *hold);
 int fsdax_hold_make(Hold *hold, Failure *failure);
@@ -95,26 +97,39 @@ void fsdax_account(Region *region, uint64_t used);
 
 /* ---- What is kept for grants ---- */
 
-/* Makes all of them as long as they have to be, as far as there is room. */
+/* Makes all of them as long as they have to be, as far as there is room; or only those shorter that are too long, and
+ * removes those of grants that have ended. */
 void fsdax_holds_settle(Fsdax *fsdax, int dir_fd);
+void fsdax_holds_cut(Fsdax *fsdax, int dir_fd);
 
-/* Keeps others from room that is about to be taken. A member's is free then; for all else, the holds have got first what
- * they lack. Not with a file that holders have, for they can make it last. False if there is nothing to lock. */
-bool fsdax_holds_lock(Fsdax *fsdax, int dir_fd, bool member);
+/* Keeps others from room of so many bytes that a file is about to take. A member's is free then, and counted; for all else,
+ * the holds have got first what they lack. Not with a file that holders have, for they can make it last. False if there is
+ * nothing to lock. */
+bool fsdax_holds_lock(Piece *piece, int dir_fd, uint64_t bytes);
 void fsdax_holds_unlock(Fsdax *fsdax, bool locked);
+
+/* What a piece refers to its hold by, which it can outlive; 0 for none. */
+uint64_t fsdax_hold_number(const Hold *hold);
+/* The file of a member has so many bytes, or as many more. */
+void fsdax_hold_count(Piece *piece, uint64_t bytes);
+/* It is about to give back some, which nobody else's hold gets; and it has, or could not. */
+void fsdax_hold_expect(const Piece *piece, uint64_t bytes);
+void fsdax_hold_return(const Piece *piece, uint64_t bytes, bool done);
 
 /* What they lacked when the room was last measured, and will get. */
 uint64_t fsdax_holds_owed(Fsdax *fsdax);
 /* The room is being measured; with the mutex held. */
 void fsdax_holds_measured(Fsdax *fsdax);
-/* Whether others had what is kept when it was tried to get it. It is tried again now and then. */
+/* Whether one could not get what is kept when it was tried, or not be removed. It is tried again now and then. */
 bool fsdax_holds_lack(Fsdax *fsdax);
 void fsdax_holds_forget(Fsdax *fsdax);
 
 /* Looks how long they are; the directory may be another one than before. */
 void fsdax_holds_look(Fsdax *fsdax, int dir_fd);
-/* Whether an entry of the directory is called like one. Removes it if no grant is known of it. */
-bool fsdax_hold_is(Fsdax *fsdax, int dir_fd, const char *name);
+/* Whether an entry of the directory is called like one. If no grant is known of it, holds_stray is set. */
+bool fsdax_hold_is(Fsdax *fsdax, const char *name);
+/* Removes those that no grant is known of. Another region with this directory would know of them. */
+void fsdax_holds_remove_strays(Fsdax *fsdax, int dir_fd);
 
 /* ---- The directory ---- */
 

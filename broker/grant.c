@@ -118,7 +118,7 @@ static void grant_count(Grant *grant) {
         const Provider *provider = grant->reservation.region->provider;
 
         if (provider->hold_resize && grant->hold)
-                provider->hold_resize(grant->hold, grant_available(grant), grant->n_members);
+                provider->hold_resize(grant->hold, grant_available(grant), grant->size, grant->n_members);
         reservation_resize(&grant->reservation, grant_available(grant));
         charge_resize(&grant->charge, grant_available(grant));
 }

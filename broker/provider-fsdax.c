@@ -168,25 +168,42 @@ static int write_zeros(Piece *piece, int fd, uint64_t from) {
 
 /* ---- Carving ---- */
 
-/* A new file, which nobody else has, with its room. The file itself can take some, too. */
-static int make_file(Piece *piece, int dir_fd, int *ret_fd, Failure *failure) {
+/* A new file, which nobody else has, with its room. The file itself can take some, too. What there is of it on failure is
+ * the caller's to drop. */
+static int make_file(Piece *piece, int dir_fd, int *fd, Failure *failure) {
         FsdaxFacts facts = fsdax_facts(piece->state);
-        bool locked = fsdax_holds_lock(piece->state, dir_fd, piece->promised);
-        _cleanup_close_ int fd = -EBADF;
+        bool locked = fsdax_holds_lock(piece, dir_fd, piece->length);
         const char *problem = "cannot make a file";
         int r;
 
-        r = fsdax_file_make(dir_fd, &fd);
+        r = fsdax_file_make(dir_fd, fd);
         if (r >= 0) {
                 problem = "cannot get room for it";
-                r = fsdax_extents_allocate(fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
+                r = fsdax_extents_allocate(*fd, 0, piece->length, piece->page_size >= FSDAX_HUGE_PAGE, facts.skew);
         }
         fsdax_holds_unlock(piece->state, locked);
-        if (r < 0)
-                return refuse_errno(piece, r, problem, failure);
+        return r < 0 ? refuse_errno(piece, r, problem, failure) : 0;
+}
 
-        *ret_fd = TAKE_FD(fd);
-        return 0;
+/* What its file has goes when that is closed, and a hold has it again. */
+static void drop_file(Piece *piece, int *fd) {
+        fsdax_hold_expect(piece, piece->length);
+        *fd = safe_close(*fd);
+        fsdax_hold_return(piece, piece->length, true);
+        piece->counted = false;
+}
+
+static int carve_file(Piece *piece, int dir_fd, int *fd, Failure *failure) {
+        int r;
+
+        r = make_file(piece, dir_fd, fd, failure);
+        if (r < 0)
+                return r;
+        r = check_extents(piece, *fd, failure);
+        if (r < 0)
+                return r;
+        r = write_zeros(piece, *fd, 0);
+        return r < 0 ? refuse_errno(piece, r, "cannot zero it", failure) : 0;
 }
 
 static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
@@ -200,16 +217,11 @@ static int fsdax_carve(Piece *piece, const char *id, Failure *failure) {
         r = fsdax_directory_open(piece->state, &dir_fd, failure);
         if (r < 0)
                 return r;
-
-        r = make_file(piece, dir_fd, &fd, failure);
-        if (r < 0)
+        r = carve_file(piece, dir_fd, &fd, failure);
+        if (r < 0) {
+                drop_file(piece, &fd);
                 return r;
-        r = check_extents(piece, fd, failure);
-        if (r < 0)
-                return r;
-        r = write_zeros(piece, fd, 0);
-        if (r < 0)
-                return refuse_errno(piece, r, "cannot zero it", failure);
+        }
 
         fsdax_measure(piece->state, dir_fd);
         piece->handle = TAKE_PTR(handle);
@@ -383,12 +395,23 @@ static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failur
         return 0;
 }
 
+/* Takes all that there is of it from whoever has it; its room is free then. */
+static int empty(Piece *piece, int fd) {
+        int r;
+
+        fsdax_hold_expect(piece, piece->length);
+        r = fsdax_file_truncate(fd, 0, 0);
+        fsdax_hold_return(piece, piece->length, r >= 0);
+        piece->counted = piece->counted && r < 0;
+        return r;
+}
+
 static int fsdax_revoke(Piece *piece, Failure *failure) {
         _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
         int r;
 
         if (piece->fd >= 0) {
-                r = fsdax_file_truncate(piece->fd, 0, 0);
+                r = empty(piece, piece->fd);
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot truncate its file");
                 piece->fd = safe_close(piece->fd);
@@ -408,7 +431,7 @@ static int fsdax_revoke(Piece *piece, Failure *failure) {
                 return r;
 
         file.sealed = false;
-        r = fsdax_file_truncate(file.fd, 0, 0);
+        r = empty(piece, file.fd);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot truncate its file");
         r = fsdax_leftover_drop(piece->state, file.dir_fd, piece->handle, &file.fd);
@@ -429,6 +452,15 @@ static int fsdax_recover(Piece *piece, int stored_fds[static 2], Failure *failur
 
 /* ---- Another length ---- */
 
+static int cut(const Piece *piece, int fd, uint64_t length, uint64_t bytes) {
+        int r;
+
+        fsdax_hold_expect(piece, bytes);
+        r = fsdax_file_truncate(fd, length, FSDAX_PATIENCE_USEC);
+        fsdax_hold_return(piece, bytes, r >= 0);
+        return r;
+}
+
 static int grow(Piece *piece, int fd, uint64_t length) {
         FsdaxFacts facts = fsdax_facts(piece->state);
         Fsdax *fsdax = piece->state;
@@ -440,15 +472,15 @@ static int grow(Piece *piece, int fd, uint64_t length) {
                 r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
         if (r >= 0 && fsync(fd) < 0)
                 r = -errno;
-        if (r < 0 && fsdax_file_truncate(fd, piece->length, FSDAX_PATIENCE_USEC) < 0)
+        if (r < 0 && cut(piece, fd, piece->length, length - piece->length) < 0)
                 piece->measured = false;
         return r;
 }
 
-static int shrink(int fd, uint64_t length) {
+static int shrink(const Piece *piece, int fd, uint64_t length) {
         int r;
 
-        r = fsdax_file_truncate(fd, length, FSDAX_PATIENCE_USEC);
+        r = cut(piece, fd, length, piece->length - length);
         return r >= 0 && fsync(fd) < 0 ? -errno : r;
 }
 
@@ -464,8 +496,8 @@ static int fsdax_resize(Piece *piece, uint64_t length, Failure *failure) {
 
         /* holders can keep it locked, so nothing else may be meanwhile */
         if (length > piece->length)
-                fsdax_holds_unlock(piece->state, fsdax_holds_lock(piece->state, file.dir_fd, true));
-        r = length > piece->length ? grow(piece, file.fd, length) : shrink(file.fd, length);
+                fsdax_holds_unlock(piece->state, fsdax_holds_lock(piece, file.dir_fd, length - piece->length));
+        r = length > piece->length ? grow(piece, file.fd, length) : shrink(piece, file.fd, length);
         if (r < 0)
                 return refuse_errno(piece, r, "cannot change its length", failure);
 
@@ -590,6 +622,8 @@ static int fsdax_replenish(Region *region, Failure *failure) {
                 return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (changed)
                 fsdax_leftovers_sweep(fsdax, dir_fd);
+        if (fsdax->sole && atomic_exchange(&fsdax->holds_stray, false))
+                fsdax_holds_remove_strays(fsdax, dir_fd);
         if (holds_changed || fsdax_holds_lack(fsdax))
                 fsdax_holds_settle(fsdax, dir_fd);
         fsdax_measure(fsdax, dir_fd);
@@ -613,7 +647,7 @@ static int list_entries(Fsdax *fsdax, int dir_fd, Inventory *inventory) {
                 return r;
 
         while ((errno = 0, entry = readdir(dir))) {
-                if (fsdax_hold_is(fsdax, dir_fd, entry->d_name))
+                if (fsdax_hold_is(fsdax, entry->d_name))
                         continue;
                 r = list_file(fsdax, dir_fd, entry->d_name, inventory);
                 if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
@@ -661,6 +695,7 @@ static int fsdax_list(Region *region, Inventory *ret, Failure *failure) {
         fsdax_holds_look(fsdax, dir_fd);
         pthread_mutex_lock(&fsdax->mutex);
         fsdax->facts = facts;
+        fsdax->sole = false; /* the next probe sees to that */
         fsdax_holds_measured(fsdax);
         pthread_mutex_unlock(&fsdax->mutex);
         inventory.size = facts.total;
@@ -682,7 +717,7 @@ static void fsdax_rest(Region *region) {
         Failure ignored;
 
         if (fsdax && atomic_exchange(&fsdax->holds_changed, false) && fsdax_directory_open(fsdax, &dir_fd, &ignored) >= 0)
-                fsdax_holds_unlock(fsdax, fsdax_holds_lock(fsdax, dir_fd, true));
+                fsdax_holds_cut(fsdax, dir_fd);
 }
 
 const Provider provider_fsdax = {

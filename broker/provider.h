@@ -38,7 +38,8 @@ typedef struct Piece {
         bool contiguous;          /* one range or nothing */
         bool insists;             /* page_size, or a failure: others may give back pages, and then it is asked for again */
         bool clean;               /* known to hold nothing but zeros */
-        bool promised;            /* there is room for it, which was kept for a grant */
+        uint64_t hold_number;     /* of the hold that there is room for it in, even when that is gone; or 0 */
+        bool counted;             /* what its file has of that was told the hold */
         bool ahead;               /* made ahead of requests: nobody has it, and its place counts as free */
         Range *ranges;            /* of the region, as offsets in it; where the provider places pieces itself; else NULL */
         unsigned n_ranges;
@@ -126,8 +127,8 @@ typedef struct Provider {
         int (*hold)(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure);
         int (*hold_again)(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure);
         uint64_t (*hold_largest)(const Hold *hold);
-        /* So much of it is not taken now, and by so many pieces the rest is. */
-        void (*hold_resize)(Hold *hold, uint64_t length, unsigned n_taken);
+        /* So much of it is not taken now, of so much in all, and by so many pieces the rest is. */
+        void (*hold_resize)(Hold *hold, uint64_t length, uint64_t size, unsigned n_taken);
         /* What is free of it is the region's again. No piece has it any more. */
         void (*hold_end)(Region *region, Hold *hold);
 

@@ -129,7 +129,7 @@ static void test_restart(Scene *scene, const void *unused) {
                 g_assert_cmpint(chown(path, uid, uid), ==, 0);
         }
         broker_start(scene->broker);
-        g_assert_false(g_file_test(FILES_PATH "/.hold-0123456789abcdef", G_FILE_TEST_EXISTS));
+        g_assert_true(wait_until(20, !g_file_test(FILES_PATH "/.hold-0123456789abcdef", G_FILE_TEST_EXISTS)));
         for (size_t i = 1; i < G_N_ELEMENTS(strangers); i++) {
                 g_autofree char *path = g_build_filename(FILES_PATH, strangers[i], NULL);
 

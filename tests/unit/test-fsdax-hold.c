@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -17,17 +19,35 @@
 /* So many calls of fallocate() from now on find the file system full, and so do all that are for more than this. */
 static unsigned n_full;
 static off_t limit = INT64_MAX;
+static unsigned n_calls; /* of it, so far */
+/* What is free, as fstatvfs() says, if that is not what is; and less with each call. */
+static uint64_t available = UINT64_MAX;
 
 int __real_fallocate64(int fd, int mode, off_t offset, off_t length);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length);
 
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length) {
-        if (n_full == 0 && offset + length <= limit)
+        n_calls++;
+        if (n_full == 0 && offset + length <= limit) {
+                if (available < UINT64_MAX)
+                        available -= MIN(available, (uint64_t) length);
                 return __real_fallocate64(fd, mode, offset, length);
+        }
         if (n_full > 0)
                 n_full--;
         errno = ENOSPC;
         return -1;
+}
+
+int __real_fstatvfs64(int fd, struct statvfs *vfs);
+int __wrap_fstatvfs64(int fd, struct statvfs *vfs);
+
+int __wrap_fstatvfs64(int fd, struct statvfs *vfs) {
+        int r = __real_fstatvfs64(fd, vfs);
+
+        if (available < UINT64_MAX)
+                vfs->f_bavail = available / vfs->f_frsize;
+        return r;
 }
 
 typedef struct Kept {
@@ -119,17 +139,17 @@ static void test_members(Directory *directory, const void *data) {
 
         /* its room is free before the member asks the file system for it */
         take(directory, &kept, 10 * MIB, &one);
-        provider_fsdax.hold_resize(kept.hold, 6 * MIB, 1);
+        provider_fsdax.hold_resize(kept.hold, 6 * MIB, 16 * MIB, 1);
         g_assert_false(provider_fsdax.is_low(directory->region));
         carve(&one, ID);
         assert_room(&kept, 6 * MIB);
         take(directory, &kept, 6 * MIB, &two);
-        provider_fsdax.hold_resize(kept.hold, 0, 2);
+        provider_fsdax.hold_resize(kept.hold, 0, 16 * MIB, 2);
         carve(&two, OTHER);
         g_assert_cmpuint(room(&kept), ==, 0);
 
         piece_revoke(&one);
-        provider_fsdax.hold_resize(kept.hold, 10 * MIB, 1);
+        provider_fsdax.hold_resize(kept.hold, 10 * MIB, 16 * MIB, 1);
         g_assert_true(provider_fsdax.is_low(directory->region));
         replenish(directory);
         g_assert_false(provider_fsdax.is_low(directory->region));
@@ -154,7 +174,8 @@ static void test_spare(Directory *directory, const void *data) {
         make(&kept);
         for (unsigned i = 1; i <= 65; i++) {
                 before = room(&kept);
-                provider_fsdax.hold_resize(kept.hold, size -= 4 * KIB, i);
+                size -= 4 * KIB;
+                provider_fsdax.hold_resize(kept.hold, size, size, i);
                 fsdax_holds_settle(directory->region->state, dir_fd);
                 g_assert_cmpuint(before - room(&kept), ==, i <= 64 ? 68 * KIB : 4 * KIB);
         }
@@ -177,7 +198,7 @@ static void test_no_spare(Directory *directory, const void *data) {
         g_assert_cmpuint(room(&kept), ==, 16 * MIB);
         g_assert_false(fsdax_holds_lack(directory->region->state));
         take(directory, &kept, 2 * MIB, &piece);
-        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 1);
+        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 16 * MIB, 1);
         carve(&piece, ID);
         g_assert_cmpuint(room(&kept), ==, 14 * MIB);
         limit = INT64_MAX;
@@ -224,10 +245,10 @@ static void test_lack(Directory *directory, const void *data) {
         keep(directory, 16 * MIB, &kept);
         make(&kept);
         take(directory, &kept, 12 * MIB, &one);
-        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 1);
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
         carve(&one, ID);
         piece_revoke(&one);
-        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 0);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 16 * MIB, 0);
         n_full = 1;
         replenish(directory);
         g_assert_cmpuint(n_full, ==, 0);
@@ -241,7 +262,7 @@ static void test_lack(Directory *directory, const void *data) {
         /* what there is has its room from what is kept, and not from what others may take */
         before = room(&kept);
         take(directory, &kept, 2 * MIB, &two);
-        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 1);
+        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 16 * MIB, 1);
         carve(&two, ID);
         g_assert_cmpuint(before - room(&kept), >=, 2 * MIB);
         g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), <, 3 * MIB);
@@ -265,16 +286,235 @@ static void test_order(Directory *directory, const void *data) {
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
-        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 1);
-        take(directory, &kept, 2 * MIB, &one); /* beyond what was counted; it only says that it has a hold */
+        take(directory, &kept, 12 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
         carve(&one, ID);
         assert_room(&kept, 4 * MIB);
-        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 0);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 16 * MIB, 0);
         directory_carve(directory, OTHER, 2 * MIB, &stranger);
         assert_room(&kept, 16 * MIB);
-        one.hold = NULL;
-        piece_revoke(&one);
         piece_revoke(&stranger);
+        end(directory, &kept);
+}
+
+static void settle(Directory *directory) {
+        _cleanup_close_ int dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        fsdax_holds_settle(directory->region->state, dir_fd);
+}
+
+/* Others have taken some of what is kept for one; it does not get it from another one. */
+static void test_sound(Directory *directory, const void *data) {
+        Kept robbed, sound;
+        Piece one;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &robbed);
+        make(&robbed);
+        keep(directory, 16 * MIB, &sound);
+        make(&sound);
+        g_assert_cmpint(truncate(robbed.path, 10 * MIB), ==, 0);
+        n_full = 1;
+        settle(directory);
+        g_assert_cmpuint(n_full, ==, 0);
+        available = 0;
+        settle(directory); /* it loses no more with time */
+        g_assert_cmpuint(room(&robbed), ==, 10 * MIB);
+
+        /* not of what is promised, */
+        take(directory, &sound, 8 * MIB, &one);
+        provider_fsdax.hold_resize(sound.hold, 8 * MIB, 16 * MIB, 1);
+        settle(directory);
+        assert_room(&sound, 16 * MIB);
+        carve(&one, ID);
+        assert_room(&sound, 8 * MIB);
+
+        /* nor of what is given back, from before the file system says that it is free */
+        available = 8 * MIB;
+        fsdax_hold_expect(&one, 8 * MIB);
+        settle(directory);
+        g_assert_cmpuint(available, ==, 8 * MIB);
+        g_assert_cmpuint(room(&robbed), ==, 10 * MIB);
+        fsdax_hold_return(&one, 8 * MIB, false);
+        piece_revoke(&one);
+        settle(directory);
+        provider_fsdax.hold_resize(sound.hold, 16 * MIB, 16 * MIB, 0);
+        assert_room(&sound, 16 * MIB);
+        available = 0;
+        settle(directory);
+        g_assert_cmpuint(room(&robbed), ==, 10 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(sound.hold), ==, 16 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(robbed.hold), <=, 10 * MIB);
+
+        /* but of what else there is */
+        available = 2 * MIB;
+        settle(directory);
+        g_assert_cmpuint(room(&robbed), ==, 12 * MIB);
+        available = UINT64_MAX;
+        settle(directory);
+        assert_room(&robbed, 16 * MIB);
+        g_assert_false(fsdax_holds_lack(directory->region->state));
+        end(directory, &robbed);
+        end(directory, &sound);
+}
+
+/* What cannot be made has its room back. */
+static void test_failed(Directory *directory, const void *data) {
+        Failure failure = { 0 };
+        Piece one;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        take(directory, &kept, 8 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 8 * MIB, 16 * MIB, 1);
+        n_full = 1;
+        g_assert_cmpint(provider_fsdax.carve(&one, ID, &failure), ==, -ENOSPC);
+        g_assert_cmpuint(n_full, ==, 0);
+        carve(&one, ID);
+        assert_room(&kept, 8 * MIB);
+        g_assert_cmpint(provider_fsdax.resize(&one, 4 * MIB, &failure), ==, 0);
+        one.length = 4 * MIB;
+        provider_fsdax.hold_resize(kept.hold, 12 * MIB, 16 * MIB, 1);
+        replenish(directory);
+        assert_room(&kept, 12 * MIB);
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
+        n_full = 1;
+        g_assert_cmpint(provider_fsdax.resize(&one, 12 * MIB, &failure), ==, -ENOSPC);
+        provider_fsdax.hold_resize(kept.hold, 12 * MIB, 16 * MIB, 1);
+        replenish(directory);
+        assert_room(&kept, 12 * MIB);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 16 * MIB, 0);
+        replenish(directory);
+        assert_room(&kept, 16 * MIB);
+        end(directory, &kept);
+}
+
+/* Something is where its file should be: then it has nothing, and that is tried again. */
+static void test_in_the_way(Directory *directory, const void *data) {
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        g_assert_cmpint(unlink(kept.path), ==, 0);
+        g_assert_cmpint(mkdir(kept.path, 0700), ==, 0);
+        settle(directory);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), ==, 0);
+        g_assert_true(fsdax_holds_lack(directory->region->state));
+        g_assert_cmpint(rmdir(kept.path), ==, 0);
+        replenish(directory);
+        assert_room(&kept, 16 * MIB);
+        g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), ==, 16 * MIB);
+
+        /* nor can it be removed */
+        g_assert_cmpint(unlink(kept.path), ==, 0);
+        g_assert_cmpint(mkdir(kept.path, 0700), ==, 0);
+        provider_fsdax.hold_end(directory->region, kept.hold);
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        g_assert_true(fsdax_holds_lack(directory->region->state));
+        g_assert_cmpint(rmdir(kept.path), ==, 0);
+        replenish(directory);
+        g_assert_false(fsdax_holds_lack(directory->region->state));
+        g_free(kept.handle);
+        g_free(kept.path);
+}
+
+/* Whoever makes a file does not look for what there is to spare. */
+static void test_calls(Directory *directory, const void *data) {
+        Piece stranger;
+        unsigned before;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        limit = 16 * MIB;
+        make(&kept);
+        before = n_calls;
+        directory_carve(directory, OTHER, MIB, &stranger);
+        g_assert_cmpuint(n_calls - before, ==, 1);
+        limit = INT64_MAX;
+        replenish(directory);
+        piece_revoke(&stranger);
+        end(directory, &kept);
+}
+
+/* Ended while a worker is looking at them. */
+static void *settle_on(void *userdata) {
+        Directory *directory = userdata;
+
+        for (unsigned i = 0; i < 2000; i++)
+                settle(directory);
+        return NULL;
+}
+
+static void test_ends(Directory *directory, const void *data) {
+        pthread_t thread;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        g_assert_cmpint(pthread_create(&thread, NULL, settle_on, directory), ==, 0);
+        for (unsigned i = 0; i < 500; i++) {
+                Kept kept;
+
+                keep(directory, 4 * KIB, &kept);
+                provider_fsdax.hold_end(directory->region, kept.hold);
+                g_free(kept.handle);
+                g_free(kept.path);
+        }
+        g_assert_cmpint(pthread_join(thread, NULL), ==, 0);
+        replenish(directory);
+        g_assert_false(fsdax_holds_lack(directory->region->state));
+}
+
+/* A region that is refused, because it is this one's directory, leaves alone what is kept there. */
+static void test_twin(Directory *directory, const void *data) {
+        g_autofree char *path = g_strdup_printf("%s/", directory->path);
+        char name[] = "twin";
+        Inventory found = { 0 };
+        Failure failure = { 0 };
+        RegionConfig config;
+        Region *twin;
+        Kept kept;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        config = directory->config;
+        config.name = name;
+        config.path = path;
+        g_assert_cmpint(region_new(&config, NULL, -EBADF, &twin), ==, 0);
+        g_assert_cmpint(provider_fsdax.list(twin, &found, &failure), ==, 0);
+        (void) provider_fsdax.replenish(twin, &failure);
+        twin->listed = true;
+        g_assert_cmpint(region_configure(twin, &config), ==, 0);
+        g_assert_nonnull(twin->reason);
+        g_assert_false(provider_fsdax.is_low(twin));
+        (void) provider_fsdax.replenish(twin, &failure);
+        assert_room(&kept, 16 * MIB);
+        inventory_done(&found);
+        region_free(twin);
         end(directory, &kept);
 }
 
@@ -325,6 +565,7 @@ static void restart(Directory *directory) {
 static void test_again(Directory *directory, const void *data) {
         Failure failure = { 0 };
         struct stat before, st;
+        Piece one;
         Hold *hold;
         Kept kept;
 
@@ -342,7 +583,9 @@ static void test_again(Directory *directory, const void *data) {
         g_assert_cmpint(provider_fsdax.hold_again(directory->region, kept.handle, 16 * MIB, &hold, &failure), <, 0);
         directory_look(directory);
         g_assert_cmpuint(fsdax_holds_owed(directory->region->state), ==, 0);
-        provider_fsdax.hold_resize(kept.hold, 6 * MIB, 1); /* as its members are found */
+        one = (Piece){ .handle = g_strdup(ID), .length = 10 * MIB, .hold = kept.hold, .fd = -EBADF, .fd_read_only = -EBADF };
+        g_assert_cmpint(provider_fsdax.claim(directory->region, &one, &failure), ==, 0); /* as its members are found */
+        provider_fsdax.hold_resize(kept.hold, 6 * MIB, 16 * MIB, 1);
         g_assert_true(provider_fsdax.is_low(directory->region));
         replenish(directory);
         assert_room(&kept, 6 * MIB);
@@ -356,8 +599,11 @@ static void test_again(Directory *directory, const void *data) {
         assert_room(&kept, 6 * MIB);
 
         /* nobody knows of it any more */
+        piece_release(&one);
         restart(directory);
         directory_look(directory);
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        replenish(directory);
         g_assert_false(g_file_test(kept.path, G_FILE_TEST_EXISTS));
         g_free(kept.handle);
         g_free(kept.path);
@@ -384,6 +630,8 @@ static void test_strangers(Directory *directory, const void *data) {
                 g_assert_true(g_file_set_contents(path, "", 0, NULL));
         }
         directory_look(directory);
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
                 g_autofree char *path = directory_file(directory, names[i]);
 
@@ -401,6 +649,12 @@ int main(int argc, char **argv) {
         directory_add_test("/fsdax-hold/refused", test_refused);
         directory_add_test("/fsdax-hold/lack", test_lack);
         directory_add_test("/fsdax-hold/order", test_order);
+        directory_add_test("/fsdax-hold/sound", test_sound);
+        directory_add_test("/fsdax-hold/failed", test_failed);
+        directory_add_test("/fsdax-hold/in-the-way", test_in_the_way);
+        directory_add_test("/fsdax-hold/calls", test_calls);
+        directory_add_test("/fsdax-hold/ends", test_ends);
+        directory_add_test("/fsdax-hold/twin", test_twin);
         directory_add_test("/fsdax-hold/account", test_account);
         directory_add_test("/fsdax-hold/again", test_again);
         directory_add_test("/fsdax-hold/strangers", test_strangers);
