@@ -162,6 +162,23 @@ static void test_stop(Scene *scene, const void *unused) {
         }
 }
 
+/* Another region with this directory is refused, and does nothing to what is kept there. */
+static void test_twin(Scene *scene, const void *unused) {
+        Reply grant = reserve(scene->alice, 16 * MIB, NULL);
+        size_t mark = broker_mark_log(scene->broker);
+
+        (void) unused;
+        broker_configure(scene->broker,
+                         CONFIGURATION FILES_REGION "[Region twin]\nProvider=fsdax\nPath=" FILES_PATH "/\nSync=none\n");
+        broker_reload(scene->broker);
+        g_assert_true(broker_wait_log(scene->broker, mark, "that is the directory of region 'files'"));
+        g_assert_true(room_is_kept(16 * MIB));
+        (void) get(scene->alice, &grant, 16 * MIB);
+        user_drop_all(scene->alice);
+        broker_configure(scene->broker, CONFIGURATION FILES_REGION);
+        scene_restart(scene); /* a region that is not configured any more is still there */
+}
+
 /* ---- Lengths ---- */
 
 static void test_resize(Scene *scene, const void *unused) {
@@ -246,6 +263,62 @@ static void fill(void) {
         }
         g_assert_cmpint(seteuid(0), ==, 0);
         close(fd);
+}
+
+/* A file that keeps room, but not the one of this name; which one it is, g_free() it. */
+static char *find_hold(const char *but) {
+        g_autoptr(GDir) directory = g_dir_open(FILES_PATH, 0, NULL);
+        const char *name;
+
+        while ((name = g_dir_read_name(directory)))
+                if (g_str_has_prefix(name, ".hold-") && g_strcmp0(name, but) != 0)
+                        return g_strdup(name);
+        return NULL;
+}
+
+static uint64_t hold_length(const char *name) {
+        g_autofree char *path = g_build_filename(FILES_PATH, name, NULL);
+        struct stat st;
+
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        return (uint64_t) st.st_size;
+}
+
+/* Others have taken some of what is kept for one. It does not get it from another one's, which comes and goes. */
+static void test_robbed(Scene *scene, const void *unused) {
+        g_autofree char *lacking = NULL, *sound = NULL, *path = NULL;
+        Reply robbed, other, one;
+        struct stat st;
+
+        (void) unused;
+        if (provider_is_files() && !provider_has_dax_files()) {
+                g_test_skip("others need the file system, too");
+                return;
+        }
+        other = reserve(scene->carol, 16 * MIB, NULL);
+        sound = find_hold(NULL);
+        robbed = reserve(scene->alice, 16 * MIB, NULL);
+        lacking = find_hold(sound);
+        broker_stop(scene->broker);
+        path = g_build_filename(FILES_PATH, lacking, NULL);
+        g_assert_cmpint(truncate(path, 6 * MIB), ==, 0);
+        fill();
+        g_assert_cmpint(stat(ALIEN, &st), ==, 0);
+        g_assert_cmpint(truncate(ALIEN, st.st_size - (off_t) MIB), ==, 0); /* a region has to have room for one file */
+        broker_start(scene->broker);
+        g_assert_true(wait_until(20, largest(scene, &robbed) < 10 * MIB));
+        for (unsigned round = 0; round < 5; round++) {
+                one = get(scene->carol, &other, 8 * MIB);
+                drop(scene, scene->carol, &one);
+                g_assert_true(wait_until(20, hold_length(sound) >= 16 * MIB));
+                g_assert_cmpuint(largest(scene, &other), ==, 16 * MIB);
+                g_assert_cmpuint(hold_length(lacking), <, 10 * MIB);
+        }
+        one = get(scene->carol, &other, 16 * MIB);
+        g_assert_cmpuint(hold_length(lacking), <, 10 * MIB);
+        g_assert_cmpint(unlink(ALIEN), ==, 0);
+        g_assert_true(wait_until(20, largest(scene, &robbed) == 16 * MIB));
+        scene_restart(scene); /* other regions of this file system see that there is room again */
 }
 
 static void test_full(Scene *scene, const void *unused) {
@@ -344,8 +417,10 @@ int main(int argc, char **argv) {
         files_add("/room/room", CONFIGURATION, test_room);
         files_add("/room/restart", CONFIGURATION, test_restart);
         files_add("/room/stop", CONFIGURATION, test_stop);
+        files_add("/room/twin", CONFIGURATION, test_twin);
         files_add("/room/resize", CONFIGURATION, test_resize);
         files_add("/room/persistent", CONFIGURATION, test_persistent);
+        g_test_add("/room/robbed", Scene, CONFIGURATION FILES_REGION, full_set_up, test_robbed, full_tear_down);
         g_test_add("/room/full", Scene, CONFIGURATION FILES_REGION, full_set_up, test_full, full_tear_down);
         return g_test_run();
 }
