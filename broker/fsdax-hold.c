@@ -211,7 +211,7 @@ uint64_t fsdax_holds_owed(Fsdax *fsdax) {
         pthread_mutex_lock(&fsdax->mutex);
         DL_FOREACH(fsdax->holds, hold)
                 if (!hold->ended)
-                        owed += subtract(hold_needs(hold), hold->measured);
+                        owed += subtract(hold->kept, hold->measured);
         pthread_mutex_unlock(&fsdax->mutex);
         return owed;
 }

@@ -452,6 +452,7 @@ static int fsdax_recover(Piece *piece, int stored_fds[static 2], Failure *failur
 
 /* ---- Another length ---- */
 
+/* Takes so many bytes from it, which a hold has again then. */
 static int cut(const Piece *piece, int fd, uint64_t length, uint64_t bytes) {
         int r;
 
