@@ -132,7 +132,8 @@ static int open_any_file(int dir_fd, int *ret_fd) {
                 return r;
 
         while ((entry = readdir(dir)))
-                if (is_id(entry->d_name) && fsdax_file_open(dir_fd, entry->d_name, true, ret_fd) >= 0)
+                if (fsdax_file_open(dir_fd, entry->d_name, true, ret_fd) >= 0 ||
+                    fsdax_hold_file_open(dir_fd, entry->d_name, ret_fd) >= 0)
                         return 0;
         return -ENOSPC;
 }

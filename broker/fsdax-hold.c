@@ -495,15 +495,15 @@ bool fsdax_holds_lock(Piece *piece, int dir_fd, uint64_t bytes) {
                 return false;
 
         pthread_mutex_lock(&fsdax->holding);
-        if (piece->hold_number == 0) {
-                holds_settle(fsdax, dir_fd, false);
-                return true;
-        }
-
-        fsdax_hold_count(piece, bytes);
         pthread_mutex_lock(&fsdax->mutex);
         hold = hold_of(piece);
         pthread_mutex_unlock(&fsdax->mutex);
+        if (!hold)
+                holds_settle(fsdax, dir_fd, false);
+        if (piece->hold_number == 0)
+                return true;
+
+        fsdax_hold_count(piece, bytes);
         if (hold)
                 hold_shrink(hold, dir_fd);
         return true;
@@ -550,6 +550,23 @@ void fsdax_holds_look(Fsdax *fsdax, int dir_fd) {
 
 static bool is_called_hold(const char *name) {
         return strncmp(name, PREFIX, PREFIX_SIZE) == 0 && is_id(name + PREFIX_SIZE);
+}
+
+int fsdax_hold_file_open(int dir_fd, const char *name, int *ret_fd) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+
+        if (!is_called_hold(name))
+                return -EINVAL;
+
+        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+                return -EUCLEAN;
+
+        *ret_fd = TAKE_FD(fd);
+        return 0;
 }
 
 bool fsdax_hold_is(Fsdax *fsdax, const char *name) {

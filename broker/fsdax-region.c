@@ -241,7 +241,7 @@ int fsdax_reserve(Region *region, Piece *piece, Failure *failure) {
 }
 
 int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
-        const Fsdax *fsdax;
+        Fsdax *fsdax;
         int r;
 
         if (!region->state)
@@ -255,8 +255,10 @@ int fsdax_claim(Region *region, Piece *piece, Failure *failure) {
         if (fsdax->sync != SYNC_DAX)
                 piece->seen_page_size = FSDAX_PAGE;
         r = fsdax_reserve(region, piece, failure);
-        if (r >= 0)
+        if (r >= 0 && piece->hold_number != 0) {
                 fsdax_hold_count(piece, piece->length);
+                fsdax->holds_changed = true; /* its hold may have got that, too, since */
+        }
         return r;
 }
 

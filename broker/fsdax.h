@@ -126,6 +126,8 @@ void fsdax_holds_forget(Fsdax *fsdax);
 
 /* Looks how long they are; the directory may be another one than before. */
 void fsdax_holds_look(Fsdax *fsdax, int dir_fd);
+/* The file of one, for reading: nothing in it is anybody's. -EINVAL: it is not called like one. */
+int fsdax_hold_file_open(int dir_fd, const char *name, int *ret_fd);
 /* Whether an entry of the directory is called like one. If no grant is known of it, holds_stray is set. */
 bool fsdax_hold_is(Fsdax *fsdax, const char *name);
 /* Removes those that no grant is known of. Another region with this directory would know of them. */

@@ -182,7 +182,7 @@ void grant_lose(Allocation *allocation) {
 }
 
 int grant_admit_growth(const Grant *grant, uint64_t more, Failure *failure) {
-        uint64_t available = grant_available(grant);
+        uint64_t available = grant_largest(grant);
 
         if (more > available)
                 return failure_set(failure, REFUSAL_NoSpace,

@@ -469,6 +469,7 @@ static int grow(Piece *piece, int fd, uint64_t length) {
 
         /* Nothing is cut out of what has holders, so it lies as the file system likes. */
         r = fsdax_extents_allocate(fd, piece->length, length, false, facts.skew);
+        fsdax_hold_return(piece, length - piece->length, false);
         if (r >= 0 && fsdax->sync == SYNC_DAX)
                 r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
         if (r >= 0 && fsync(fd) < 0)
@@ -496,8 +497,12 @@ static int fsdax_resize(Piece *piece, uint64_t length, Failure *failure) {
                 return r;
 
         /* holders can keep it locked, so nothing else may be meanwhile */
-        if (length > piece->length)
-                fsdax_holds_unlock(piece->state, fsdax_holds_lock(piece, file.dir_fd, length - piece->length));
+        if (length > piece->length) {
+                bool locked = fsdax_holds_lock(piece, file.dir_fd, length - piece->length);
+
+                fsdax_hold_expect(piece, length - piece->length);
+                fsdax_holds_unlock(piece->state, locked);
+        }
         r = length > piece->length ? grow(piece, file.fd, length) : shrink(piece, file.fd, length);
         if (r < 0)
                 return refuse_errno(piece, r, "cannot change its length", failure);
@@ -608,12 +613,13 @@ static int list_file(Fsdax *fsdax, int dir_fd, const char *name, Inventory *inve
 static int fsdax_replenish(Region *region, Failure *failure) {
         _cleanup_close_ int dir_fd = -EBADF;
         Fsdax *fsdax = region->state;
-        bool changed, holds_changed;
+        bool changed, holds_changed, stray;
 
         if (!fsdax)
                 return 0;
         changed = atomic_exchange(&fsdax->leftovers_changed, false);
         holds_changed = atomic_exchange(&fsdax->holds_changed, false);
+        stray = fsdax->sole && atomic_exchange(&fsdax->holds_stray, false);
         fsdax->read_only = false;
         /* that it is not there is for whoever lists it to say */
         if (fsdax_directory_open(fsdax, &dir_fd, failure) < 0)
@@ -623,7 +629,7 @@ static int fsdax_replenish(Region *region, Failure *failure) {
                 return failure_set(failure, REFUSAL_RegionUnusable, FSDAX_READ_ONLY, fsdax->path);
         if (changed)
                 fsdax_leftovers_sweep(fsdax, dir_fd);
-        if (fsdax->sole && atomic_exchange(&fsdax->holds_stray, false))
+        if (stray)
                 fsdax_holds_remove_strays(fsdax, dir_fd);
         if (holds_changed || fsdax_holds_lack(fsdax))
                 fsdax_holds_settle(fsdax, dir_fd);

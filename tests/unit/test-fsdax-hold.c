@@ -22,12 +22,19 @@ static off_t limit = INT64_MAX;
 static unsigned n_calls; /* of it, so far */
 /* What is free, as fstatvfs() says, if that is not what is; and less with each call. */
 static uint64_t available = UINT64_MAX;
+/* What another worker does just before the next call. */
+static void (*meanwhile)(void);
 
 int __real_fallocate64(int fd, int mode, off_t offset, off_t length);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length);
 
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length) {
+        void (*other)(void) = meanwhile;
+
         n_calls++;
+        meanwhile = NULL;
+        if (other)
+                other();
         if (n_full == 0 && offset + length <= limit) {
                 if (available < UINT64_MAX)
                         available -= MIN(available, (uint64_t) length);
@@ -48,6 +55,19 @@ int __wrap_fstatvfs64(int fd, struct statvfs *vfs) {
         if (available < UINT64_MAX)
                 vfs->f_bavail = available / vfs->f_frsize;
         return r;
+}
+
+/* So many new files have no room. */
+static unsigned n_none;
+
+int __real_fsdax_file_make(int dir_fd, int *ret_fd);
+int __wrap_fsdax_file_make(int dir_fd, int *ret_fd);
+
+int __wrap_fsdax_file_make(int dir_fd, int *ret_fd) {
+        if (n_none == 0)
+                return __real_fsdax_file_make(dir_fd, ret_fd);
+        n_none--;
+        return -ENOSPC;
 }
 
 typedef struct Kept {
@@ -362,6 +382,51 @@ static void test_sound(Directory *directory, const void *data) {
         end(directory, &sound);
 }
 
+static Directory *settled;
+
+static void settle_cut_room(void) {
+        available = 8 * MIB; /* what has just been cut */
+        settle(settled);
+        g_assert_cmpuint(available, ==, 8 * MIB);
+        available = UINT64_MAX;
+}
+
+/* Nor of what a member is about to become longer by. */
+static void test_growing(Directory *directory, const void *data) {
+        Kept robbed, sound;
+        Failure failure = { 0 };
+        Piece one;
+
+        (void) data;
+        if (!directory->region)
+                return;
+
+        keep(directory, 16 * MIB, &robbed);
+        make(&robbed);
+        keep(directory, 16 * MIB, &sound);
+        make(&sound);
+        take(directory, &sound, 4 * MIB, &one);
+        provider_fsdax.hold_resize(sound.hold, 12 * MIB, 16 * MIB, 1);
+        carve(&one, ID);
+        g_assert_cmpint(truncate(robbed.path, 10 * MIB), ==, 0);
+        n_full = 1;
+        settle(directory);
+
+        provider_fsdax.hold_resize(sound.hold, 4 * MIB, 16 * MIB, 1);
+        settled = directory;
+        meanwhile = settle_cut_room;
+        g_assert_cmpint(provider_fsdax.resize(&one, 12 * MIB, &failure), ==, 0);
+        g_assert_null(meanwhile);
+        one.length = 12 * MIB;
+        settle(directory);
+        assert_room(&sound, 4 * MIB);
+        assert_room(&robbed, 16 * MIB);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(sound.hold, 16 * MIB, 16 * MIB, 0);
+        end(directory, &robbed);
+        end(directory, &sound);
+}
+
 /* What cannot be made has its room back. */
 static void test_failed(Directory *directory, const void *data) {
         Failure failure = { 0 };
@@ -563,6 +628,7 @@ static void restart(Directory *directory) {
 }
 
 static void test_again(Directory *directory, const void *data) {
+        g_autofree char *away = g_strdup_printf("%s.away", directory->path);
         Failure failure = { 0 };
         struct stat before, st;
         Piece one;
@@ -583,14 +649,22 @@ static void test_again(Directory *directory, const void *data) {
         g_assert_cmpint(provider_fsdax.hold_again(directory->region, kept.handle, 16 * MIB, &hold, &failure), <, 0);
         directory_look(directory);
         g_assert_cmpuint(fsdax_holds_owed(directory->region->state), ==, 0);
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
         one = (Piece){ .handle = g_strdup(ID), .length = 10 * MIB, .hold = kept.hold, .fd = -EBADF, .fd_read_only = -EBADF };
         g_assert_cmpint(provider_fsdax.claim(directory->region, &one, &failure), ==, 0); /* as its members are found */
+        g_assert_true(provider_fsdax.is_low(directory->region)); /* its file has those bytes as well */
         provider_fsdax.hold_resize(kept.hold, 6 * MIB, 16 * MIB, 1);
         g_assert_true(provider_fsdax.is_low(directory->region));
         replenish(directory);
         assert_room(&kept, 6 * MIB);
         g_assert_cmpint(stat(kept.path, &st), ==, 0);
         g_assert_cmpuint(st.st_ino, ==, before.st_ino);
+
+        /* where there is no room for another file, it says what files are like */
+        n_none = 1;
+        directory_look(directory);
+        g_assert_cmpuint(n_none, ==, 0);
 
         /* somebody has removed it */
         g_assert_cmpint(unlink(kept.path), ==, 0);
@@ -603,6 +677,14 @@ static void test_again(Directory *directory, const void *data) {
         restart(directory);
         directory_look(directory);
         g_assert_true(provider_fsdax.is_low(directory->region));
+
+        /* while its directory is away there is nothing to be done */
+        g_assert_cmpint(rename(directory->path, away), ==, 0);
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        g_assert_cmpint(rename(away, directory->path), ==, 0);
+        directory_look(directory);
+        g_assert_true(provider_fsdax.is_low(directory->region));
         replenish(directory);
         g_assert_false(g_file_test(kept.path, G_FILE_TEST_EXISTS));
         g_free(kept.handle);
@@ -613,6 +695,8 @@ static void test_again(Directory *directory, const void *data) {
 static void test_strangers(Directory *directory, const void *data) {
         static const char *const names[] = { ".hold-", ".hold-0123", ".hold-0123456789ABCDEF", ".hold-0123456789abcdef0" };
         g_autofree char *folder = NULL, *other = NULL;
+        _cleanup_close_ int dir_fd = -EBADF;
+        int fd;
 
         (void) data;
         if (!directory->region)
@@ -624,11 +708,16 @@ static void test_strangers(Directory *directory, const void *data) {
         g_assert_true(g_file_set_contents(other, "else", -1, NULL));
         if (geteuid() == 0)
                 g_assert_cmpint(chown(other, NOBODY, NOBODY), ==, 0);
+        dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
                 g_autofree char *path = directory_file(directory, names[i]);
 
                 g_assert_true(g_file_set_contents(path, "", 0, NULL));
+                g_assert_cmpint(fsdax_hold_file_open(dir_fd, names[i], &fd), ==, -EINVAL);
         }
+        g_assert_cmpint(fsdax_hold_file_open(dir_fd, ".hold-0123456789abcdef", &fd), ==, -EUCLEAN);
+        if (geteuid() == 0)
+                g_assert_cmpint(fsdax_hold_file_open(dir_fd, ".hold-fedcba9876543210", &fd), ==, -EUCLEAN);
         directory_look(directory);
         replenish(directory);
         g_assert_false(provider_fsdax.is_low(directory->region));
@@ -650,6 +739,7 @@ int main(int argc, char **argv) {
         directory_add_test("/fsdax-hold/lack", test_lack);
         directory_add_test("/fsdax-hold/order", test_order);
         directory_add_test("/fsdax-hold/sound", test_sound);
+        directory_add_test("/fsdax-hold/growing", test_growing);
         directory_add_test("/fsdax-hold/failed", test_failed);
         directory_add_test("/fsdax-hold/in-the-way", test_in_the_way);
         directory_add_test("/fsdax-hold/calls", test_calls);
