@@ -486,6 +486,7 @@ static void allocation_let_go(Allocation *allocation) {
                 allocation->marked = end_marks_set(marks, path) >= 0;
         }
         node->letting_go = true;
+        allocation_set_ending(allocation, true); /* who wants room waits from now on, also while that is noted */
         operation_start(allocation, let_go_work, let_go_done);
 }
 
