@@ -73,37 +73,30 @@ void details_add_allocation(Details *details, const Allocation *allocation) {
         details_add(details, "size-mib", "%" PRIu64, (allocation->piece.length + MIB - 1) / MIB);
 }
 
-static bool reply_send_memory(FdReply *reply, const Allocation *allocation, int memory, int lease) {
+/* Whether somebody got it. */
+static bool reply_memory(const Allocation *allocation, int r, const Failure *failure, int memory, int lease, FdReply *reply) {
         char path[ALLOCATION_PATH_MAX];
-
-        return fd_reply_send(reply, "ohhtt", allocation_path(allocation, path), memory, lease, allocation->piece.offset,
-                             allocation->piece.length);
-}
-
-void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
-        FdReply *reply = userdata;
+        bool sent = false;
 
         if (r < 0)
                 fd_reply_refuse(reply, r, failure);
         else
-                (void) reply_send_memory(reply, allocation, memory, lease);
+                sent = fd_reply_send(reply, "ohhtt", allocation_path(allocation, path), memory, lease,
+                                     allocation->piece.offset, allocation->piece.length);
 
         safe_close(memory);
         safe_close(lease);
         fd_reply_free(reply);
+        return sent;
+}
+
+void reply_with_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
+        (void) reply_memory(allocation, r, failure, memory, lease, userdata);
 }
 
 void reply_with_new_memory(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
-        FdReply *reply = userdata;
-
-        if (r < 0)
-                fd_reply_refuse(reply, r, failure);
-        else if (!reply_send_memory(reply, allocation, memory, lease))
+        if (!reply_memory(allocation, r, failure, memory, lease, userdata) && r >= 0)
                 (void) allocation_end(allocation, "who asked for it did not get it", NULL, NULL, NULL);
-
-        safe_close(memory);
-        safe_close(lease);
-        fd_reply_free(reply);
 }
 
 static void reply_empty(Allocation *allocation, int r, const Failure *failure, int memory, int lease, void *userdata) {
