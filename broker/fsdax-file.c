@@ -59,17 +59,18 @@ static int open_patiently(int dir_fd, const char *name, int flags) {
         }
 }
 
-int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
+bool fsdax_file_may_be_ours(const struct stat *st) {
+        return S_ISREG(st->st_mode) && st->st_uid == geteuid();
+}
+
+int fsdax_file_open_own(int dir_fd, const char *name, bool read_only, int *ret_fd) {
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
-
-        if (!name || !is_id(name))
-                return -EINVAL;
 
         /* what cannot be a file of ours is not even opened, for that can have effects */
         if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+        if (!fsdax_file_may_be_ours(&st))
                 return -EUCLEAN;
 
         fd = open_patiently(dir_fd, name, (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -77,11 +78,15 @@ int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
                 return fd;
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+        if (!fsdax_file_may_be_ours(&st))
                 return -EUCLEAN;
 
         *ret_fd = TAKE_FD(fd);
         return 0;
+}
+
+int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd) {
+        return name && is_id(name) ? fsdax_file_open_own(dir_fd, name, read_only, ret_fd) : -EINVAL;
 }
 
 int fsdax_file_link(int fd, int dir_fd, const char *name) {

@@ -68,10 +68,6 @@ static uint64_t subtract(uint64_t a, uint64_t b) {
         return a > b ? a - b : 0;
 }
 
-static uint64_t number_of(const char *id) {
-        return strtoull(id, NULL, 16);
-}
-
 static int hold_new(Region *region, const char *id, uint64_t length, Hold **ret) {
         Fsdax *fsdax = region->state;
         Hold *hold;
@@ -81,7 +77,7 @@ static int hold_new(Region *region, const char *id, uint64_t length, Hold **ret)
                 return -ENOMEM;
 
         hold->fsdax = fsdax;
-        hold->number = number_of(id);
+        hold->number = strtoull(id, NULL, 16);
         hold->kept = length;
         hold->size = length;
         hold->spare = UINT64_MAX; /* as it should be */
@@ -163,12 +159,6 @@ static uint64_t hold_needs(const Hold *hold) {
         return subtract(hold->size, hold->taken);
 }
 
-/* What can be taken of it. If it lacks some, its file is shorter than what is kept, and a member has its room from it
- * nevertheless. */
-static uint64_t hold_has(const Hold *hold) {
-        return subtract(hold->kept, hold->missing);
-}
-
 void fsdax_hold_resize(Hold *hold, uint64_t length, uint64_t size, unsigned n_taken) {
         hold->kept = length;
         hold->size = size;
@@ -181,17 +171,20 @@ uint64_t fsdax_hold_number(const Hold *hold) {
         return hold ? hold->number : 0;
 }
 
+/* If it lacks some, its file is shorter than what is kept, and a member has its room from it nevertheless. */
 uint64_t fsdax_hold_largest(const Hold *hold) {
-        return hold_has(hold);
+        return subtract(hold->kept, hold->missing);
 }
 
 int fsdax_fits(const Region *region, const Piece *plan, Failure *failure) {
-        if (!plan->hold || plan->length <= hold_has(plan->hold))
+        uint64_t largest = plan->hold ? fsdax_hold_largest(plan->hold) : UINT64_MAX;
+
+        if (plan->length <= largest)
                 return 0;
         return failure_set(failure, REFUSAL_NoSpace,
                            "others on the file system of region '%s' have taken room that was kept for the grant: %s of it "
                            "are left",
-                           region->name, SIZE_TEXT(hold_has(plan->hold)));
+                           region->name, SIZE_TEXT(largest));
 }
 
 /* Its file is removed by whoever settles holds next. */
@@ -201,7 +194,7 @@ void fsdax_hold_end(Region *region, Hold *hold) {
 
         hold->ended = true;
         fsdax->holds_changed = true;
-        fsdax_account(region, region->used > kept ? region->used - kept : 0);
+        fsdax_account(region, subtract(region->used, kept));
 }
 
 uint64_t fsdax_holds_owed(Fsdax *fsdax) {
@@ -248,46 +241,35 @@ static Hold *hold_of(const Piece *piece) {
         return hold;
 }
 
-void fsdax_hold_count(Piece *piece, uint64_t bytes) {
+/* By so much; or by less, which wraps as it should. */
+static void hold_change(const Piece *piece, uint64_t taken, uint64_t returning) {
         Fsdax *fsdax = piece->state;
         Hold *hold;
 
-        if (piece->hold_number == 0)
-                return;
         pthread_mutex_lock(&fsdax->mutex);
         hold = hold_of(piece);
-        if (hold)
-                hold->taken += bytes;
+        if (hold) {
+                hold->taken += taken;
+                hold->returning += returning;
+        }
         pthread_mutex_unlock(&fsdax->mutex);
+}
+
+void fsdax_hold_count(Piece *piece, uint64_t bytes) {
+        if (piece->hold_number == 0)
+                return;
+        hold_change(piece, bytes, 0);
         piece->counted = true;
 }
 
 void fsdax_hold_expect(const Piece *piece, uint64_t bytes) {
-        Fsdax *fsdax = piece->state;
-        Hold *hold;
-
-        if (!piece->counted)
-                return;
-        pthread_mutex_lock(&fsdax->mutex);
-        hold = hold_of(piece);
-        if (hold)
-                hold->returning += bytes;
-        pthread_mutex_unlock(&fsdax->mutex);
+        if (piece->counted)
+                hold_change(piece, 0, bytes);
 }
 
 void fsdax_hold_return(const Piece *piece, uint64_t bytes, bool done) {
-        Fsdax *fsdax = piece->state;
-        Hold *hold;
-
-        if (!piece->counted)
-                return;
-        pthread_mutex_lock(&fsdax->mutex);
-        hold = hold_of(piece);
-        if (hold) {
-                hold->returning -= bytes;
-                hold->taken -= done ? bytes : 0;
-        }
-        pthread_mutex_unlock(&fsdax->mutex);
+        if (piece->counted)
+                hold_change(piece, done ? -bytes : 0, -bytes);
 }
 
 /* ---- In workers ---- */
@@ -316,7 +298,7 @@ static int hold_open(Hold *hold, int dir_fd, int *ret_fd) {
         fd = openat(dir_fd, hold->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
         if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+        if (!fsdax_file_may_be_ours(&st))
                 return -EUCLEAN;
 
         hold->length = (uint64_t) st.st_size;
@@ -331,7 +313,7 @@ static void hold_look(Hold *hold, int dir_fd) {
         if (fstatat(dir_fd, hold->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 hold->length = errno == ENOENT ? 0 : hold->length;
         else
-                hold->length = S_ISREG(st.st_mode) && st.st_uid == geteuid() ? (uint64_t) st.st_size : 0;
+                hold->length = fsdax_file_may_be_ours(&st) ? (uint64_t) st.st_size : 0;
 }
 
 /* What cannot be cut keeps room from members, who are refused then; so it is said. */
@@ -553,20 +535,7 @@ static bool is_called_hold(const char *name) {
 }
 
 int fsdax_hold_file_open(int dir_fd, const char *name, int *ret_fd) {
-        _cleanup_close_ int fd = -EBADF;
-        struct stat st;
-
-        if (!is_called_hold(name))
-                return -EINVAL;
-
-        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
-                return -EUCLEAN;
-
-        *ret_fd = TAKE_FD(fd);
-        return 0;
+        return is_called_hold(name) ? fsdax_file_open_own(dir_fd, name, true, ret_fd) : -EINVAL;
 }
 
 bool fsdax_hold_is(Fsdax *fsdax, const char *name) {
@@ -590,7 +559,7 @@ void fsdax_holds_remove_strays(Fsdax *fsdax, int dir_fd) {
                 const char *name = entry->d_name;
 
                 if (!is_called_hold(name) || find_hold(fsdax, name) ||
-                    fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+                    fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !fsdax_file_may_be_ours(&st))
                         continue;
                 if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
                         log_warning("%s/%s is kept for nobody, and cannot be removed: %s", fsdax->path, name,

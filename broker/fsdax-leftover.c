@@ -77,7 +77,7 @@ static int look(int dir_fd, const char *name, uint64_t *ret_room) {
 
         if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+        if (!fsdax_file_may_be_ours(&st))
                 return -EUCLEAN;
 
         *ret_room = room_of(&st);

@@ -155,6 +155,9 @@ int fsdax_file_make(int dir_fd, int *ret_fd);
 
 /* Opens one for ourselves. -EUCLEAN: it is no file of ours; -EINVAL: nothing of ours has such a name. */
 int fsdax_file_open(int dir_fd, const char *name, bool read_only, int *ret_fd);
+/* The same of one that is not called so; and whether what is there can be a file of ours. */
+int fsdax_file_open_own(int dir_fd, const char *name, bool read_only, int *ret_fd);
+bool fsdax_file_may_be_ours(const struct stat *st);
 
 /* Gives it a name. When it returns that is there to stay. */
 int fsdax_file_link(int fd, int dir_fd, const char *name);

@@ -395,13 +395,21 @@ static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failur
         return 0;
 }
 
+/* Takes so many bytes from it, which a hold has again then. */
+static int cut(const Piece *piece, int fd, uint64_t length, uint64_t bytes, uint64_t patience) {
+        int r;
+
+        fsdax_hold_expect(piece, bytes);
+        r = fsdax_file_truncate(fd, length, patience);
+        fsdax_hold_return(piece, bytes, r >= 0);
+        return r;
+}
+
 /* Takes all that there is of it from whoever has it; its room is free then. */
 static int empty(Piece *piece, int fd) {
         int r;
 
-        fsdax_hold_expect(piece, piece->length);
-        r = fsdax_file_truncate(fd, 0, 0);
-        fsdax_hold_return(piece, piece->length, r >= 0);
+        r = cut(piece, fd, 0, piece->length, 0);
         piece->counted = piece->counted && r < 0;
         return r;
 }
@@ -452,16 +460,6 @@ static int fsdax_recover(Piece *piece, int stored_fds[static 2], Failure *failur
 
 /* ---- Another length ---- */
 
-/* Takes so many bytes from it, which a hold has again then. */
-static int cut(const Piece *piece, int fd, uint64_t length, uint64_t bytes) {
-        int r;
-
-        fsdax_hold_expect(piece, bytes);
-        r = fsdax_file_truncate(fd, length, FSDAX_PATIENCE_USEC);
-        fsdax_hold_return(piece, bytes, r >= 0);
-        return r;
-}
-
 static int grow(Piece *piece, int fd, uint64_t length) {
         FsdaxFacts facts = fsdax_facts(piece->state);
         Fsdax *fsdax = piece->state;
@@ -474,7 +472,7 @@ static int grow(Piece *piece, int fd, uint64_t length) {
                 r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
         if (r >= 0 && fsync(fd) < 0)
                 r = -errno;
-        if (r < 0 && cut(piece, fd, piece->length, length - piece->length) < 0)
+        if (r < 0 && cut(piece, fd, piece->length, length - piece->length, FSDAX_PATIENCE_USEC) < 0)
                 piece->measured = false;
         return r;
 }
@@ -482,7 +480,7 @@ static int grow(Piece *piece, int fd, uint64_t length) {
 static int shrink(const Piece *piece, int fd, uint64_t length) {
         int r;
 
-        r = cut(piece, fd, length, piece->length - length);
+        r = cut(piece, fd, length, piece->length - length, FSDAX_PATIENCE_USEC);
         return r >= 0 && fsync(fd) < 0 ? -errno : r;
 }
 
