@@ -74,7 +74,8 @@ void details_add_allocation(Details *details, const Allocation *allocation) {
 }
 
 /* Whether somebody got it. */
-static bool reply_memory(const Allocation *allocation, int r, const Failure *failure, int memory, int lease, FdReply *reply) {
+static bool reply_memory(const Allocation *allocation, int r, const Failure *failure, int memory, int lease,
+                         FdReply *reply) {
         char path[ALLOCATION_PATH_MAX];
         bool sent = false;
 

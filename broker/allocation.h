@@ -96,15 +96,6 @@ typedef struct Origin {
         Grant *grant;         /* that it is to be taken from, or NULL */
 } Origin;
 
-/* Reserves what plan says and starts to carve it; or takes the memory of retained, which the same user had and which
- * nobody else may have, and is then over itself. Everything was judged before; only limits of the broker itself can fail
- * here. Otherwise the handler is called exactly once: later, or before this returns. */
-int allocation_create(Manager *manager, Region *region, const Request *request, const Piece *plan, Allocation *retained,
-                      const Origin *origin, AllocationHandler handler, void *userdata, Failure *failure);
-
-/* Carves anew, at its old place, what was there before the machine was started anew; reserve.h. */
-int allocation_restore(Manager *manager, Region *region, const char *id, const Record *record, Failure *failure);
-
 /* Whether it is retained: drained and kept for its owner. */
 bool allocation_is_retained(const Allocation *allocation);
 
@@ -198,14 +189,14 @@ int allocation_remove_record(const Allocation *allocation);
 int allocation_records_dir(const Manager *manager, const Provider *provider);
 void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit, const char *decision,
                     const char *message);
+/* Of what went wrong when everybody had said yes. */
+void allocation_log_refusal(const Allocation *allocation, uid_t uid, const char *unit, const Failure *failure);
 void allocation_notify(Allocation *allocation, const char *property);
+void allocation_notify_added(Allocation *allocation);
 
 /* Ends an operation: the results go to whom they are for, then to whoever waited for his turn. */
 void allocation_finish_operation(Allocation *allocation, int r, const Failure *failure);
 void allocation_set_state(Allocation *allocation, AllocationState state);
-
-/* When something has become an allocation: microseconds since 1970. */
-uint64_t now_realtime(void);
 
 /* For recovery.c: an empty one, and what makes it known. */
 Allocation *allocation_new(Manager *manager, const char *id);

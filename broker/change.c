@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "log.h"
 #include "manager.h"
 #include "regions.h"

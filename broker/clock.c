@@ -18,3 +18,7 @@ uint64_t now_usec(void) {
 uint64_t now_boottime(void) {
         return clock_now(CLOCK_BOOTTIME);
 }
+
+uint64_t now_realtime(void) {
+        return clock_now(CLOCK_REALTIME);
+}

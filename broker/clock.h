@@ -8,3 +8,6 @@ uint64_t now_usec(void);
 
 /* The same, CLOCK_BOOTTIME: it goes on while the machine sleeps. */
 uint64_t now_boottime(void);
+
+/* When something was: microseconds since 1970, CLOCK_REALTIME, which may jump. */
+uint64_t now_realtime(void);

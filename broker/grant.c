@@ -23,6 +23,7 @@
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "log.h"
 #include "manager.h"
 #include "record.h"

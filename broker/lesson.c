@@ -16,6 +16,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "creation.h"
 #include "log.h"
 #include "manager.h"
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "creation.h"
 #include "names.h"
 #include "options-bus.h"
 #include "preference.h"

@@ -18,6 +18,7 @@
 #include <utlist.h>
 
 #include "cleanup.h"
+#include "creation.h"
 #include "file.h"
 #include "log.h"
 #include "name.h"
