@@ -41,10 +41,9 @@ static const char *directory_problem(const char *path) {
         return fsetxattr(fd, ATTRIBUTE, "", 0, 0) < 0 ? "the file system keeps no attributes of users" : NULL;
 }
 
-static void directory_make(Directory *directory, const void *data) {
+static void directory_make(Directory *directory) {
         const char *problem;
 
-        (void) data;
         directory->path = g_dir_make_tmp("test-fsdax-XXXXXX", NULL);
         g_assert_nonnull(directory->path);
         problem = directory_problem(directory->path);
@@ -61,20 +60,35 @@ static void directory_make(Directory *directory, const void *data) {
         directory_look(directory);
 }
 
-static void directory_remove(Directory *directory, const void *data) {
+static void directory_remove(Directory *directory) {
         g_autofree char *command = g_strdup_printf("chattr -R -i %1$s 2>/dev/null; rm -rf %1$s", directory->path);
 
-        (void) data;
         inventory_done(&directory->found);
         region_free(directory->region);
         g_assert_cmpint(system(command), ==, 0);
         g_free(directory->path);
 }
 
-void directory_add_test(const char *path, void (*test)(Directory *, const void *)) {
-        g_test_add(path, Directory, NULL, directory_make, test, directory_remove);
+typedef struct Case {
+        void (*test)(Directory *directory);
+} Case;
+
+static void run(const void *data) {
+        const Case *meant = data;
+        Directory directory = {};
+
+        directory_make(&directory);
+        if (directory.region)
+                meant->test(&directory);
+        directory_remove(&directory);
 }
 
+void directory_add_test(const char *path, void (*test)(Directory *directory)) {
+        Case *added = g_new(Case, 1);
+
+        added->test = test;
+        g_test_add_data_func_full(path, added, run, g_free);
+}
 
 void directory_plan(Directory *directory, uint64_t size, Piece *piece) {
         Request request = { .size = size, .alignment = 4096, .persistent = true };

@@ -17,13 +17,13 @@
 typedef struct Directory {
         char *path;
         RegionConfig config;
-        Region *region; /* NULL if there can be none here; the test is skipped then */
+        Region *region; /* NULL if there can be none here: then the test is skipped, and not called */
         Inventory found;
         Failure failure;
 } Directory;
 
 /* A test with such a directory, which has been listed. */
-void directory_add_test(const char *path, void (*test)(Directory *, const void *));
+void directory_add_test(const char *path, void (*test)(Directory *directory));
 
 char *directory_file(const Directory *directory, const char *name);
 

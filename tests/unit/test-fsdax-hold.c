@@ -143,13 +143,9 @@ static void carve(Piece *piece, const char *id) {
 
 /* ---- Its file ---- */
 
-static void test_members(Directory *directory, const void *data) {
+static void test_members(Directory *directory) {
         Piece one, two;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -180,14 +176,10 @@ static void test_members(Directory *directory, const void *data) {
 }
 
 /* Each of the first members leaves something for the blocks that describe it. */
-static void test_spare(Directory *directory, const void *data) {
+static void test_spare(Directory *directory) {
         _cleanup_close_ int dir_fd = -EBADF;
         uint64_t before, size = 64 * MIB;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         keep(directory, size, &kept);
@@ -204,13 +196,9 @@ static void test_spare(Directory *directory, const void *data) {
 }
 
 /* There is not always room for it. Members have theirs nevertheless. */
-static void test_no_spare(Directory *directory, const void *data) {
+static void test_no_spare(Directory *directory) {
         Piece piece;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         limit = 16 * MIB;
@@ -226,13 +214,9 @@ static void test_no_spare(Directory *directory, const void *data) {
         end(directory, &kept);
 }
 
-static void test_refused(Directory *directory, const void *data) {
+static void test_refused(Directory *directory) {
         Failure failure = { 0 };
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         n_full = 2; /* it is tried for all, and then for this one */
@@ -252,15 +236,11 @@ static void test_refused(Directory *directory, const void *data) {
 /* ---- What others take ---- */
 
 /* What a member has given back was somebody else's before it could be kept again. */
-static void test_lack(Directory *directory, const void *data) {
+static void test_lack(Directory *directory) {
         Failure failure = { 0 };
         uint64_t before;
         Piece one, two;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -296,13 +276,9 @@ static void test_lack(Directory *directory, const void *data) {
 }
 
 /* Whoever is no member waits until what is kept has got its own. */
-static void test_order(Directory *directory, const void *data) {
+static void test_order(Directory *directory) {
         Piece one, stranger;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -325,13 +301,9 @@ static void settle(Directory *directory) {
 }
 
 /* Others have taken some of what is kept for one; it does not get it from another one. */
-static void test_sound(Directory *directory, const void *data) {
+static void test_sound(Directory *directory) {
         Kept robbed, sound;
         Piece one;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &robbed);
         make(&robbed);
@@ -392,14 +364,10 @@ static void settle_cut_room(void) {
 }
 
 /* Nor of what a member is about to become longer by. */
-static void test_growing(Directory *directory, const void *data) {
+static void test_growing(Directory *directory) {
         Kept robbed, sound;
         Failure failure = { 0 };
         Piece one;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &robbed);
         make(&robbed);
@@ -428,14 +396,10 @@ static void test_growing(Directory *directory, const void *data) {
 }
 
 /* What cannot be made has its room back. */
-static void test_failed(Directory *directory, const void *data) {
+static void test_failed(Directory *directory) {
         Failure failure = { 0 };
         Piece one;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -465,12 +429,8 @@ static void test_failed(Directory *directory, const void *data) {
 }
 
 /* Something is where its file should be: then it has nothing, and that is tried again. */
-static void test_in_the_way(Directory *directory, const void *data) {
+static void test_in_the_way(Directory *directory) {
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -499,14 +459,10 @@ static void test_in_the_way(Directory *directory, const void *data) {
 }
 
 /* Whoever makes a file does not look for what there is to spare. */
-static void test_calls(Directory *directory, const void *data) {
+static void test_calls(Directory *directory) {
         Piece stranger;
         unsigned before;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         limit = 16 * MIB;
@@ -529,12 +485,8 @@ static void *settle_on(void *userdata) {
         return NULL;
 }
 
-static void test_ends(Directory *directory, const void *data) {
+static void test_ends(Directory *directory) {
         pthread_t thread;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         g_assert_cmpint(pthread_create(&thread, NULL, settle_on, directory), ==, 0);
         for (unsigned i = 0; i < 500; i++) {
@@ -551,7 +503,7 @@ static void test_ends(Directory *directory, const void *data) {
 }
 
 /* A region that is refused, because it is this one's directory, leaves alone what is kept there. */
-static void test_twin(Directory *directory, const void *data) {
+static void test_twin(Directory *directory) {
         g_autofree char *path = g_strdup_printf("%s/", directory->path);
         char name[] = "twin";
         Inventory found = { 0 };
@@ -559,10 +511,6 @@ static void test_twin(Directory *directory, const void *data) {
         RegionConfig config;
         Region *twin;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -585,16 +533,12 @@ static void test_twin(Directory *directory, const void *data) {
 
 /* ---- The account ---- */
 
-static void test_account(Directory *directory, const void *data) {
+static void test_account(Directory *directory) {
         Reservation reservation = { 0 };
         Region *region = directory->region;
         char size[] = "64M";
         Fsdax *fsdax;
         Kept kept;
-
-        (void) data;
-        if (!region)
-                return;
 
         directory->config.size = size;
         directory_look(directory);
@@ -627,17 +571,13 @@ static void restart(Directory *directory) {
         g_assert_cmpint(region_new(&directory->config, NULL, -EBADF, &directory->region), ==, 0);
 }
 
-static void test_again(Directory *directory, const void *data) {
+static void test_again(Directory *directory) {
         g_autofree char *away = g_strdup_printf("%s.away", directory->path);
         Failure failure = { 0 };
         struct stat before, st;
         Piece one;
         Hold *hold;
         Kept kept;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         keep(directory, 16 * MIB, &kept);
         make(&kept);
@@ -692,15 +632,11 @@ static void test_again(Directory *directory, const void *data) {
 }
 
 /* What is only called like one is none of ours. */
-static void test_strangers(Directory *directory, const void *data) {
+static void test_strangers(Directory *directory) {
         static const char *const names[] = { ".hold-", ".hold-0123", ".hold-0123456789ABCDEF", ".hold-0123456789abcdef0" };
         g_autofree char *folder = NULL, *other = NULL;
         _cleanup_close_ int dir_fd = -EBADF;
         int fd;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         folder = directory_file(directory, ".hold-0123456789abcdef");
         other = directory_file(directory, ".hold-fedcba9876543210");

@@ -35,13 +35,9 @@ static bool landlock_truncates(void) {
         return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 3;
 }
 
-static void test_open(Directory *directory, const void *data) {
+static void test_open(Directory *directory) {
         Piece piece;
         int fd;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory_carve(directory, ID, MIB, &piece);
         fd = holder_open(&piece, true);
@@ -78,13 +74,10 @@ static void test_open(Directory *directory, const void *data) {
         piece_revoke(&piece);
 }
 
-static void test_truncate(Directory *directory, const void *data) {
+static void test_truncate(Directory *directory) {
         Piece piece;
         int fd;
 
-        (void) data;
-        if (!directory->region)
-                return;
         if (!landlock_truncates()) {
                 g_test_skip("this kernel's Landlock does not know of truncating");
                 return;
@@ -136,14 +129,10 @@ static void assert_as_it_was(Piece *piece, uint64_t zeros_from) {
         safe_close(fd);
 }
 
-static void test_tricks(Directory *directory, const void *data) {
+static void test_tricks(Directory *directory) {
         struct rlimit before, none;
         Failure failure = { 0 };
         Piece piece;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory_carve(directory, ID, 2 * MIB, &piece);
         do_to_file(directory, 8 * MIB, -1);
@@ -186,17 +175,13 @@ static void test_tricks(Directory *directory, const void *data) {
         piece_revoke(&piece);
 }
 
-static void test_revoke(Directory *directory, const void *data) {
+static void test_revoke(Directory *directory) {
         g_autofree char *path = NULL;
         Failure failure = { 0 };
         const char *mapping;
         pid_t child;
         Piece piece;
         int fd, status;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory_carve(directory, ID, MIB, &piece);
         path = directory_file(directory, ID);
@@ -254,16 +239,12 @@ static void wait_until_heard(sd_event *event, const Heard *heard, const char *id
         }
 }
 
-static void test_watch(Directory *directory, const void *data) {
+static void test_watch(Directory *directory) {
         Heard heard = { .ids = g_string_new(NULL) };
         Failure failure = { 0 };
         Piece piece, other;
         sd_event *event;
         int fd, fd_other;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         g_assert_cmpint(sd_event_new(&event), ==, 0);
         g_assert_cmpint(provider_fsdax.watch(directory->region, event, on_piece, &heard), ==, 0);
@@ -373,7 +354,7 @@ static void sweep(Directory *directory) {
         sweep_after(directory, 0);
 }
 
-static void test_leftover(Directory *directory, const void *data) {
+static void test_leftover(Directory *directory) {
         Failure failure = { 0 };
         Piece piece;
         Record record = { .region = g_strdup("files"), .provider = g_strdup("fsdax"), .owner = 1000, .length = MIB,
@@ -381,10 +362,6 @@ static void test_leftover(Directory *directory, const void *data) {
         _cleanup_free_ char *text = NULL;
         char *mapping;
         int fd;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         /* who can only read can take no room, but can keep it locked, and the directory with it as soon as that is */
         directory_carve(directory, ID, MIB, &piece);
@@ -452,13 +429,9 @@ static void test_leftover(Directory *directory, const void *data) {
 }
 
 /* Others fill the file system, and empty it. */
-static void test_stale(Directory *directory, const void *data) {
+static void test_stale(Directory *directory) {
         Fsdax *fsdax;
         Failure failure = { 0 };
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         fsdax = directory->region->state;
         g_assert_false(provider_fsdax.is_stale(directory->region));
@@ -473,14 +446,10 @@ static void test_stale(Directory *directory, const void *data) {
         g_assert_false(provider_fsdax.is_stale(directory->region));
 }
 
-static void test_resize(Directory *directory, const void *data) {
+static void test_resize(Directory *directory) {
         Failure failure = { 0 };
         Piece piece;
         int fd;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory_carve(directory, ID, MIB, &piece);
         fd = holder_open(&piece, false);
@@ -519,14 +488,10 @@ static unsigned n_changes(int inotify) {
 
 /* A file is copied with its record, and lies otherwise: here with a length that huge pages cannot map, or where nobody
  * can tell how. */
-static void test_copied(Directory *directory, const void *data) {
+static void test_copied(Directory *directory) {
         Failure failure = { 0 };
         Fsdax *fsdax;
         Piece piece;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         fsdax = directory->region->state;
         directory_carve(directory, ID, MIB, &piece);
@@ -552,16 +517,13 @@ static void test_copied(Directory *directory, const void *data) {
         piece_revoke(&piece);
 }
 
-static void test_seal(Directory *directory, const void *data) {
+static void test_seal(Directory *directory) {
         Failure failure = { 0 };
         g_autofree char *path = NULL;
         int fd, inotify;
         Fsdax *fsdax;
         Piece piece;
 
-        (void) data;
-        if (!directory->region)
-                return;
         fsdax = directory->region->state;
         directory_carve(directory, ID, MIB, &piece);
         fd = holder_open(&piece, false);

@@ -35,14 +35,10 @@ static void assert_unusable(Directory *directory, const char *words) {
                 g_error("\"%s\" does not say \"%s\"", directory->region->reason, words);
 }
 
-static void test_region(Directory *directory, const void *data) {
+static void test_region(Directory *directory) {
         Region *region = directory->region;
         char small[] = "16M", part[] = "25%", bad[] = "infinity";
         uint64_t whole;
-
-        (void) data;
-        if (!region)
-                return;
 
         whole = region->size;
         g_assert_cmpuint(whole, >, MIB);
@@ -62,14 +58,10 @@ static void test_region(Directory *directory, const void *data) {
 }
 
 /* Two that lie in one directory would give the same room twice, and have each other's allocations. */
-static void test_same(Directory *directory, const void *data) {
+static void test_same(Directory *directory) {
         static char name[] = "again";
         g_autofree char *path = NULL;
         Directory again;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         path = g_strconcat(directory->path, "/.", NULL);
         again = (Directory){ .config = directory->config, .path = path };
@@ -90,13 +82,9 @@ static void test_same(Directory *directory, const void *data) {
         region_free(again.region);
 }
 
-static void test_unusable(Directory *directory, const void *data) {
+static void test_unusable(Directory *directory) {
         g_autofree char *path = NULL;
         char nowhere[] = "/nowhere/at/all";
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory->config.path = NULL;
         assert_unusable(directory, "no Path=");
@@ -123,15 +111,11 @@ static void test_unusable(Directory *directory, const void *data) {
         directory_look(directory);
 }
 
-static void test_elsewhere(Directory *directory, const void *data) {
+static void test_elsewhere(Directory *directory) {
         g_autofree char *away = NULL, *other = NULL;
         Failure failure = { 0 };
         Piece piece;
         int fd;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         /* as if its file system were unmounted: below it there is another directory */
         directory_carve(directory, ID, MIB, &piece);
@@ -164,16 +148,12 @@ static void test_elsewhere(Directory *directory, const void *data) {
         piece_revoke(&piece);
 }
 
-static void test_account(Directory *directory, const void *data) {
+static void test_account(Directory *directory) {
         Region *region = directory->region;
         Reservation reservation = { 0 };
         char size[] = "64M";
         Fsdax *fsdax;
         Piece piece;
-
-        (void) data;
-        if (!region)
-                return;
 
         directory->config.size = size;
         directory_look(directory);
@@ -198,15 +178,11 @@ static void test_account(Directory *directory, const void *data) {
 
 /* ---- Requests ---- */
 
-static void test_plan(Directory *directory, const void *data) {
+static void test_plan(Directory *directory) {
         Request request = { .size = 5000, .alignment = 1 };
         Failure failure = { 0 };
         Fsdax *fsdax;
         Piece piece;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         g_assert_cmpint(provider_fsdax.plan(directory->region, &request, &piece, &failure), ==, 0);
         g_assert_cmpuint(piece.length, ==, 8192);
@@ -244,17 +220,13 @@ static void test_plan(Directory *directory, const void *data) {
 
 /* ---- Files ---- */
 
-static void test_carve(Directory *directory, const void *data) {
+static void test_carve(Directory *directory) {
         g_autofree char *path = NULL;
         Failure failure = { 0 };
         char text[64] = "";
         struct stat st;
         Piece piece;
         int fd;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         /* nothing is to be seen of it before it is complete */
         directory_plan(directory, 3 * MIB, &piece);
@@ -288,14 +260,10 @@ static void test_carve(Directory *directory, const void *data) {
         piece_revoke(&piece);
 }
 
-static void test_refused(Directory *directory, const void *data) {
+static void test_refused(Directory *directory) {
         g_autofree char *path = NULL;
         Failure failure = { 0 };
         Piece piece, twin;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory_plan(directory, UINT64_C(1) << 46, &piece);
         g_assert_cmpint(provider_fsdax.carve(&piece, ID, &failure), <, 0);
@@ -328,15 +296,11 @@ static void test_refused(Directory *directory, const void *data) {
         g_assert_cmpint(access(path, F_OK), ==, 0);
 }
 
-static void test_records(Directory *directory, const void *data) {
+static void test_records(Directory *directory) {
         static char text[RECORD_SIZE_MAX + 1];
         g_autofree char *path = NULL;
         Failure failure = { 0 };
         Piece piece;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         directory_carve(directory, ID, MIB, &piece);
         path = directory_file(directory, ID);
@@ -373,17 +337,13 @@ static void test_records(Directory *directory, const void *data) {
 }
 
 /* Whatever else there is in the directory is neither listed nor touched. */
-static void test_strangers(Directory *directory, const void *data) {
+static void test_strangers(Directory *directory) {
         static const char *const names[] = { "notes.txt", "0123456789ABCDEF", ID "0", "0123456789abcde", ".hidden",
                                              "lost+found" };
         g_autofree char *symlink_path = NULL, *fifo = NULL, *folder = NULL, *twin = NULL, *path = NULL, *outside = NULL;
         g_autofree char *theirs = NULL, *empty = NULL;
         int leased;
         Piece piece;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
                 g_autofree char *name = directory_file(directory, names[i]);
@@ -452,15 +412,11 @@ static void test_strangers(Directory *directory, const void *data) {
 
 /* ---- Zeros ---- */
 
-static void test_zero(Directory *directory, const void *data) {
+static void test_zero(Directory *directory) {
         _cleanup_close_ int dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -EBADF;
         _Atomic uint64_t progress = 0;
         atomic_bool stop = false;
         char byte;
-
-        (void) data;
-        if (!directory->region)
-                return;
 
         g_assert_cmpint(fsdax_file_make(dir_fd, &fd), ==, 0);
         for (unsigned i = 0; i < 5; i++)
