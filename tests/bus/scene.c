@@ -155,6 +155,12 @@ Reply user_get(User *user, uint64_t size, const char *options) {
         return reply;
 }
 
+Reply user_allocate_from(User *user, const Reply *grant, uint64_t size, const char *more) {
+        g_autofree char *options = g_strdup_printf("grant=%s %s", grant->object, more ? more : "");
+
+        return user_allocate(user, size, 1, options);
+}
+
 Reply user_take(User *user, uint64_t size, const char *options, uint8_t value) {
         Reply reply = user_get(user, size, options);
 

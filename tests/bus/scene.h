@@ -63,7 +63,9 @@ User *scene_listener(const Scene *scene);
 
 /* What a user gets, which has to go well. */
 Reply user_get(User *user, uint64_t size, const char *options);
-/* The same, mapped, and filled with a value. */
+/* What he gets, or why not, of a grant; with more options, or NULL. */
+Reply user_allocate_from(User *user, const Reply *grant, uint64_t size, const char *more);
+/* As user_get(), mapped, and filled with a value. */
 Reply user_take(User *user, uint64_t size, const char *options, uint8_t value);
 /* It is freed, and its descriptors are let go of; the mapping stays. */
 void user_give_back(User *user, const Reply *reply);

@@ -24,14 +24,8 @@ static Reply reserve(User *user, uint64_t size) {
         return reply;
 }
 
-static Reply take(User *user, const Reply *grant, uint64_t size, const char *more) {
-        g_autofree char *options = g_strdup_printf("grant=%s %s", grant->object, more ? more : "");
-
-        return user_allocate(user, size, 1, options);
-}
-
 static Reply get(User *user, const Reply *grant, uint64_t size) {
-        Reply reply = take(user, grant, size, NULL);
+        Reply reply = user_allocate_from(user, grant, size, NULL);
 
         reply_assert(reply, "");
         g_assert_cmpuint(reply.length, ==, provider_length(size));
@@ -92,7 +86,7 @@ static void test_life(Scene *scene, const void *unused) {
         g_assert_cmpuint(region_wait("dram", "Available", all - 4 * MIB), ==, all - 4 * MIB);
         g_assert_cmpuint(region_get("dram", "Granted"), ==, 0);
         g_assert_false(is_listed(scene->alice, &grant));
-        reply_assert(take(scene->alice, &grant, MIB, NULL), "NoSuchGrant");
+        reply_assert(user_allocate_from(scene->alice, &grant, MIB, NULL), "NoSuchGrant");
         g_assert_cmpint(user_is_filled(scene->alice, one.slot, 1), ==, 1);
         after = allocation_get_string(scene->alice, one.object, "Grant");
         g_assert_cmpstr(after, ==, "");
@@ -133,7 +127,7 @@ static void test_lease(Scene *scene, const void *unused) {
         user_drop(another, get(another, &grant, MIB).slot);
         user_end_children(scene->alice);
         g_assert_true(is_listed(scene->alice, &grant));
-        reply_assert(take(scene->carol, &grant, MIB, NULL), "NotAuthorized");
+        reply_assert(user_allocate_from(scene->carol, &grant, MIB, NULL), "NotAuthorized");
         user_drop(scene->carol, slot);
         g_assert_true(wait_until(20, !is_listed(scene->alice, &grant)));
         user_free(another);
@@ -164,7 +158,7 @@ static void test_promise(Scene *scene, const void *unused) {
         for (unsigned round = 0; round < 2; round++) {
                 for (unsigned i = 0; i < G_N_ELEMENTS(pieces); i++)
                         pieces[i] = get(scene->alice, &grant, 2 * MIB);
-                reply_assert(take(scene->alice, &grant, 1, NULL), "NoSpace");
+                reply_assert(user_allocate_from(scene->alice, &grant, 1, NULL), "NoSpace");
                 footprint_assert_sums(scene->root);
                 for (unsigned i = 0; i < G_N_ELEMENTS(pieces); i++)
                         drop(scene, scene->alice, &pieces[(i * 7) % G_N_ELEMENTS(pieces)]);
@@ -199,7 +193,7 @@ static void test_smaller(Scene *scene, const void *unused) {
         (void) get(scene->alice, &grant, 64 * MIB);
         broker_configure(scene->broker, "[Region dram]\nEnabled=no\n");
         broker_reload(scene->broker);
-        reply_assert(take(scene->alice, &grant, MIB, NULL), "RegionUnusable");
+        reply_assert(user_allocate_from(scene->alice, &grant, MIB, NULL), "RegionUnusable");
         broker_configure(scene->broker, CONFIGURATION);
         broker_reload(scene->broker);
 }
@@ -261,7 +255,7 @@ static void test_quota(Scene *scene, const void *unused) {
         /* what is taken from it is charged once; a grant counts as one, and so does each that is taken */
         (void) get(scene->alice, &grant, 32 * MIB);
         (void) get(scene->alice, &grant, 2 * MIB);
-        reply = take(scene->alice, &grant, 2 * MIB, NULL);
+        reply = user_allocate_from(scene->alice, &grant, 2 * MIB, NULL);
         reply_assert(reply, "QuotaExceeded");
         assert_says(reply.message, "MaxAllocations");
         reply_assert(user_reserve(scene->alice, 1, NULL), "QuotaExceeded");
@@ -300,28 +294,29 @@ static void test_refusals(Scene *scene, const void *unused) {
         reply_assert(user_allocate(scene->alice, 1, 1, "grant=/"), "NoSuchGrant");
         reply_assert(user_allocate(scene->alice, 1, 1, "grant/s=x"), "BadOption");
         reply_assert(user_check(scene->alice, 1, 1, none), "NoSuchGrant");
-        reply_assert(take(scene->bob, &grant, 1, NULL), "NotAuthorized");
-        reply_assert(take(scene->root, &grant, 1, NULL), "NotAuthorized"); /* polkit allows root everything, and this is not
-                                                                              asked */
-        reply_assert(take(scene->alice, &grant, 1, "prefer=capacity"), "BadOption");
-        reply_assert(take(scene->alice, &grant, 1, "region=other"), "BadOption");
-        reply_assert(take(scene->alice, &grant, 1, "persistent=1 name=p"),
+        reply_assert(user_allocate_from(scene->bob, &grant, 1, NULL), "NotAuthorized");
+        /* polkit allows root everything, and this is not asked */
+        reply_assert(user_allocate_from(scene->root, &grant, 1, NULL), "NotAuthorized");
+        reply_assert(user_allocate_from(scene->alice, &grant, 1, "prefer=capacity"), "BadOption");
+        reply_assert(user_allocate_from(scene->alice, &grant, 1, "region=other"), "BadOption");
+        reply_assert(user_allocate_from(scene->alice, &grant, 1, "persistent=1 name=p"),
                      provider_is_files() ? "NotAuthorized" : "BadOption");
-        reply = take(scene->alice, &grant, 16 * MIB + 1, NULL);
+        reply = user_allocate_from(scene->alice, &grant, 16 * MIB + 1, NULL);
         reply_assert(reply, "NoSpace");
         assert_says(reply.message, "the grant has 16 MiB left of 16 MiB");
         (void) get(scene->alice, &grant, 10 * MIB);
-        reply = take(scene->alice, &grant, 8 * MIB, NULL);
+        reply = user_allocate_from(scene->alice, &grant, 8 * MIB, NULL);
         reply_assert(reply, "NoSpace");
         assert_says(reply.message, "the grant has 6 MiB left of 16 MiB, 8 MiB were asked for");
         reply = user_check(scene->alice, 8 * MIB, 1, NULL);
         reply_assert(reply, "");
-        reply_assert(take(scene->alice, &grant, MIB, "region=dram"), "");
+        reply_assert(user_allocate_from(scene->alice, &grant, MIB, "region=dram"), "");
 }
 
 /* Named ones belong to nobody else, and to no one's grant but this. */
 static void test_named(Scene *scene, const void *unused) {
-        Reply grant = reserve(scene->alice, 16 * MIB), named = take(scene->alice, &grant, 4 * MIB, "name=scratch"), reply;
+        Reply grant = reserve(scene->alice, 16 * MIB), reply;
+        Reply named = user_allocate_from(scene->alice, &grant, 4 * MIB, "name=scratch");
 
         (void) unused;
         reply_assert(named, "");
@@ -334,7 +329,7 @@ static void test_named(Scene *scene, const void *unused) {
         user_let_go(scene->alice, -1);
         g_assert_true(wait_until(20, grant_get(scene->alice, grant.object, "Available") == 16 * MIB));
 
-        named = take(scene->alice, &grant, 4 * MIB, "name=scratch");
+        named = user_allocate_from(scene->alice, &grant, 4 * MIB, "name=scratch");
         reply_assert(named, "");
         user_drop(scene->alice, grant.slot);
         g_assert_true(wait_until(20, !is_listed(scene->alice, &grant)));
@@ -407,7 +402,7 @@ static void test_log(Scene *scene, const void *unused) {
 
         (void) unused;
         (void) get(scene->alice, &grant, 2 * MIB);
-        reply_assert(take(scene->alice, &grant, 16 * MIB, NULL), "NoSpace");
+        reply_assert(user_allocate_from(scene->alice, &grant, 16 * MIB, NULL), "NoSpace");
         user_drop(scene->alice, grant.slot);
         reserved = g_strdup_printf("16 MiB reserved.*EVENT=reserve.*GRANT=%s.*org.daxbroker1.allocate: yes", id);
         taken = g_strdup_printf("2 MiB granted.*GRANT=%s.*DECISION=grant", id);
@@ -520,7 +515,7 @@ static void test_records(Scene *scene, const void *unused) {
         g_assert_true(g_file_set_contents(path, "nonsense", -1, NULL));
         broker_start(scene->broker);
         g_assert_cmpuint(region_get("dram", "Available"), ==, all - 4 * MIB);
-        reply_assert(take(scene->alice, &grant, MIB, NULL), "NoSuchGrant");
+        reply_assert(user_allocate_from(scene->alice, &grant, MIB, NULL), "NoSuchGrant");
         g_assert_cmpint(user_is_filled(scene->alice, one.slot, 0), ==, 1);
         g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
         user_drop(scene->alice, grant.slot);

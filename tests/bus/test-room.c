@@ -27,14 +27,17 @@ static Reply reserve(User *user, uint64_t size, const char *more) {
         return reply;
 }
 
-static Reply take(User *user, const Reply *grant, uint64_t size, const char *more) {
-        g_autofree char *options = g_strdup_printf("grant=%s %s", grant->object, more ? more : "");
+/* Then it must not be filled. */
+static bool is_shared(void) {
+        bool shared = provider_is_files() && !provider_has_dax_files();
 
-        return user_allocate(user, size, 1, options);
+        if (shared)
+                g_test_skip("others need the file system, too");
+        return shared;
 }
 
 static Reply get(User *user, const Reply *grant, uint64_t size) {
-        Reply reply = take(user, grant, size, NULL);
+        Reply reply = user_allocate_from(user, grant, size, NULL);
 
         reply_assert(reply, "");
         return reply;
@@ -222,18 +225,18 @@ static void test_persistent(Scene *scene, const void *unused) {
                                "    return polkit.Result.NO;\n"
                                "});\n");
         plain = reserve(scene->alice, 8 * MIB, NULL);
-        reply = take(scene->alice, &plain, MIB, "persistent=1 name=lasting");
+        reply = user_allocate_from(scene->alice, &plain, MIB, "persistent=1 name=lasting");
         reply_assert(reply, "NotAuthorized");
         assert_says(reply.message, "reserved without the option persistent");
         reply_assert(user_allocate(scene->alice, MIB, 1, "region=files persistent=1 name=lasting"), "NotAuthorized");
 
         grant = reserve(scene->alice, 8 * MIB, "persistent=1");
-        reply_assert(take(scene->alice, &grant, MIB, "persistent=1"), "BadOption");
+        reply_assert(user_allocate_from(scene->alice, &grant, MIB, "persistent=1"), "BadOption");
         scene_restart(scene);
-        one = take(scene->alice, &grant, 4 * MIB, "persistent=1 name=lasting");
+        one = user_allocate_from(scene->alice, &grant, 4 * MIB, "persistent=1 name=lasting");
         reply_assert(one, "");
         /* who asks again, as he did not hear of it, gets the same */
-        reply = take(scene->alice, &grant, 4 * MIB, "persistent=1 name=lasting");
+        reply = user_allocate_from(scene->alice, &grant, 4 * MIB, "persistent=1 name=lasting");
         reply_assert(reply, "");
         g_assert_cmpstr(reply.object, ==, one.object);
         user_drop_all(scene->alice);
@@ -291,10 +294,8 @@ static void test_robbed(Scene *scene, const void *unused) {
         struct stat st;
 
         (void) unused;
-        if (provider_is_files() && !provider_has_dax_files()) {
-                g_test_skip("others need the file system, too");
+        if (is_shared())
                 return;
-        }
         other = reserve(scene->carol, 16 * MIB, NULL);
         sound = find_hold(NULL);
         robbed = reserve(scene->alice, 16 * MIB, NULL);
@@ -326,10 +327,8 @@ static void test_full(Scene *scene, const void *unused) {
         struct stat st;
 
         (void) unused;
-        if (provider_is_files() && !provider_has_dax_files()) {
-                g_test_skip("others need the file system, too");
+        if (is_shared())
                 return;
-        }
         grant = reserve(scene->alice, 16 * MIB, NULL);
         fill();
         for (unsigned round = 0; round < 3; round++) {
@@ -367,7 +366,7 @@ static void test_full(Scene *scene, const void *unused) {
         broker_start(scene->broker);
         g_assert_true(wait_until(20, largest(scene, &grant) < 16 * MIB));
         g_assert_cmpuint(left(scene, &grant), ==, 16 * MIB);
-        reply = take(scene->alice, &grant, 16 * MIB, NULL);
+        reply = user_allocate_from(scene->alice, &grant, 16 * MIB, NULL);
         reply_assert(reply, "NoSpace");
         pieces[0] = get(scene->alice, &grant, 2 * MIB);
         drop(scene, scene->alice, &pieces[0]);
