@@ -219,10 +219,10 @@ static int decision(char **words) {
                 r = sd_bus_call_method(target->bus, "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
                                        "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization", &error, &reply,
                                        "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s", name,
-                                       "org.daxbroker1.allocate", 12, "region", "dram", "provider", "memfd",
+                                       "org.daxbroker1.allocate", 13, "region", "dram", "provider", "memfd",
                                        "size", "2097152", "size-mib", "2", "alignment", "2097152", "name", "",
-                                       "persistent", "false", "numa-node", "any", "held", "0", "held-mib", "0",
-                                       "held-count", "0", "polkit.message",
+                                       "persistent", "false", "grant", "false", "numa-node", "any", "held", "0",
+                                       "held-mib", "0", "held-count", "0", "polkit.message",
                                        "Authentication is required to take 2 MiB of memory from region dram",
                                        (uint32_t) 0, "bench");
                 if (r < 0)
