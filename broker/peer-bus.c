@@ -37,6 +37,9 @@
 /* A handshake takes no time unless somebody is in no hurry. */
 #define HANDSHAKE_USEC (5 * UINT64_C(1000000))
 
+/* So much of the connections that a user may have can be in the middle of one. */
+#define HANDSHAKES_PART 4
+
 /* No call of ours is nearly that long. */
 #define MESSAGE_MAX (16 * 1024)
 #define HEADER_SIZE 16
@@ -130,6 +133,7 @@ static Peer *peer_free(Peer *peer) {
         DL_DELETE(peers->all, peer);
         peers_count(peers, -1);
         user->n_peers--;
+        user->n_handshakes -= peer->deadline ? 1 : 0;
         user->n_behind -= peer->behind;
         caller_gone(peer->caller);
         sd_event_source_disable_unref(peer->source);
@@ -314,6 +318,7 @@ static int peer_shake_hands(Peer *peer) {
         log_debug("direct connection %s: user %u, process %d", peer->caller->name, (unsigned) peer->caller->user->uid,
                   (int) peer->caller->pid);
         peer->deadline = sd_event_source_disable_unref(peer->deadline);
+        peer->caller->user->n_handshakes--;
         peer->more = true;
         n = peer_start_bus(peer);
         return n < 0 ? (int) n : 1;
@@ -541,8 +546,23 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
                 return r;
         }
 
+        peer->caller->user->n_handshakes++;
         *ret = peer;
         return 0;
+}
+
+static uint64_t handshakes_max(const Config *config) {
+        return (config->max_connections_per_user + HANDSHAKES_PART - 1) / HANDSHAKES_PART;
+}
+
+/* His oldest one that is still in the handshake; there is one. */
+static Peer *peers_find_handshake(const Peers *peers, const User *user) {
+        Peer *peer;
+
+        DL_FOREACH(peers->all, peer)
+                if (peer->caller->user == user && peer->deadline)
+                        break;
+        return peer;
 }
 
 /* Which of a user's was silent for longest, and for long; NULL if there is none. */
@@ -574,7 +594,9 @@ static bool peers_make_room(Server *server, const User *user) {
         const Config *config = server->manager->config;
         Peer *idle = NULL;
 
-        if (user && user->n_peers >= config->max_connections_per_user)
+        if (user && user->n_handshakes >= handshakes_max(config))
+                idle = peers_find_handshake(peers, user);
+        else if (user && user->n_peers >= config->max_connections_per_user)
                 idle = peers_find_idle(server, user);
         else if (peers->n >= config->max_connections)
                 idle = peers_find_idle(server, peers_find_greediest(peers));

@@ -20,7 +20,8 @@ struct User {
         uint64_t n_ending;     /* of count */
         uint64_t n_pending;    /* calls that wait for an answer */
         uint64_t n_peers;      /* direct connections */
-        uint64_t n_listening;  /* of these, that want signals */
+        uint64_t n_handshakes; /* of these, that have not yet said who they are */
+        uint64_t n_listening;  /* of the others, that want signals */
         uint64_t n_behind;     /* and those with answers that are not read and so lie in our memory */
         unsigned n_questions[2], n_asked[2]; /* of them to polkit, see authorize.c */
         uint64_t wanted_bytes, wanted_count; /* what these are about */
