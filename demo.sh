@@ -120,8 +120,8 @@ shell() {
     cat <<END
 This is a shell as $user in a private world. Try:
 
-    alloc-64m                          an example; the others are hello, share, event-loop, append-log, plain-dbus.py
-    daxbrokerctl regions               and list, alloc, run, show, free, monitor
+    alloc-64m                          an example; the others are hello, arena, share, event-loop, append-log, plain-dbus.py
+    daxbrokerctl regions               and list, alloc, run, show, free, grant, monitor
     gcc x.c \$(pkg-config --cflags --libs daxbroker)
     busctl introspect org.daxbroker1 /org/daxbroker1
 END

@@ -6,9 +6,15 @@
 #
 #     in-a-container.sh PROGRAM [ARGUMENT]…
 #
-# With podman the same is --volume /run/daxbroker/bus:/run/daxbroker/bus.
+# What the program needs that is not below /usr is listed in CONTAINER_FOLDERS. With podman the same is
+# --volume /run/daxbroker/bus:/run/daxbroker/bus.
 
 set -euo pipefail
+
+if [ $# -eq 0 ]; then
+    echo "usage: in-a-container.sh PROGRAM [ARGUMENT]..." >&2
+    exit 2
+fi
 
 options=(--ro-bind /usr /usr --proc /proc --dev /dev --tmpfs /run --bind /run/daxbroker/bus /run/daxbroker/bus)
 for folder in /bin /lib /lib64 /sbin; do
@@ -19,7 +25,7 @@ for folder in /bin /lib /lib64 /sbin; do
     fi
 done
 
-# where the program is, and what it is linked with, if that is not below /usr
+# where the program is, and what it is linked with
 for folder in ${CONTAINER_FOLDERS:-}; do
     options+=(--ro-bind "$folder" "$folder")
 done

@@ -64,6 +64,8 @@ test_plain_dbus() {
 test_in_a_container() {
     local folders=${DAXBROKER_EXAMPLES%/examples}
 
+    run 2 "$DAXBROKER_EXAMPLES_SOURCE/in-a-container.sh"
+    matches "$err" '^usage: in-a-container\.sh PROGRAM'
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
     become alice bwrap --unshare-all --ro-bind / / true 2>/dev/null || skip "users cannot make namespaces here"
     run 0 become alice env CONTAINER_FOLDERS="$folders" \
