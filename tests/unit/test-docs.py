@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The manual pages, against what they describe; both ways, so that nothing is missing and nothing made up."""
 
+import collections
 import pathlib
 import re
 import sys
@@ -10,6 +11,9 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(sys.argv[1])
 CONF_PAGE = (ROOT / "docs/daxbroker.conf.5.scd").read_text(encoding="utf-8")
 BUS_PAGE = (ROOT / "docs/org.daxbroker1.5.scd").read_text(encoding="utf-8")
+# The sections of ARCHITECTURE.md that list files, and whose these are.
+TABLES = {"The broker, file by file": "broker", "The witness": "witness", "The library": "client-lib",
+          "The command": "ctl"}
 
 
 def read(path):
@@ -103,6 +107,21 @@ def page_errors():
             for name, number, meaning in re.findall(r"^\*(\w+)\* \((E\w+)\)\n((?:\t.*\n)+)", text, re.MULTILINE)}
 
 
+def code_files():
+    """folder/file of each source, and of each header that has none."""
+    files = {path.relative_to(ROOT).as_posix() for folder in TABLES.values() for path in (ROOT / folder).glob("*.[ch]")}
+    return sorted(path for path in files if path.endswith(".c") or path[:-1] + "c" not in files)
+
+
+def page_files():
+    """Those in the first columns of ARCHITECTURE.md's tables of files: as often as they are there."""
+    found = []
+    for heading, text in sections(read("docs/ARCHITECTURE.md"), r"^## (.+)$").items():
+        rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) if heading in TABLES else []
+        found += [f"{TABLES[heading]}/{name}" for row in rows for name in re.findall(r"`([a-z-]+\.[ch])`", row)]
+    return sorted(found)
+
+
 CHECKS = [
     ("each key of the configuration is in daxbroker.conf(5)", code_keys, lambda: set(page_keys())),
     ("its defaults are those of the shipped file", shipped_keys, page_keys),
@@ -111,6 +130,7 @@ CHECKS = [
     ("each option is there", code_options, page_options),
     ("each option is in the interface's documentation", code_options, xml_options),
     ("each error is there", code_errors, page_errors),
+    ("each file has its place in a table of ARCHITECTURE.md, and one", code_files, page_files),
 ]
 
 print(f"1..{len(CHECKS)}")
@@ -121,6 +141,6 @@ for number, (what, expected, found) in enumerate(CHECKS, 1):
     failed += not good
     print(f"{'ok' if good else 'not ok'} {number} {what}")
     if not good:
-        a, b = (set(x.items()) if isinstance(x, dict) else x for x in (a, b))
+        a, b = (collections.Counter(x.items() if isinstance(x, dict) else x) for x in (a, b))
         print(f"# only in the one: {sorted(map(str, a - b))}\n# only in the other: {sorted(map(str, b - a))}")
 sys.exit(failed > 0)
