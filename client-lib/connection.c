@@ -133,6 +133,10 @@ static int connection_open_any(Connection *connection, const char **ret_what) {
                 return connection_open_system(&connection->bus);
         }
 
+        if (!strchr(where, ':')) {
+                *ret_what = "what DAXBROKER_BUS says, which is neither direct nor system nor a D-Bus address";
+                return -EINVAL;
+        }
         *ret_what = where;
         return connection_open_address(where, GREETING_USEC, &connection->bus);
 }

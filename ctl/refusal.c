@@ -17,7 +17,7 @@ static const struct {
         const char *hint;
 } hints[] = {
         { EACCES, "ask an administrator for a polkit rule, or try 'daxbrokerctl check-policy'" },
-        { ENOKEY, "a password can be asked for by run, alloc and open, on a terminal or with --interactive; "
+        { ENOKEY, "a password can be asked for by run, alloc, open and grant, on a terminal or with --interactive; "
                   "the rest needs root, or a polkit rule" },
         { EHOSTDOWN, "see 'systemctl status daxbroker'" },
         { ETIMEDOUT, "see 'systemctl status daxbroker'" },
@@ -25,10 +25,10 @@ static const struct {
         { EBUSY, "try again in a moment" },
         { ENODEV, "'daxbrokerctl regions' lists the regions" },
         { ENXIO, "'daxbrokerctl regions' tells what is the matter with it" },
-        { ENOSPC, "'daxbrokerctl regions' shows what is available" },
-        { EDQUOT, "'daxbrokerctl list' shows what you hold, 'daxbrokerctl free' gives it back" },
+        { ENOSPC, "'daxbrokerctl regions' shows what is available, 'daxbrokerctl grants' what is left of a grant" },
+        { EDQUOT, "'daxbrokerctl list' and 'daxbrokerctl grants' show what you hold, 'free' and 'release' give it back" },
         { EEXIST, "open it with 'daxbrokerctl open', or choose another name" },
-        { ENOENT, "'daxbrokerctl list' shows the allocations that you may see" },
+        { ENOENT, "'daxbrokerctl list' shows the allocations that you may see, 'daxbrokerctl grants' the grants" },
 };
 
 static const char *hint_from_error(int error) {

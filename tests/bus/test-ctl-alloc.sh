@@ -78,7 +78,7 @@ test_refusals() {
     [ ! -e "$dir/was-run" ]
     run_as 1 alice alloc --size 257M
     matches "$err" "256 ?Mi?B?.*257 ?Mi?B?|257 ?Mi?B?.*256 ?Mi?B?"
-    matches "$err" "^daxbrokerctl: 'daxbrokerctl regions' shows what is available$"
+    matches "$err" "^daxbrokerctl: 'daxbrokerctl regions' shows what is available, 'daxbrokerctl grants' "
     run_as 1 alice alloc --size 7E
     run_as 1 alice alloc --size 0
     run_as 1 alice alloc --size 1M --align 3
@@ -116,7 +116,7 @@ test_quota() {
     hold --size 1M
     run_as 1 alice alloc --size 2M
     matches "$err" '2 ?Mi?B?.*1 ?Mi?B?'
-    matches "$err" "^daxbrokerctl: 'daxbrokerctl list' shows what you hold"
+    matches "$err" "^daxbrokerctl: 'daxbrokerctl list' and 'daxbrokerctl grants' show what you hold"
     kill "$job"
     finish 0 "$job"
     configure "${configuration[@]}"

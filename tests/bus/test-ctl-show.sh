@@ -107,7 +107,7 @@ test_list_and_show() {
     run_as 1 alice show looked-at
     matches "$err" "^daxbrokerctl: cannot show 'looked-at': .*"
     run_as 1 alice show "$id"
-    matches "$err" "shows the allocations that you may see"
+    matches "$err" "^daxbrokerctl: 'daxbrokerctl list' shows the allocations that you may see, 'daxbrokerctl grants' "
 }
 
 # ---- Monitor ---------------------------------------------------------------------------------------------------------

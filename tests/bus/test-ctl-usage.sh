@@ -139,6 +139,8 @@ test_no_bus() {
         run 3 become alice env DAXBROKER_BUS=unix:path=/nowhere daxbrokerctl $arguments
         matches "$err" '^daxbrokerctl: cannot .*: cannot connect to unix:path=/nowhere: No such file'
     done
+    run 3 become alice env DAXBROKER_BUS=nonsense daxbrokerctl regions
+    matches "$err" 'DAXBROKER_BUS says, which is neither direct nor system nor a D-Bus address'
     [ ! -e "$dir/was-run" ]
 }
 
