@@ -322,9 +322,8 @@ static const char *apply_quota(Config *config, const char *whom, const char *key
         } else if (strcmp(value, "infinity") == 0)
                 bytes = SIZE_INFINITE;
         else {
-                problem = parse_number(value, 0, SIZE_INFINITE - 1, &bytes);
-                if (problem)
-                        return problem;
+                if (parse_number(value, 0, SIZE_INFINITE - 1, &bytes))
+                        return "not a number, nor infinity";
         }
 
         if (whom[0] != '\0') {
@@ -363,12 +362,12 @@ static const char *apply_region(Config *config, const char *name, const char *ke
                 return parse_bool(value, &region->enabled);
         if (strcmp(key, "Size") == 0) {
                 if (size_parse_part(value, SIZE_INFINITE - 1, &number) < 0)
-                        return "not a size such as 512M or 16G, nor a part such as 25%";
+                        return "not a size such as 512M or 16G, nor a part such as 25%, up to 100%";
                 return string_replace(&region->size, value) < 0 ? "out of memory" : NULL;
         }
         if (strcmp(key, "Warm") == 0) {
                 if (size_parse_part(value, SIZE_INFINITE - 1, &number) < 0 || number == SIZE_INFINITE)
-                        return "not a size such as 512M or 16G, nor a part such as 25%";
+                        return "not a size such as 512M or 16G, nor a part such as 25%, up to 100%";
                 return string_replace(&region->warm, value) < 0 ? "out of memory" : NULL;
         }
         if (strcmp(key, "NumaNode") == 0) {

@@ -11,9 +11,9 @@
 static const char help[] =
         "daxbrokerd [--help] [--version]\n"
         "\n"
-        "Hands out memory on the system bus. Started by the service manager, which sets RUNTIME_DIRECTORY;\n"
-        "configured by daxbroker.conf(5). DAXBROKER_LOG=debug|info|notice|warning|err sets what is logged.\n"
-        "See daxbrokerd(8).\n";
+        "Hands out memory on the system bus, and directly. Started by the service manager, which sets\n"
+        "RUNTIME_DIRECTORY; configured by daxbroker.conf(5). DAXBROKER_LOG=debug|info|notice|warning|err\n"
+        "sets what is logged. See daxbrokerd(8).\n";
 
 int main(int argc, char *argv[]) {
         static const struct option options[] = {

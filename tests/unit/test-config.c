@@ -172,7 +172,7 @@ static void test_quota(void) {
         assert_refuses(c, "Quota", "MaxBytes", "25%", "not a size");
         assert_refuses(c, "Quota", "MaxBytes", "", "not a size");
         assert_refuses(c, "Quota", "MaxBytes", "18446744073709551615", "not a size");
-        assert_refuses(c, "Quota", "MaxAllocations", "1K", "not a number");
+        assert_refuses(c, "Quota", "MaxAllocations", "1K", "not a number, nor infinity");
         assert_refuses(c, "Quota", "MaxAllocations", "18446744073709551615", "not a number");
         assert_refuses(c, "Quota", "MaxAllocation", "1", "no such key");
         g_assert_cmpuint(count_quotas(c), ==, 1);
@@ -243,7 +243,7 @@ static void test_regions(void) {
         g_assert_cmpint(fast->numa_node, ==, 1023);
         g_assert_false(fast->enabled);
 
-        assert_refuses(c, "Region fast", "Size", "101%", "not a size");
+        assert_refuses(c, "Region fast", "Size", "101%", "up to 100%");
         assert_refuses(c, "Region fast", "Size", "", "not a size");
         assert_refuses(c, "Region fast", "Warm", "101%", "not a size");
         assert_refuses(c, "Region fast", "Warm", "infinity", "not a size");
