@@ -109,7 +109,10 @@ def print_aims(results):
         return
     print("\nAims")
     for aim in results["aims"]:
-        wanted = f"at most {aim['most']:.2f}" + (f", at least {aim['least']:.2f}" if aim["least"] else "")
+        most = aim["most"]
+        wanted = f"at most {most:.2f}" if most < 1000 else f"at most {most:.0f}"
+        if aim["least"]:
+            wanted += f", at least {aim['least']:.2f}"
         if "skipped" in aim:
             print(f"  not measured          {aim['aim']} ({wanted}): {aim['skipped']}")
         else:
@@ -134,10 +137,12 @@ def load(path):
     try:
         with open(path, encoding="utf-8") as file:
             results = json.load(file)
-    except (OSError, ValueError) as error:
-        sys.exit(f"bench.sh: {path}: {error}")
-    if results.get("version") != VERSION:
-        sys.exit(f"bench.sh: {path} is not from a benchmark of this kind")
+    except OSError as error:
+        sys.exit(f"bench.sh: {path}: {error.strerror}")
+    except ValueError:
+        results = None
+    if not isinstance(results, dict) or results.get("version") != VERSION:
+        sys.exit(f"bench.sh: {path} is not the results.json of a benchmark of this kind")
     return results
 
 

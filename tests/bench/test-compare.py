@@ -86,7 +86,19 @@ with tempfile.TemporaryDirectory() as folder:
         check("the plots are there",
               found == sorted(f"{name}.{ending}" for name in report.PLOTS for ending in ("svg", "png")))
 
-conduct = os.path.join(os.path.dirname(os.path.realpath(__file__)), "conduct")
+here = os.path.dirname(os.path.realpath(__file__))
+with open(os.path.join(here, "../../docs/performance.md"), encoding="utf-8") as page:
+    explained = page.read()
+check("every kind of row is in docs/performance.md",
+      all(f"`{row.group}/" in explained for row in every_row if row.name != "unit"))
+
+conduct = os.path.join(here, "conduct")
+for title, arguments, words in (
+        ("what to compare with has to be said", ["--with", __file__], b"needs --compare"),
+        ("no rounds are a mistake", ["--rounds", "0"], b"at least 1"),
+        ("what is no result is not compared with", ["--compare", __file__], b"is not the results.json")):
+    run = subprocess.run([conduct, *arguments, "--list"], capture_output=True, check=False)
+    check(title, run.returncode != 0 and words in run.stderr and b"Traceback" not in run.stderr)
 unread, pipe = os.pipe()
 os.close(unread)
 run = subprocess.run([conduct, "--list"], stdout=pipe, stderr=subprocess.PIPE, check=False)
