@@ -45,9 +45,9 @@ static void allocation_log_end(const Allocation *allocation) {
         char message[128];
 
         if (allocation->end_decision)
-                (void) snprintf(message, sizeof(message), "%s by user %u", cause, (unsigned) allocation->end_uid);
+                (void) snprintf(message, sizeof(message), "ended: %s by user %u", cause, (unsigned) allocation->end_uid);
         else
-                (void) snprintf(message, sizeof(message), "%s", cause);
+                (void) snprintf(message, sizeof(message), "ended: %s", cause);
         allocation_log(allocation, "end", allocation->owner, allocation->unit, allocation->end_decision, message);
 }
 

@@ -212,15 +212,15 @@ static void test_ends(Scene *scene, gconstpointer unused) {
         reply_assert(user_release(scene->root, freed.object), "");
         user_let_go(scene->alice, freed.slot);
         /* the name of a device is given up when its end begins */
-        assert_record(scene, mark, provider_is_nvdimm() ? "14 MiB" : provider_is_device() ? "2 MiB" : "'known'", "freed",
-                      EVENT("end"), alice, REGION("dram"), freed_id, length(UNIT), NULL);
+        assert_record(scene, mark, provider_is_nvdimm() ? "14 MiB" : provider_is_device() ? "2 MiB" : "'known'",
+                      " ended: it was freed by user ", EVENT("end"), alice, REGION("dram"), freed_id, length(UNIT), NULL);
         user_close_lease(scene->alice, lapsed.slot);
         user_let_go(scene->alice, lapsed.slot);
-        assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), lapsed_id,
+        assert_record(scene, mark, " ended: its last holder let go ", EVENT("end"), alice, REGION("dram"), lapsed_id,
                       length(2 * UNIT), NULL);
         user_kill(guest);
         user_free(guest);
-        assert_record(scene, mark, "last holder", EVENT("end"), alice, REGION("dram"), killed_id,
+        assert_record(scene, mark, " ended: its last holder let go ", EVENT("end"), alice, REGION("dram"), killed_id,
                       length(3 * UNIT), NULL);
 }
 
