@@ -28,6 +28,7 @@
 struct Listener {
         int fd;
         sd_event_source *source, *pause;
+        bool closed; /* for now */
         ListenerHandler handler;
         void *userdata;
 };
@@ -48,7 +49,16 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
 
         (void) source;
         (void) usec;
-        return sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
+        return listener->closed ? 0 : sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
+}
+
+void listener_set_closed(Listener *listener, bool closed) {
+        int pausing = SD_EVENT_OFF;
+
+        listener->closed = closed;
+        (void) sd_event_source_get_enabled(listener->pause, &pausing);
+        if (pausing == SD_EVENT_OFF)
+                (void) sd_event_source_set_enabled(listener->source, closed ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static int on_connection(sd_event_source *source, int listening, uint32_t events, void *userdata) {
@@ -56,7 +66,7 @@ static int on_connection(sd_event_source *source, int listening, uint32_t events
 
         (void) source;
         (void) events;
-        for (unsigned i = 0; i < BATCH; i++) {
+        for (unsigned i = 0; i < BATCH && !((Listener *) userdata)->closed; i++) {
                 int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
                 if (fd >= 0)

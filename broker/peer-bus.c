@@ -142,8 +142,7 @@ static Peer *peer_free(Peer *peer) {
                 HASH_DEL(peers->by_bus, peer);
                 sd_bus_close_unref(peer->bus);
         }
-        if (!peer->fd_is_of_bus)
-                safe_close(peer->fd);
+        hang_up_consume_fd(peers->hang_ups, peer->fd, user->table, user->uid);
         free(peer);
         lists_go_on(server, user);
         user_unref(user);
@@ -281,15 +280,7 @@ static int peer_start_bus(Peer *peer) {
                 r = peer_satisfy_bus(peer, ours);
         if (r >= 0 && dup3(peer->fd, pair[0], O_CLOEXEC) < 0)
                 r = -errno;
-        if (r >= 0)
-                r = sd_event_source_set_io_fd(peer->source, pair[0]);
-        if (r < 0)
-                return r;
-
-        safe_close(peer->fd);
-        peer->fd = pair[0];
-        peer->fd_is_of_bus = true;
-        return 0;
+        return r < 0 ? r : 0;
 }
 
 static int peer_shake_hands(Peer *peer) {
@@ -509,6 +500,10 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static void hang_up_on(Server *server, int fd, uid_t uid) {
+        hang_up_consume_fd(server->peers.hang_ups, fd, &server->manager->users, uid);
+}
+
 static int peer_new_consume_fd(Server *server, int fd, const Credentials *credentials, Peer **ret) {
         Peers *peers = &server->peers;
         char name[32];
@@ -517,7 +512,7 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
 
         peer = calloc(1, sizeof(*peer));
         if (!peer) {
-                safe_close(fd);
+                hang_up_on(server, fd, credentials->uid);
                 return -ENOMEM;
         }
 
@@ -529,7 +524,7 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
         (void) snprintf(name, sizeof(name), "direct-%" PRIu64, ++peers->last_number);
         r = caller_new_direct(server, name, peer, credentials, &peer->caller);
         if (r < 0) {
-                safe_close(fd);
+                hang_up_on(server, fd, credentials->uid);
                 free(peer);
                 return r;
         }
@@ -598,7 +593,7 @@ static bool peers_make_room(Server *server, const User *user) {
                 idle = peers_find_handshake(peers, user);
         else if (user && user->n_peers >= config->max_connections_per_user)
                 idle = peers_find_idle(server, user);
-        else if (peers->n >= config->max_connections)
+        else if (peers->n + hang_ups_count(peers->hang_ups) >= config->max_connections)
                 idle = peers_find_idle(server, peers_find_greediest(peers));
         else
                 return true;
@@ -617,10 +612,11 @@ static void on_connection(int fd, void *userdata) {
         Peer *peer;
         int r;
 
+        hang_up_prepare(fd);
         r = credentials_read(fd, &credentials);
         if (r < 0) {
                 log_debug("cannot tell who connects: %s", strerror(-r));
-                safe_close(fd);
+                hang_up_on(server, fd, (uid_t) -1);
                 return;
         }
 
@@ -628,7 +624,7 @@ static void on_connection(int fd, void *userdata) {
         if (!peers_make_room(server, user)) {
                 log_debug("user %u has too many direct connections", (unsigned) credentials.uid);
                 credentials_clear(&credentials);
-                safe_close(fd);
+                hang_up_on(server, fd, credentials.uid);
                 return;
         }
 
@@ -638,6 +634,17 @@ static void on_connection(int fd, void *userdata) {
                 log_notice("cannot serve a direct connection: %s", strerror(-r));
         } else
                 peer_schedule(peer); /* most have said something already */
+}
+
+static void on_hang_ups(bool full, void *userdata) {
+        Peers *peers = userdata;
+
+        if (full)
+                log_notice("%u direct connections were hung up on and cannot be closed yet, because of descriptors that their "
+                           "users have left in them; nobody can connect directly until one is",
+                           hang_ups_count(peers->hang_ups));
+        if (peers->listener)
+                listener_set_closed(peers->listener, full);
 }
 
 void peers_listen_consume_fd(Server *server, int fd) {
@@ -658,6 +665,8 @@ void peers_listen_consume_fd(Server *server, int fd) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(peers->trim, SD_EVENT_OFF);
         if (r >= 0)
+                r = hang_ups_new(event, on_hang_ups, peers, &peers->hang_ups);
+        if (r >= 0)
                 r = listener_new_consume_fd(event, fd, on_connection, server, &peers->listener);
         else
                 safe_close(fd);
@@ -671,6 +680,7 @@ void peers_free(Server *server) {
         peers->listener = listener_free(peers->listener);
         while (peers->all)
                 peer_free(peers->all);
+        peers->hang_ups = hang_ups_free(peers->hang_ups);
         peers->run = sd_event_source_disable_unref(peers->run);
         peers->trim = sd_event_source_disable_unref(peers->trim);
 }

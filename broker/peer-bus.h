@@ -10,12 +10,12 @@
 #include "call-bus.h"
 #include "caller.h"
 #include "handshake.h"
+#include "hang-up.h"
 #include "listener.h"
 
 typedef struct Peer {
         Server *server;
-        int fd;
-        bool fd_is_of_bus; /* which closes it */
+        int fd; /* the bus has a copy */
         sd_event_source *source;
         sd_event_source *deadline; /* for the handshake; NULL when that is over */
         Caller *caller;            /* owned */
@@ -42,6 +42,7 @@ typedef struct Peer {
 /* All direct connections of one server. */
 typedef struct Peers {
         Listener *listener;
+        HangUps *hang_ups;
         sd_event_source *run, *trim;
         char id[SD_ID128_STRING_MAX]; /* that of the "bus" */
         uint64_t last_number;

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -133,6 +135,13 @@ static GByteArray *raw_call(uint32_t serial) {
         while (message->len % 8 != 0)
                 g_byte_array_append(message, (const uint8_t *) "", 1);
         return message;
+}
+
+static int64_t do_hang_up(UserCall *call) {
+        (void) call;
+        while (n_sockets > 0)
+                close(sockets[--n_sockets]);
+        return 0;
 }
 
 /* ---- Silent ones ------------------------------------------------------------------------------------------------- */
@@ -282,6 +291,107 @@ static void test_fds(Scene *scene, const void *unused) {
         footprint_assert_back(scene->broker, &scene->before);
 }
 
+/* Closing such a descriptor for the last time takes as long as this. */
+#define LINGER_SEC 60
+
+/* A connection with more on its way than the other end takes, which is to be waited for when it is closed. */
+static int slow_descriptor(void) {
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        const struct linger linger = { .l_onoff = 1, .l_linger = LINGER_SEC };
+        int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        socklen_t size = sizeof(address);
+        char buffer[4096] = "";
+
+        g_assert_cmpint(bind(listening, (struct sockaddr *) &address, size), ==, 0);
+        g_assert_cmpint(listen(listening, 1), ==, 0);
+        g_assert_cmpint(getsockname(listening, (struct sockaddr *) &address, &size), ==, 0);
+        g_assert_cmpint(connect(fd, (struct sockaddr *) &address, size), ==, 0);
+        g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), ==, 0);
+        while (send(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+                ;
+        sockets[n_sockets++] = accept(listening, NULL, NULL);
+        close(listening);
+        return fd;
+}
+
+/* Gives the descriptor away with these bytes. */
+static void give_away(int fd, const void *data, size_t size, int flags, int given) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+        struct iovec iov = { .iov_base = (void *) (uintptr_t) data, .iov_len = size };
+        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+
+        memcpy(CMSG_DATA(&control.header), &given, sizeof(int));
+        g_assert_cmpint(sendmsg(fd, &m, MSG_NOSIGNAL | flags), ==, size);
+        close(given);
+}
+
+static int64_t do_shake_hands(UserCall *call) {
+        int fd = shake_hands();
+
+        (void) call;
+        if (fd < 0)
+                return -ECONNRESET;
+        sockets[n_sockets++] = fd;
+        return 0;
+}
+
+/* In the handshake, behind it, and beside a message, where one who looks only at what is to be read next does not see it. */
+static int64_t do_give_away_slow(UserCall *call) {
+        g_autoptr(GByteArray) message = raw_call(1);
+        int way = *(const int *) call->data, fd = way == 0 ? dial() : sockets[n_sockets - 1];
+
+        if (way == 0)
+                give_away(fd, "", 1, 0, slow_descriptor());
+        else if (way == 1)
+                give_away(fd, message->data, message->len, 0, slow_descriptor());
+        else {
+                give_away(fd, "", 1, MSG_OOB, slow_descriptor());
+                g_assert_true(say(fd, message->data, message->len));
+        }
+        if (way == 0)
+                sockets[n_sockets++] = fd;
+        return 0;
+}
+
+/* The broker is to have the last copies, and so is stopped until bob has closed his. */
+static void give_away_slow(Scene *scene, int way, unsigned n) {
+        if (way > 0)
+                user_call(scene->bob, do_shake_hands, NULL, 0, NULL, 0);
+        g_assert_cmpint(kill(scene->broker->pid, SIGSTOP), ==, 0);
+        for (unsigned i = 0; i < n; i++)
+                user_call(scene->bob, do_give_away_slow, &way, sizeof(way), NULL, 0);
+        g_assert_cmpint(kill(scene->broker->pid, SIGCONT), ==, 0);
+}
+
+static void test_slow_fds(Scene *scene, const void *unused) {
+        (void) unused;
+        for (int way = 0; way < 3; way++) {
+                give_away_slow(scene, way, 1);
+                assert_others_go_on(scene->alice);
+        }
+        user_call(scene->bob, do_hang_up, NULL, 0, NULL, 0);
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+/* They count as his connections, and whom he has too many of to be let in can be as slow. */
+static void test_many_slow_fds(Scene *scene, const void *unused) {
+        (void) unused;
+        give_away_slow(scene, 0, CONNECTIONS_MAX + 20);
+        assert_others_go_on(scene->alice);
+        g_assert_cmpint(user_call(scene->bob, do_shake_hands, NULL, 0, NULL, 0), <, 0);
+        broker_restart(scene->broker);
+        g_assert_cmpint(user_call(scene->bob, do_shake_hands, NULL, 0, NULL, 0), ==, 0);
+        give_away_slow(scene, 0, CONNECTIONS_MAX + 20);
+        assert_others_go_on(scene->alice);
+        user_call(scene->bob, do_hang_up, NULL, 0, NULL, 0);
+        g_assert_true(wait_until(20, user_call(scene->bob, do_shake_hands, NULL, 0, NULL, 0) == 0));
+        user_call(scene->bob, do_hang_up, NULL, 0, NULL, 0);
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
 /* ---- Deaf ones --------------------------------------------------------------------------------------------------- */
 
 /* Sends calls until nothing more is taken for half a second, and returns how many bytes that were. */
@@ -306,13 +416,6 @@ static int64_t do_never_read(UserCall *call) {
         }
         sockets[n_sockets++] = fd;
         return sent;
-}
-
-static int64_t do_hang_up(UserCall *call) {
-        (void) call;
-        while (n_sockets > 0)
-                close(sockets[--n_sockets]);
-        return 0;
 }
 
 static void test_never_reads(Scene *scene, const void *unused) {
@@ -590,6 +693,8 @@ int main(int argc, char **argv) {
         add("nonsense", test_nonsense);
         add("slow", test_slow);
         add("fds", test_fds);
+        add("slow-fds", test_slow_fds);
+        add("many-slow-fds", test_many_slow_fds);
         add("never-reads", test_never_reads);
         add("unread-fds", test_unread_fds);
         add("unread-signals", test_unread_signals);
