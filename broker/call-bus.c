@@ -24,6 +24,9 @@
  * for that takes the bus no time unless something is wrong with it. */
 #define CALLS_UNKNOWN_MAX 4096U
 
+/* Of a call that waits. None of ours has nearly that much. */
+#define ARGUMENTS_MAX ((size_t) 16 * 1024)
+
 #define REFUSALS_LOGGED 100U
 #define REFUSAL_WINDOW_USEC (10 * UINT64_C(1000000))
 
@@ -155,6 +158,60 @@ int call_wait_for_media(Call *call, int r, Failure *failure) {
         return wait_for(call, MEDIA_USEC, r, failure);
 }
 
+/* Adds up what is to be read; what is not, is refused by whoever reads it. 0 when there is nothing more. */
+static int measure(sd_bus_message *m, size_t *left) {
+        const char *contents;
+        char type;
+        int r;
+
+        while ((r = sd_bus_message_peek_type(m, &type, &contents)) > 0) {
+                union {
+                        const char *text;
+                        uint64_t number;
+                } value = { 0 };
+                size_t size = sizeof(value);
+
+                if (contents)
+                        r = sd_bus_message_enter_container(m, type, contents);
+                else
+                        r = sd_bus_message_read_basic(m, type, &value);
+                if (r < 0)
+                        return r;
+
+                if (type == SD_BUS_TYPE_STRING || type == SD_BUS_TYPE_OBJECT_PATH || type == SD_BUS_TYPE_SIGNATURE)
+                        size += strlen(value.text);
+                if (size > *left)
+                        return -EMSGSIZE;
+                *left -= size;
+
+                if (contents) {
+                        r = measure(m, left);
+                        if (r >= 0)
+                                r = sd_bus_message_exit_container(m);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return r;
+}
+
+/* What waits is kept, and the bus lets a message have 32 MiB. */
+static int call_check_size(Call *call, Failure *failure) {
+        size_t left = ARGUMENTS_MAX;
+        int r;
+
+        if (call->measured || call->caller->peer)
+                return 0;
+
+        (void) sd_bus_message_rewind(call->message, true);
+        r = measure(call->message, &left);
+        if (r < 0)
+                return failure_set(failure, REFUSAL_BadOption, "the call cannot be read: %s",
+                                   r == -EMSGSIZE ? "its arguments are too long" : strerror(-r));
+        call->measured = true;
+        return 0;
+}
+
 void call_again(Call *call) {
         int r;
 
@@ -244,6 +301,8 @@ int call_run(Server *server, sd_bus_message *message, CallHandler handler) {
 
         call->about = (LogFields){ 0 };
         r = handler(call, &failure);
+        if (r == CALL_WAITS)
+                r = call_check_size(call, &failure);
         if (r == CALL_WAITS)
                 return 1;
         if (r < 0) {

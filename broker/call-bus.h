@@ -22,6 +22,7 @@ struct Call {
         uint64_t began;          /* CLOCK_MONOTONIC microseconds */
         User *subject;           /* owned reference: whom it is about, where that is somebody else than the caller */
         bool counted;            /* among its user's pending ones */
+        bool measured;           /* it is short enough to wait */
         Question *question;      /* owned: what polkit was asked for it */
         Listing *listing;        /* owned: what was put together of the list that it asks for */
         Waiter waiter;

@@ -361,6 +361,33 @@ static void test_nonsense(Scene *scene, const void *unused) {
         }
 }
 
+/* Whether somebody may see a property is asked before it is known which. */
+static int64_t do_ask_at_length(UserCall *call) {
+        g_autofree char *name = g_strnfill(1 << 20, 'x');
+        sd_bus_message *message = new_call(call->data, "org.freedesktop.DBus.Properties", "Get");
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        append(message, "ss", name, name);
+        g_assert_cmpint(sd_bus_call(user_bus(), message, 0, &error, NULL), <, 0);
+        g_assert_cmpstr(error.name, ==, DAXBROKER_BUS_NAME ".Error.BadOption");
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(message);
+        return 0;
+}
+
+/* Many can wait for polkit, and none of them may be long. */
+static void test_length(Scene *scene, const void *unused) {
+        Reply taken;
+
+        (void) unused;
+        if (world_skips_direct("nothing as long is read"))
+                return;
+        taken = user_get(scene->alice, UNIT, NULL);
+        polkit_freeze();
+        user_call(scene->bob, do_ask_at_length, taken.object, strlen(taken.object) + 1, NULL, 0);
+        polkit_thaw();
+}
+
 /* Messages of other kinds: answers to questions that were not asked, and news that the bus itself would bring. */
 static int64_t do_send_forgeries(UserCall *call) {
         const char *victim = call->data;
@@ -622,6 +649,7 @@ int main(int argc, char **argv) {
                 { "/hostile/holder-restart", test_holder_restart },
                 { "/hostile/reader", test_reader },
                 { "/hostile/nonsense", test_nonsense },
+                { "/hostile/length", test_length },
                 { "/hostile/forgeries", test_forgeries },
                 { "/hostile/flood", test_flood },
                 { "/hostile/queue", test_queue },
