@@ -107,8 +107,7 @@ static int give_back_work(Job *job) {
 static void give_back_done(Job *job, int r) {
         WarmPiece *list = (WarmPiece *) (void *) ((char *) job - offsetof(WarmPiece, job)), *piece, *next;
 
-        if (r < 0) /* there was no memory to have it done elsewhere */
-                (void) give_back_work(job);
+        (void) r;
         if (list->region)
                 manager_settle(list->warming->manager); /* somebody may wait for its place */
         DL_FOREACH_SAFE(list, piece, next)

@@ -50,6 +50,7 @@ struct WorkerPool {
         pthread_cond_t work;   /* a lane came into the ring, or the pool ends */
         pthread_cond_t leaving; /* a thread left */
         Lane *lanes;           /* those with anything waiting or running */
+        Lane common;           /* for whoever there is no memory for one of his own; not among them */
         Lane *ring;
         unsigned n_threads, n_running; /* the others sleep, or are about to look at the ring */
         unsigned n_runnable;           /* jobs that could run at once, given threads */
@@ -69,7 +70,7 @@ static void lane_update_ring(WorkerPool *pool, Lane *lane) {
                 DL_DELETE(pool->ring, lane);
         lane->in_ring = ready;
 
-        if (!lane->waiting && lane->running == 0) {
+        if (!lane->waiting && lane->running == 0 && lane != &pool->common) {
                 HASH_DEL(pool->lanes, lane);
                 free(lane);
         }
@@ -289,44 +290,47 @@ WorkerPool *worker_pool_free(WorkerPool *pool) {
         return NULL;
 }
 
+/* Called with the mutex held. A job that is not done would be an end that never comes, so there is a lane for each. */
+static Lane *pool_lane(WorkerPool *pool, uint64_t id) {
+        Lane *lane;
+
+        HASH_FIND(hh, pool->lanes, &id, sizeof(id), lane);
+        if (lane)
+                return lane;
+
+        lane = calloc(1, sizeof(*lane));
+        if (!lane)
+                return &pool->common;
+
+        lane->id = id;
+        HASH_ADD(hh, pool->lanes, id, sizeof(lane->id), lane);
+        return lane;
+}
+
 void worker_pool_submit(WorkerPool *pool, Job *job, uint64_t id) {
-        bool can_run = false;
+        bool can_run;
         Lane *lane;
 
         job->next = NULL;
-        job->lane = id;
         job->result = 0;
         pool->n_unfinished++;
 
         pthread_mutex_lock(&pool->mutex);
-        HASH_FIND(hh, pool->lanes, &id, sizeof(id), lane);
-        if (!lane) {
-                lane = calloc(1, sizeof(*lane));
-                if (!lane) {
-                        job->result = -ENOMEM;
-                        LL_PREPEND(pool->finished, job);
-                        pthread_mutex_unlock(&pool->mutex);
-                        pool_wake_loop(pool);
-                        return;
-                }
-                lane->id = id;
-                HASH_ADD(hh, pool->lanes, id, sizeof(lane->id), lane);
-        }
-
+        lane = pool_lane(pool, id);
         if (lane->waiting_last)
                 lane->waiting_last->next = job;
         else
                 lane->waiting = job;
         lane->waiting_last = job;
         lane->n_waiting++;
+        can_run = lane->n_waiting + lane->running <= LANE_MAX;
         lane_update_ring(pool, lane);
 
-        if (lane->n_waiting + lane->running <= LANE_MAX) {
+        if (can_run) {
                 pool->n_runnable++;
                 if (pool->n_threads - pool->n_running < pool->n_runnable && pool->n_threads < THREADS_MAX)
                         /* where none can be added the job waits for one of those that are there */
                         (void) pool_add_thread(pool);
-                can_run = true;
         }
         pthread_mutex_unlock(&pool->mutex);
         if (can_run)

@@ -16,7 +16,6 @@ struct Job {
         int (*work)(Job *job);              /* called in a worker thread; its result goes to done() */
         void (*done)(Job *job, int result); /* called in the event loop */
         Job *next;                          /* the pool's, as the rest */
-        uint64_t lane;
         int result;
 };
 
@@ -27,9 +26,9 @@ int worker_pool_new(sd_event *event, WorkerPool **ret);
 bool worker_pool_drain(WorkerPool *pool, uint64_t grace);
 WorkerPool *worker_pool_free(WorkerPool *pool);
 
-/* Queues a job. lane is the user it is done for: jobs of one lane start in the order they came, only a few of them run at
- * once, and lanes take turns, so that a user who makes jobs hang delays nobody but himself. With WORKER_ASIDE it is the
- * user's lane for what takes long and that nobody waits for. */
+/* Queues a job, which cannot fail. lane is the user it is done for: jobs of one lane start in the order they came, only a few
+ * of them run at once, and lanes take turns, so that a user who makes jobs hang delays nobody but himself. With WORKER_ASIDE
+ * it is the user's lane for what takes long and that nobody waits for. */
 #define WORKER_ASIDE (UINT64_C(1) << 32)
 /* With this, for questions about who he is, which may take as long as a name service does. */
 #define WORKER_NAMES (UINT64_C(1) << 33)

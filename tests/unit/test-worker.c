@@ -15,6 +15,15 @@
 /* Long enough for a loaded machine, shorter than the pool's own timers. */
 #define SOON_USEC (5 * G_USEC_PER_SEC)
 
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+static bool no_memory;
+
+void *__wrap_calloc(size_t n, size_t size) {
+        return no_memory ? NULL : __real_calloc(n, size);
+}
+
 /* With pthread's means rather than GLib's, which ThreadSanitizer does not understand. */
 typedef struct Gate {
         pthread_mutex_t mutex;
@@ -93,7 +102,7 @@ static void done(Job *job, int result) {
         test->n_done++;
         test->seen = result;
         if (test->then)
-                worker_pool_submit(test->pool, &test->then->job, job->lane);
+                worker_pool_submit(test->pool, &test->then->job, 9);
 }
 
 static TestJob job_of(int result, Gate *gate, Gate *statistics) {
@@ -402,6 +411,23 @@ static void test_turns(void) {
         gate_done(&statistics);
 }
 
+/* Without memory for lanes all of it is done nevertheless. */
+static void test_no_memory(void) {
+        enum { N = 100 };
+        TestJob jobs[N];
+        Pool pool = pool_new();
+
+        no_memory = true;
+        for (int i = 0; i < N; i++) {
+                jobs[i] = job_of(i % 3 == 0 ? -EIO : i, NULL, NULL);
+                worker_pool_submit(pool.pool, &jobs[i].job, (uid_t) i % 7);
+        }
+        no_memory = false;
+        g_assert_true(pool_wait(&pool, jobs, N));
+        assert_done_once(jobs, N);
+        pool_end(&pool);
+}
+
 /* Draining does what is queued, and what that leads to. */
 static void test_drain(void) {
         enum { N = 100 };
@@ -463,6 +489,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/worker/idle-threads", test_idle_threads);
         g_test_add_func("/worker/all-stuck", test_all_stuck);
         g_test_add_func("/worker/turns", test_turns);
+        g_test_add_func("/worker/no-memory", test_no_memory);
         g_test_add_func("/worker/drain", test_drain);
         g_test_add_func("/worker/drain-stuck", test_drain_stuck);
         return g_test_run();
