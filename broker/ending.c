@@ -24,6 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "grant.h"
 #include "intake.h"
 #include "lesson.h"
 #include "log.h"
@@ -53,6 +54,7 @@ static void allocation_log_end(const Allocation *allocation) {
 
 /* While it is expected to be free soon, requests wait for it. */
 static void allocation_set_ending(Allocation *allocation, bool ending) {
+        grant_expect(allocation, ending);
         reservation_set_ending(&allocation->reservation, ending);
         charge_set_ending(&allocation->charge, ending);
 }

@@ -135,20 +135,23 @@ int grant_admit(const Grant *grant, const Piece *plan, Failure *failure) {
 }
 
 bool grant_is_settling(const Grant *grant, const Piece *plan) {
-        uint64_t expected = grant_available(grant);
-        const Allocation *member;
+        return grant->ending > 0 && plan->length <= grant->size && plan->length <= grant_available(grant) + grant->ending;
+}
 
-        if (plan->length > grant->size)
-                return false;
+void grant_expect(const Allocation *allocation, bool ending) {
+        Grant *grant = allocation->grant;
 
-        DL_FOREACH2(grant->members, member, member_next)
-                if (member->reservation.ending)
-                        expected += member->reservation.bytes;
-        return expected > grant_available(grant) && expected >= plan->length;
+        if (!grant || allocation->reservation.ending == ending)
+                return;
+
+        if (ending)
+                grant->ending += allocation->reservation.bytes;
+        else
+                grant->ending -= allocation->reservation.bytes;
 }
 
 void grant_take(Grant *grant, Allocation *allocation) {
-        assert(!allocation->grant);
+        assert(!allocation->grant && !allocation->reservation.ending);
 
         allocation->grant = grant;
         DL_APPEND2(grant->members, allocation, member_prev, member_next);
@@ -164,6 +167,7 @@ void grant_give(Allocation *allocation) {
         if (!grant)
                 return;
 
+        grant_expect(allocation, false);
         grant->taken -= allocation->reservation.bytes;
         DL_DELETE2(grant->members, allocation, member_prev, member_next);
         grant->n_members--;
@@ -199,6 +203,8 @@ void grant_follow(Allocation *allocation, uint64_t before) {
                 return;
 
         grant->taken += allocation->reservation.bytes - before; /* or less: it wraps as it should */
+        if (allocation->reservation.ending)
+                grant->ending += allocation->reservation.bytes - before;
         grant_count(grant);
 }
 
@@ -208,6 +214,7 @@ void grant_pass(Allocation *from, Allocation *to) {
         if (!grant)
                 return;
 
+        grant_expect(from, false);
         DL_REPLACE_ELEM2(grant->members, from, to, member_prev, member_next);
         to->grant = grant;
         from->grant = NULL;

@@ -33,6 +33,7 @@ struct Grant {
         uint64_t size;   /* in all; less than was reserved if somebody else has made something of it */
         uint64_t alignment, page_size;
         uint64_t taken;  /* of size, by its members, those that are ending included */
+        uint64_t ending; /* of that, by those; expected back soon */
         Hold *hold;      /* the places, where the provider has such */
         Reservation reservation; /* of the region: what is not taken */
         Charge charge;           /* the same */
@@ -74,6 +75,10 @@ bool grant_is_settling(const Grant *grant, const Piece *plan);
 void grant_take(Grant *grant, Allocation *allocation);
 void grant_give(Allocation *allocation);
 void grant_lose(Allocation *allocation);
+
+/* What an allocation that is a member has is expected back soon, or is not any more; to be called before its share of the
+ * region says so. */
+void grant_expect(const Allocation *allocation, bool ending);
 
 /* Whether a member can become longer by this much; refuses with NoSpace. Its shares have become others; these are what they
  * were. */

@@ -167,9 +167,10 @@ static void test_promise(Scene *scene, const void *unused) {
         (void) get(scene->alice, &grant, 64 * MIB);
 }
 
-/* More of it is asked for while some of it is on its way back: that is waited for. */
+/* More of it is asked for while some of it is on its way back: that is waited for. What is not on its way back is not. */
 static void test_settling(Scene *scene, const void *unused) {
         Reply grant = reserve(scene->alice, 64 * MIB), one = get(scene->alice, &grant, 64 * MIB);
+        gint64 began;
 
         (void) unused;
         for (unsigned round = 0; round < 10; round++) {
@@ -178,6 +179,9 @@ static void test_settling(Scene *scene, const void *unused) {
                 user_drop(scene->alice, one.slot);
                 one = get(scene->alice, &grant, 64 * MIB);
         }
+        began = g_get_monotonic_time();
+        reply_assert(user_allocate_from(scene->alice, &grant, 64 * MIB, NULL), "NoSpace");
+        g_assert_cmpint(g_get_monotonic_time() - began, <, 10 * G_USEC_PER_SEC); /* who waits for space waits for 15 */
 }
 
 /* Also if the region has become smaller than what there is in it. */
