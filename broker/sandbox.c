@@ -65,10 +65,10 @@ static const char *const allowed[] = {
         "getrandom", "getrlimit", "prlimit64", "prctl", "uname", "sysinfo", "getcpu", "membarrier", "getrusage", "capget",
 };
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED 1
 #endif
 #endif
