@@ -115,11 +115,11 @@ int region_configure(Region *region, const RegionConfig *config) {
         } else {
                 if (region->provider && region->provider != provider && region->provider->forget)
                         region->provider->forget(region);
-                if (region->provider != provider) {
+                if (region->provider != provider) { /* else a worker may be reading it */
                         region->unprepared[0] = region->unlisted[0] = '\0';
                         region->listed = region->prepared = region->prepare_later = false;
+                        region->provider = provider;
                 }
-                region->provider = provider;
                 region_clear_facts(region);
                 region_refuse_warm(region, config);
                 if (provider->probe(region, config, &failure) >= 0 && region->unprepared[0] != '\0')
