@@ -639,6 +639,9 @@ static void force_done(Allocation *allocation, int r, Failure *failure) {
 
 int allocation_force(Allocation *allocation, bool despite_references, const Ender *ender, AllocationHandler handler,
                      void *userdata, Failure *failure) {
+        if (!allocation->provider->drains)
+                return failure_set(failure, REFUSAL_Busy, "it is %s; Free takes it from whoever has it, so free it",
+                                   allocation_state_to_string(allocation->state));
         if (allocation->operation.running)
                 return failure_set(failure, REFUSAL_Busy, "something is being done to it just now (%s); try again",
                                    allocation_state_to_string(allocation->state));

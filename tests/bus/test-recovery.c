@@ -188,36 +188,60 @@ static void test_unreadable_without_fd(Scene *scene, const void *unused) {
         }
 }
 
-/* Two of one name: one has it, the other one is kept from everybody. */
-static void test_name_twice(Scene *scene, const void *unused) {
-        Reply one = user_take(scene->alice, UNIT, "name=one", 1), two = user_take(scene->alice, UNIT, "name=two", 2), again;
+/* Two of one name: one has it, the other one, which is returned, is kept from everybody. */
+static Reply make_name_twice(Scene *scene, const Reply *one, const Reply *two) {
+        Reply again;
         bool first;
 
-        (void) unused;
         broker_kill(scene->broker);
-        edit_record(scene, &two, "name=one");
+        edit_record(scene, two, "name=one");
         broker_start(scene->broker);
         footprint_assert_sums(scene->root);
-        g_assert_cmpint(user_is_filled(scene->alice, one.slot, 1), ==, 1);
-        g_assert_cmpint(user_is_filled(scene->alice, two.slot, 2), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->alice, one->slot, 1), ==, 1);
+        g_assert_cmpint(user_is_filled(scene->alice, two->slot, 2), ==, 1);
 
         again = user_open(scene->alice, "one", NULL);
         reply_assert(again, "");
-        first = g_str_equal(again.object, one.object);
+        first = g_str_equal(again.object, one->object);
         if (!first)
-                g_assert_cmpstr(again.object, ==, two.object);
-        scene_assert_state(scene, first ? &one : &two, "live");
-        scene_assert_state(scene, first ? &two : &one, "quarantined");
+                g_assert_cmpstr(again.object, ==, two->object);
+        scene_assert_state(scene, first ? one : two, "live");
+        scene_assert_state(scene, first ? two : one, "quarantined");
         reply_assert(user_open(scene->alice, "two", NULL), "NoSuchAllocation");
-        user_give_back(scene->alice, first ? &one : &two);
+        user_give_back(scene->alice, first ? one : two);
+        return first ? *two : *one;
+}
+
+static void test_name_twice(Scene *scene, const void *unused) {
+        Reply one = user_take(scene->alice, UNIT, "name=one", 1), two = user_take(scene->alice, UNIT, "name=two", 2), left;
+
+        (void) unused;
+        left = make_name_twice(scene, &one, &two);
         /* of a device that nobody knows the holders of, root has to say that there are none */
         if (provider_is_device()) {
                 user_let_go(scene->alice, -1);
-                reply_assert(user_revoke(scene->root, first ? two.object : one.object, NULL), "");
+                reply_assert(user_revoke(scene->root, left.object, NULL), "");
         } else
-                user_give_back(scene->alice, first ? &two : &one);
+                user_give_back(scene->alice, &left);
         g_assert_cmpint(user_peek(scene->alice, one.slot, 0), ==, -EFAULT);
         g_assert_cmpint(user_peek(scene->alice, two.slot, 0), ==, -EFAULT);
+}
+
+/* What Free takes from whoever has it needs no force, whatever has become of it. */
+static void test_revoke_quarantined(Scene *scene, const void *unused) {
+        Reply one = user_take(scene->alice, UNIT, "name=one", 1), two = user_take(scene->alice, UNIT, "name=two", 2), left,
+              refused;
+
+        (void) unused;
+        skip_on_devices("it takes force");
+        left = make_name_twice(scene, &one, &two);
+        refused = user_revoke(scene->root, left.object, NULL);
+        reply_assert(refused, "Busy");
+        assert_says(refused.message, "it is quarantined; Free takes it from whoever has it");
+        reply_assert(user_revoke(scene->root, left.object, "despite-references=1"), "Busy");
+        g_assert_cmpint(user_peek(scene->alice, left.slot, 0), ==, (int) (left.slot == one.slot ? 1 : 2));
+        reply_assert(user_release(scene->root, left.object), "");
+        g_assert_cmpint(user_peek(scene->alice, left.slot, 0), ==, -EFAULT);
 }
 
 static void test_unknown_region(Scene *scene, const void *unused) {
@@ -388,6 +412,7 @@ int main(int argc, char **argv) {
                 { "/recovery/unreadable-record", test_unreadable_record },
                 { "/recovery/unreadable-without-fd", test_unreadable_without_fd },
                 { "/recovery/name-twice", test_name_twice },
+                { "/recovery/revoke-quarantined", test_revoke_quarantined },
                 { "/recovery/unknown-region", test_unknown_region },
                 { "/recovery/unknown-provider", test_unknown_provider },
                 { "/recovery/lease-taken", test_lease_taken },
