@@ -627,8 +627,8 @@ static void force_done(Allocation *allocation, int r, Failure *failure) {
                 (void) failure_set_errno(failure, r, "cannot revoke it");
         completions_run(&allocation->operation.completion, allocation, r, failure, -EBADF, -EBADF);
         waiters_wake(&allocation->waiters);
-        if (allocation->drained && allocation->ending)
-                allocation_judge(allocation); /* who wants to free it waits for that */
+        if (allocation->ending)
+                allocation_end_now(allocation); /* who has asked for that meanwhile waits for it */
         else if (allocation->drained)
                 allocation_judge_later(allocation);
         else if (node_is_drained(&allocation->node))
