@@ -615,9 +615,16 @@ static int force_work(Allocation *allocation, Failure *failure) {
         return r;
 }
 
+/* Only when it has worked is that why it ends: what was refused leaves it as it was, and it may not be ending at all. */
 static void force_done(Allocation *allocation, int r, Failure *failure) {
+        const Operation *operation = &allocation->operation;
+
         operation_ended(allocation);
         if (r >= 0) {
+                allocation->end_cause = operation->despite_references ? "it was revoked in spite of references"
+                                                                      : "it was revoked";
+                allocation->end_decision = operation->decision;
+                allocation->end_uid = operation->opener;
                 completions_run(&allocation->operation.completion, allocation, 0, NULL, -EBADF, -EBADF);
                 allocation_gone(allocation);
                 return;
@@ -654,10 +661,9 @@ int allocation_force(Allocation *allocation, bool despite_references, const Ende
 
         allocation->end_timer = sd_event_source_disable_unref(allocation->end_timer);
         allocation->piece.held = !allocation->drained && !node_is_drained(&allocation->node);
-        allocation->end_cause = despite_references ? "it was revoked in spite of references" : "it was revoked";
-        allocation->end_decision = ender->decision;
-        allocation->end_uid = ender->uid;
         allocation->operation.despite_references = despite_references;
+        allocation->operation.opener = ender->uid;
+        allocation->operation.decision = ender->decision;
         operation_start(allocation, force_work, force_done);
         return 0;
 }

@@ -53,7 +53,7 @@ typedef struct Operation {
         bool read_only;       /* of an open, as the next five */
         bool first;           /* that it is opened by somebody else, or for reading only, is not on record yet */
         bool was_shared, was_read_only;
-        uid_t opener;
+        uid_t opener;         /* or who revokes by force */
         const char *decision; /* how that was authorized; static */
         Change change;        /* all of it 0 if none is made */
         bool reuse;           /* of a creation: the memory is one that this user had before */
