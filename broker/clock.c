@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
+/* The clocks, in microseconds. */
+
 #include "clock.h"
 
 #include <time.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
+/* A handle is written by us alone, but read from a file: what makes no sense is refused. */
+
 #include "devdax-handle.h"
 
 #include <errno.h>

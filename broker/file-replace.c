@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
+/* A file is written beside the one that is to have its name, and takes it when it is on the medium. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

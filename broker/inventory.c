@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
+/* What is found on a medium, and the records of the folder, matched by what the medium calls each piece: what is left over on
+ * one side has no record, on the other side it is absent. */
+
 #include "inventory.h"
 
 #include <errno.h>

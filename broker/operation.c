@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
+/* One thing at a time is done to an allocation: in a worker, or in the event loop where nothing can block. An operation is
+ * part of its allocation, which cannot go while one is under way. Who wants to hear of its end, or of the allocation's, is in
+ * a list of completions, each of which is called once. */
+
 #include "operation.h"
 
 #include <assert.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+
+/* How all threads of the broker are started: with stacks of a size that is known, for there can be more than a hundred. */
+
 #include "thread.h"
 
 int thread_start(size_t stack, void *(*run)(void *userdata), void *userdata, pthread_t *ret_thread) {
