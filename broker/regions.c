@@ -164,9 +164,10 @@ static int configure_discovered(Manager *manager, const Config *config) {
                 if (config_find_region(config, region->name))
                         continue;
                 if (!config->discover_dax || !region->provider || !region->provider->discovered ||
-                    config_uses_name(config, region->name) || (region->dax && config_uses_dax(config, region->dax)))
+                    config_uses_name(config, region->name) || (region->dax && config_uses_dax(config, region->dax))) {
+                        region->settled = true; /* what it holds is nothing to wait for */
                         region_disable(region, "it is no longer configured");
-                else if (!find_dax(manager, region->name)) {
+                } else if (!find_dax(manager, region->name)) {
                         region->dax = NULL;
                         region->unprepared[0] = '\0'; /* with what comes back it may be otherwise */
                         region->prepared = region->prepare_later = false;

@@ -198,6 +198,19 @@ static void test_not_known_yet(Scene *scene, gconstpointer unused) {
         reply_assert(user_open(scene->bob, "nothing", NULL), "NoSuchAllocation");
 }
 
+/* What a region holds that is not configured any more nobody will know soon. */
+static void test_not_configured(Scene *scene, gconstpointer unused) {
+        (void) unused;
+        broker_stop(scene->broker);
+        g_assert_cmpint(chmod(FILES_PATH, 0777), ==, 0); /* it is no region so */
+        broker_start(scene->broker);
+        broker_configure(scene->broker, CONFIGURATION);
+        broker_reload(scene->broker);
+        reply_assert(user_allocate(scene->alice, MIB, 1, "name=data region=dram"), "");
+        reply_assert(user_open(scene->bob, "nothing", NULL), "NoSuchAllocation");
+        g_assert_cmpint(chmod(FILES_PATH, 0700), ==, 0);
+}
+
 static bool user_tries(User *user, const char *name, const char *error) {
         Reply reply = user_open(user, name, NULL);
 
@@ -459,6 +472,7 @@ int main(int argc, char **argv) {
         scene_add("/names/rename-unwritable", CONFIGURATION, test_rename_unwritable);
         scene_add("/names/reserve", CONFIGURATION, test_reserve);
         files_add("/names/not-known-yet", CONFIGURATION, test_not_known_yet);
+        files_add("/names/not-configured", CONFIGURATION, test_not_configured);
         files_add("/names/not-seen", CONFIGURATION, test_not_seen);
         files_add("/names/not-known", CONFIGURATION, test_not_known);
         files_add("/names/exactly-once", CONFIGURATION, test_exactly_once);
