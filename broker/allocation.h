@@ -179,14 +179,14 @@ void allocation_unstore_fds(const Allocation *allocation);
 
 /* For all who change it: the record as of now, at this stage; into the log; to whoever watches. */
 int allocation_write_record(Allocation *allocation, RecordStage stage);
-/* The first one, of something that lives no longer than the machine's power. Does not block. */
-int allocation_create_record(const Allocation *allocation);
 /* Says why it could not be written. Returns r, or what the refusal is as an errno. */
 int allocation_refuse_record(const Allocation *allocation, int r, Failure *failure);
 int allocation_remove_record(const Allocation *allocation);
+/* Makes the record of that id its own. */
+int allocation_take_record(const Allocation *allocation, const char *id);
 
-/* The directory where records of what this provider makes are kept; -EBADF if that is the medium itself. */
-int allocation_records_dir(const Manager *manager, const Provider *provider);
+/* Removes the record of something that this provider has made, or of which nobody knows who has, NULL. */
+int manager_remove_record(Manager *manager, const Provider *provider, const char *id);
 void allocation_log(const Allocation *allocation, const char *event, uid_t uid, const char *unit, const char *decision,
                     const char *message);
 /* Of what went wrong when everybody had said yes. */

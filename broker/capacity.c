@@ -27,8 +27,6 @@
 #define FDS_PER_ALLOCATION 3
 /* Of all processes together: the same, and the holder's. */
 #define FILES_PER_ALLOCATION 4
-/* Record and lease; only the record has a page. */
-#define INODES_PER_ALLOCATION 2
 /* A device's node is watched, and twice more by the time that it ends. */
 #define WATCHES_PER_DEVICE 3
 
@@ -94,17 +92,17 @@ static void check_fds(const Manager *manager, uint64_t most) {
                       manager->max_allocations < STORED_MAX ? "LimitNOFILE=" : "nothing that can be configured");
 }
 
-/* Where our files are; 0 blocks or inodes of a file system are no limit. */
+/* Each has a page for its record, and an inode for its lease. 0 blocks or inodes of a file system are no limit. */
 static void check_runtime(const Manager *manager, uint64_t most) {
         struct statvfs fs;
 
-        if (fstatvfs(manager->records_dir, &fs) < 0)
+        if (fstatvfs(manager->leases_dir, &fs) < 0)
                 return;
         if (fs.f_blocks > 0)
                 check(manager->n_allocations + fs.f_bavail, most,
                       "more room where RUNTIME_DIRECTORY is, mount option size=,");
         if (fs.f_files > 0)
-                check(manager->n_allocations + fs.f_favail / INODES_PER_ALLOCATION, most,
+                check(manager->n_allocations + fs.f_favail, most,
                       "more inodes where RUNTIME_DIRECTORY is, mount option nr_inodes=,");
 }
 

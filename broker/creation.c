@@ -60,11 +60,11 @@ static int create_piece(Allocation *allocation, Failure *failure) {
 
 /* Takes the piece and the record of what this user had before. */
 static int reuse_piece(Allocation *allocation, Failure *failure) {
-        int dir = allocation_records_dir(allocation->manager, allocation->provider);
         int r;
 
-        if (renameat(dir, allocation->operation.reused, dir, allocation->id) < 0)
-                return failure_set_errno(failure, -errno, "cannot rename the record");
+        r = allocation_take_record(allocation, allocation->operation.reused);
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot rename the record");
 
         r = allocation->provider->reuse(&allocation->piece, failure);
         if (r < 0)
@@ -94,7 +94,7 @@ static int create_stored(Allocation *allocation, Failure *failure) {
 static int create_stored_at_once(Allocation *allocation, Failure *failure) {
         int r;
 
-        r = allocation_create_record(allocation);
+        r = allocation_write_record(allocation, RECORD_LIVE);
         if (r < 0)
                 return allocation_refuse_record(allocation, r, failure);
 

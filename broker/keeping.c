@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What of an allocation outlives the broker: its record, on its medium or in a directory of ours, and the copies of its
+/* What of an allocation outlives the broker: its record, on its medium or in a file of ours, and the copies of its
  * descriptors that the service manager keeps. Most of it may block, and is done by the worker that works for the allocation;
  * what it reads of the allocation does not change meanwhile. */
 
@@ -15,25 +15,34 @@
 #include "fd-store.h"
 #include "log.h"
 #include "manager.h"
+#include "record-file.h"
 #include "record.h"
 #include "reserve.h"
 
 /* ---- Records ---- */
 
-int allocation_records_dir(const Manager *manager, const Provider *provider) {
-        if (provider->write_record)
-                return -EBADF;
+int manager_remove_record(Manager *manager, const Provider *provider, const char *id) {
+        if (provider && provider->write_record)
+                return 0; /* on the medium it goes with the piece */
+        if (provider && provider->list)
+                return record_remove(manager->lasting_dir, id);
 
-        return provider->list ? manager->lasting_dir : manager->records_dir;
+        return record_file_remove(manager->records, id);
 }
 
 int allocation_remove_record(const Allocation *allocation) {
-        /* on the medium it goes with the piece */
-        if (allocation->provider->write_record)
-                return 0;
+        if (!allocation->provider->write_record)
+                reserve_remove(allocation);
+        return manager_remove_record(allocation->manager, allocation->provider, allocation->id);
+}
 
-        reserve_remove(allocation);
-        return record_remove(allocation_records_dir(allocation->manager, allocation->provider), allocation->id);
+int allocation_take_record(const Allocation *allocation, const char *id) {
+        Manager *manager = allocation->manager;
+
+        if (!allocation->provider->list)
+                return record_file_rename(manager->records, id, allocation->id);
+
+        return renameat(manager->lasting_dir, id, manager->lasting_dir, allocation->id) < 0 ? -errno : 0;
 }
 
 static int record_write_to_medium(Allocation *allocation, const Record *record) {
@@ -80,15 +89,20 @@ static Record allocation_describe(const Allocation *allocation, RecordStage stag
         };
 }
 
-int allocation_create_record(const Allocation *allocation) {
-        const Record record = allocation_describe(allocation, RECORD_LIVE);
+static int record_keep(Allocation *allocation, const Record *record) {
+        _cleanup_free_ char *text = NULL;
+        int r;
 
-        return record_create(allocation->manager->records_dir, allocation->id, &record);
+        if (allocation->provider->list)
+                return record_write(allocation->manager->lasting_dir, allocation->id, record);
+
+        r = record_format(record, &text);
+        return r < 0 ? r : record_file_write(allocation->manager->records, allocation->id, text);
 }
 
 int allocation_write_record(Allocation *allocation, RecordStage stage) {
         Record record = allocation_describe(allocation, stage), before = record;
-        int dir, r;
+        int r;
 
         change_apply(allocation, &record);
         if (allocation->provider->write_record)
@@ -96,13 +110,12 @@ int allocation_write_record(Allocation *allocation, RecordStage stage) {
 
         if (stage == RECORD_ENDING || stage == RECORD_DRAINED)
                 reserve_remove(allocation);
-        dir = allocation_records_dir(allocation->manager, allocation->provider);
-        r = record_write(dir, allocation->id, &record);
+        r = record_keep(allocation, &record);
         if (r < 0)
                 return r;
         r = reserve_note(allocation, &record);
         if (r < 0) /* a change that is refused must not be there for the next broker */
-                (void) record_write(dir, allocation->id, &before);
+                (void) record_keep(allocation, &before);
         return r;
 }
 

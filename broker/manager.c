@@ -388,8 +388,6 @@ static int open_directories(Manager *manager) {
         runtime = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         r = runtime < 0 ? -errno : open_directory(runtime, "leases", &manager->leases_dir);
         if (r >= 0)
-                r = open_directory(runtime, "allocations", &manager->records_dir);
-        if (r >= 0)
                 r = open_directory(runtime, "grants", &manager->grants_dir);
         if (r >= 0)
                 r = open_directory(runtime, "devices", &manager->devices_dir);
@@ -402,6 +400,11 @@ static int open_directories(Manager *manager) {
                 r = -errno;
                 log_error("cannot have %s for ourselves: %s", path,
                           r == -EWOULDBLOCK ? "another broker works there" : strerror(-r));
+                return r;
+        }
+        r = record_file_new(runtime, "allocations", &manager->records);
+        if (r < 0) {
+                log_error("cannot use the file 'allocations' below %s: %s", path, strerror(-r));
                 return r;
         }
         return open_lasting_directory(manager);
@@ -425,7 +428,7 @@ int manager_new(sd_event *event, Config *config, Manager **ret) {
         if (!manager)
                 return -ENOMEM;
 
-        manager->leases_dir = manager->records_dir = manager->devices_dir = manager->uevents = -EBADF;
+        manager->leases_dir = manager->devices_dir = manager->uevents = -EBADF;
         manager->grants_dir = manager->lasting_dir = manager->listener = -EBADF;
         manager->event = sd_event_ref(event);
         manager->max_allocations = capacity_raise();
@@ -523,7 +526,7 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->mounts);
         worker_pool_free(manager->pool);
         safe_close(manager->leases_dir);
-        safe_close(manager->records_dir);
+        record_file_free(manager->records);
         safe_close(manager->grants_dir);
         safe_close(manager->devices_dir);
         safe_close(manager->lasting_dir);

@@ -12,6 +12,7 @@
 #include "grant.h"
 #include "lease-watch.h"
 #include "node-watch.h"
+#include "record-file.h"
 #include "region.h"
 #include "roll.h"
 #include "user.h"
@@ -52,7 +53,8 @@ struct Manager {
         uint64_t n_allocations;
         uint64_t n_stored;        /* descriptors that the service manager keeps for them, at most */
         uint64_t max_allocations; /* what our limit of descriptors is good for */
-        int leases_dir, records_dir, grants_dir, devices_dir;
+        RecordFile *records; /* of what lives no longer than the machine's power */
+        int leases_dir, grants_dir, devices_dir;
         int lasting_dir;          /* records of what outlives the machine's power; -EBADF without STATE_DIRECTORY */
         unsigned n_listing;       /* regions whose media are being looked at */
         sd_event_source *mounts;  /* tells that file systems were mounted or unmounted */

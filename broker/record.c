@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A record is a small text file, one "key=value" per line, in a fixed order, between a first line that says what it is, and
- * of which version, and a last one that says it is complete. An earlier version has fewer lines, and is read as such. It is
- * replaced by writing another file and renaming it; the first one may be written in its place, in one go. Reading is strict:
- * a line that is missing, out of place, unknown or out of range, or anything after the last one, makes the record unusable
- * as a whole, because half a record about somebody's memory is worse than none. */
+/* A record is a small text, one "key=value" per line, in a fixed order, between a first line that says what it is, and of
+ * which version, and a last one that says it is complete. An earlier version has fewer lines, and is read as such. One that
+ * is a file is replaced by writing another file and renaming it. Reading is strict: a line that is missing, out of place,
+ * unknown or out of range, or anything after the last one, makes the record unusable as a whole, because half a record about
+ * somebody's memory is worse than none. */
 
 #include "record.h"
 
@@ -314,7 +314,13 @@ int record_parse(const char *text, Record *ret, const char **ret_problem) {
         return copy ? lines_parse(copy, ret, ret_problem) : -ENOMEM;
 }
 
-/* There can be very many, so each is read at once: what that does not get of one makes it an incomplete one. */
+bool record_is_whole(const char *text) {
+        size_t size = strlen(text), end = strlen(LAST_LINE "\n");
+
+        return size >= end && strcmp(text + size - end, LAST_LINE "\n") == 0;
+}
+
+/* Each is read at once: what that does not get of one makes it an incomplete one. */
 int record_read(int dir_fd, const char *id, Record *ret, const char **ret_problem) {
         _cleanup_close_ int fd = -EBADF;
         char text[RECORD_SIZE_MAX + 1];
@@ -343,24 +349,6 @@ int record_write(int dir_fd, const char *id, const Record *record) {
 
         r = record_format(record, &text);
         return r < 0 ? r : file_replace(dir_fd, id, text);
-}
-
-int record_create(int dir_fd, const char *id, const Record *record) {
-        _cleanup_close_ int fd = -EBADF;
-        _cleanup_free_ char *text = NULL;
-        int r;
-
-        r = record_format(record, &text);
-        if (r < 0)
-                return r;
-
-        fd = openat(dir_fd, id, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-        r = fd_write_all(fd, text, strlen(text));
-        if (r < 0)
-                (void) unlinkat(dir_fd, id, 0);
-        return r;
 }
 
 int record_remove(int dir_fd, const char *id) {

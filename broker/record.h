@@ -40,10 +40,6 @@ typedef struct Record {
  * Blocks on the file system. */
 int record_write(int dir_fd, const char *id, const Record *record);
 
-/* Writes the first record of this id, where a crash need not be survived but by the kernel: on memory, that is. The broker's
- * own end at any moment leaves no record, or an empty one that is none, or the whole. */
-int record_create(int dir_fd, const char *id, const Record *record);
-
 /* Reads one. -ENOENT; -EBADMSG if it is not wholly as record_write() would have written it, with *ret_problem (static)
  * saying what is wrong. */
 int record_read(int dir_fd, const char *id, Record *ret, const char **ret_problem);
@@ -54,3 +50,6 @@ void record_done(Record *record);
 /* The text of a record, and back. */
 int record_format(const Record *record, char **ret);
 int record_parse(const char *text, Record *ret, const char **ret_problem);
+
+/* Whether all of it was written, as its end says. */
+bool record_is_whole(const char *text);

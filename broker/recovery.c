@@ -8,7 +8,8 @@
  *      record, lease with holders    they keep their memory, it is counted, and ends with its last holder (detached)
  *      record alone                  it is gone; the record is removed
  *      unreadable record             what there is of it is kept in quarantine until an admin has looked at it
- *      descriptor without record     it was never acknowledged, or had ended: revoked
+ *      descriptor without record     it was never acknowledged, or had ended: revoked; unless there is a record that does
+ *                                    not even say what it is about, for then it may be that
  *      lease without record          the same: removed
  *
  * Where an allocation is more than its descriptor, the record is written before anything else is made, and says how far its
@@ -34,6 +35,7 @@
 #include "listener.h"
 #include "log.h"
 #include "name.h"
+#include "record-file.h"
 #include "record.h"
 #include "reserve.h"
 #include "revival.h"
@@ -51,7 +53,7 @@ static bool is_id_and(const char *text, const char *suffix) {
 }
 
 static bool has_record(const Manager *manager, const char *id) {
-        return faccessat(manager->records_dir, id, F_OK, 0) >= 0 ||
+        return record_file_has(manager->records, id) ||
                (manager->lasting_dir >= 0 && faccessat(manager->lasting_dir, id, F_OK, 0) >= 0);
 }
 
@@ -73,45 +75,6 @@ static void orphan_done(Job *job, int r) {
                 log_error("descriptor %s has no record and cannot be revoked: %s", orphan->id, strerror(-r));
         safe_close(orphan->fd);
         free(orphan);
-}
-
-static int recover_orphans(Recovery *recovery) {
-        StoredFd *stored, *next;
-
-        HASH_ITER(hh, recovery->store, stored, next) {
-                Orphan *orphan;
-                char id[17];
-
-                if (stored->fd < 0)
-                        continue;
-
-                if (!is_id(stored->name) && !is_id_and(stored->name, FD_STORE_READ_ONLY)) {
-                        log_warning("the descriptor '%s' that was kept for us is none of ours, closed", stored->name);
-                        (void) fd_store_remove(stored->name);
-                        continue;
-                }
-
-                (void) snprintf(id, sizeof(id), "%.16s", stored->name);
-                if (has_record(recovery->manager, id)) {
-                        log_warning("the descriptor of allocation %s stays with the service manager, since %s", stored->name,
-                                    manager_find_allocation(recovery->manager, id) ? "that is quarantined"
-                                                                                   : "its record cannot be used");
-                        continue;
-                }
-
-                orphan = calloc(1, sizeof(*orphan));
-                if (!orphan)
-                        return -ENOMEM;
-                orphan->fd = TAKE_FD(stored->fd);
-                orphan->job = (Job){ .work = orphan_work, .done = orphan_done };
-                (void) snprintf(orphan->id, sizeof(orphan->id), "%s", stored->name);
-                /* a lane for each, for nobody knows whose it was, and one may hang */
-                worker_pool_submit(recovery->manager->pool, &orphan->job,
-                                   (uid_t) (UINT32_C(0x80000000) + recovery->n_orphans));
-                recovery->n_orphans++;
-        }
-
-        return 0;
 }
 
 int recovery_region(Manager *manager, const char *name, const Provider *provider, Region **ret) {
@@ -145,11 +108,8 @@ void recovery_remove_traces_but_record(Manager *manager, const char *id) {
 }
 
 void recovery_remove_traces(Manager *manager, const Provider *provider, const char *id) {
-        int records_dir = provider ? allocation_records_dir(manager, provider) : manager->records_dir;
-
         recovery_remove_traces_but_record(manager, id);
-        if (records_dir >= 0)
-                (void) record_remove(records_dir, id);
+        (void) manager_remove_record(manager, provider, id);
 }
 
 bool recovery_is_countable(const Manager *manager, uint64_t length) {
@@ -348,6 +308,76 @@ static int recover_unreadable(Recovery *recovery, const char *id, const char *pr
         return recovery_link(recovery, allocation, region);
 }
 
+/* Whether it may be what a damaged record is about. What was revoked is about nothing any more. */
+static bool is_doubtful(const Recovery *recovery, int fd) {
+        struct stat st;
+
+        return record_file_is_damaged(recovery->manager->records) &&
+               !(fstat(fd, &st) >= 0 && S_ISREG(st.st_mode) && st.st_size == 0);
+}
+
+/* It is treated as if its record could not be read, but for that it does not say so. */
+static int recover_doubtful(Recovery *recovery, const StoredFd *stored, const char *id) {
+        struct stat st;
+
+        if (fstat(stored->fd, &st) >= 0 && S_ISREG(st.st_mode))
+                return recover_unreadable(recovery, id, "it may be a damaged one, which does not say what it is about");
+
+        log_error("the descriptor of device %s stays with the service manager, as a record is damaged that may be its",
+                  stored->name);
+        return 0;
+}
+
+static int recover_orphans(Recovery *recovery) {
+        unsigned n_doubtful = 0;
+        StoredFd *stored, *next;
+        int r;
+
+        HASH_ITER(hh, recovery->store, stored, next) {
+                Orphan *orphan;
+                char id[17];
+
+                if (stored->fd < 0)
+                        continue;
+
+                if (!is_id(stored->name) && !is_id_and(stored->name, FD_STORE_READ_ONLY)) {
+                        log_warning("the descriptor '%s' that was kept for us is none of ours, closed", stored->name);
+                        (void) fd_store_remove(stored->name);
+                        continue;
+                }
+
+                (void) snprintf(id, sizeof(id), "%.16s", stored->name);
+                if (has_record(recovery->manager, id)) {
+                        log_warning("the descriptor of allocation %s stays with the service manager, since %s", stored->name,
+                                    manager_find_allocation(recovery->manager, id) ? "that is quarantined"
+                                                                                   : "its record cannot be used");
+                        continue;
+                }
+
+                if (is_doubtful(recovery, stored->fd)) {
+                        r = recover_doubtful(recovery, stored, id);
+                        if (r < 0)
+                                return r;
+                        n_doubtful++;
+                        continue;
+                }
+
+                orphan = calloc(1, sizeof(*orphan));
+                if (!orphan)
+                        return -ENOMEM;
+                orphan->fd = TAKE_FD(stored->fd);
+                orphan->job = (Job){ .work = orphan_work, .done = orphan_done };
+                (void) snprintf(orphan->id, sizeof(orphan->id), "%s", stored->name);
+                /* a lane for each, for nobody knows whose it was, and one may hang */
+                worker_pool_submit(recovery->manager->pool, &orphan->job,
+                                   (uid_t) (UINT32_C(0x80000000) + recovery->n_orphans));
+                recovery->n_orphans++;
+        }
+
+        /* what it was about is no more */
+        return n_doubtful > 0 ? 0 : record_file_mend(recovery->manager->records);
+}
+
 static int recover_live(Recovery *recovery, Allocation *allocation) {
         Manager *manager = recovery->manager;
         int r;
@@ -474,18 +504,17 @@ int recovery_allocation(Recovery *recovery, const char *id, Record *record) {
         return allocation_resume_end(allocation, record->stage);
 }
 
-static int recover_record(Recovery *recovery, const char *id) {
+static int recover_record(const char *id, const char *text, void *userdata) {
+        Recovery *recovery = userdata;
         const char *problem = NULL;
         Record record = { 0 };
         int r;
 
-        r = record_read(recovery->manager->records_dir, id, &record, &problem);
+        r = record_parse(text, &record, &problem);
         if (r == -EBADMSG)
                 return recover_unreadable(recovery, id, problem);
-        if (r < 0) {
-                log_error("the record of allocation %s cannot be read, left alone: %s", id, strerror(-r));
-                return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? r : 0;
-        }
+        if (r < 0)
+                return r;
 
         r = recovery_allocation(recovery, id, &record);
         record_done(&record);
@@ -508,21 +537,11 @@ static int each_entry(int dir_fd, int (*handle)(Recovery *, const char *), Recov
         return r;
 }
 
-static int handle_record_entry(Recovery *recovery, const char *name) {
-        size_t size = strlen(name);
-
-        if (is_id(name))
-                return recover_record(recovery, name);
-        if (size > 4 && strcmp(name + size - 4, ".tmp") == 0)
-                (void) unlinkat(recovery->manager->records_dir, name, 0); /* somebody died writing it */
-        return 0;
-}
-
 static int handle_grant_entry(Recovery *recovery, const char *name) {
         int r;
 
         if (!is_id(name)) {
-                (void) unlinkat(recovery->manager->grants_dir, name, 0); /* as above */
+                (void) unlinkat(recovery->manager->grants_dir, name, 0); /* somebody died writing it */
                 return 0;
         }
 
@@ -535,8 +554,9 @@ static int handle_grant_entry(Recovery *recovery, const char *name) {
 }
 
 static int handle_lease_entry(Recovery *recovery, const char *name) {
-        if (!recovery->unlisted && !manager_find_allocation(recovery->manager, name) &&
-            !manager_find_grant(recovery->manager, name) && !has_record(recovery->manager, name))
+        if (!recovery->unlisted && !record_file_is_damaged(recovery->manager->records) &&
+            !manager_find_allocation(recovery->manager, name) && !manager_find_grant(recovery->manager, name) &&
+            !has_record(recovery->manager, name))
                 (void) unlinkat(recovery->manager->leases_dir, name, 0);
         return 0;
 }
@@ -572,7 +592,7 @@ int recovery_run(Manager *manager) {
         if (r >= 0) /* before what was taken from them */
                 r = each_entry(manager->grants_dir, handle_grant_entry, &recovery);
         if (r >= 0)
-                r = each_entry(manager->records_dir, handle_record_entry, &recovery);
+                r = record_file_each(manager->records, recover_record, &recovery);
         if (r >= 0)
                 r = intake_all(&recovery);
         if (r >= 0)

@@ -158,6 +158,28 @@ void broker_limit_runtime(Broker *broker, const char *options) {
                               MS_NOSUID | MS_NODEV | (here.st_dev != above.st_dev ? MS_REMOUNT : 0), all), ==, 0);
 }
 
+static char *path_of_filler(const Broker *broker) {
+        return g_build_filename(broker->runtime, "filler", NULL);
+}
+
+void broker_fill_runtime(Broker *broker) {
+        g_autofree char *path = path_of_filler(broker);
+        static const char rubbish[4096] = { 1 };
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        g_assert_cmpint(fd, >=, 0);
+        while (write(fd, rubbish, sizeof(rubbish)) > 0)
+                ;
+        g_assert_cmpint(errno, ==, ENOSPC);
+        close(fd);
+}
+
+void broker_unfill_runtime(Broker *broker) {
+        g_autofree char *path = path_of_filler(broker);
+
+        g_assert_cmpint(unlink(path), ==, 0);
+}
+
 static void limit_fds(const Broker *broker) {
         struct rlimit limit;
 

@@ -39,6 +39,9 @@ void broker_configure(Broker *broker, const char *configuration);
 /* Makes RUNTIME_DIRECTORY a file system of its own with these mount options, such as "size=64k,nr_inodes=32"; call it
  * again to change them, NULL to undo. */
 void broker_limit_runtime(Broker *broker, const char *options);
+/* Takes all that this file system has room for; and gives it back. */
+void broker_fill_runtime(Broker *broker);
+void broker_unfill_runtime(Broker *broker);
 
 /* Starts it and waits until it is ready. */
 void broker_start(Broker *broker);

@@ -115,15 +115,32 @@ static void test_rename_race(Scene *scene, gconstpointer unused) {
         reply_assert(user_release(scene->root, two.object), "");
 }
 
+/* Either a file is in the way of the new record, or there is no room for it. */
+static void set_writable(Scene *scene, const Reply *reply, bool writable) {
+        g_autofree char *temporary = g_strdup_printf("%s/allocations/%s.tmp", scene->broker->state,
+                                                     strrchr(reply->object, '/') + 1);
+
+        if (provider_is_nvdimm())
+                g_assert_cmpint(writable ? rmdir(temporary) : mkdir(temporary, 0700), ==, 0);
+        else if (writable)
+                broker_unfill_runtime(scene->broker);
+        else
+                broker_fill_runtime(scene->broker);
+}
+
 /* Whatever cannot be written down has not happened. */
 static void test_rename_unwritable(Scene *scene, gconstpointer unused) {
-        Reply data = user_get(scene->alice, MIB, "name=data"), reply;
-        const char *folder = provider_is_nvdimm() ? scene->broker->state : scene->broker->runtime;
-        g_autofree char *temporary = g_strdup_printf("%s/allocations/%s.tmp", folder, strrchr(data.object, '/') + 1);
+        Reply data, reply;
 
         (void) unused;
         skip_on_files("a record that is an attribute takes no file of its own");
-        g_assert_cmpint(mkdir(temporary, 0700), ==, 0);
+        if (world_skips_direct("the socket is where the records are, which gets another file system"))
+                return;
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, "size=256k");
+        broker_start(scene->broker);
+        data = user_get(scene->alice, MIB, "name=data");
+        set_writable(scene, &data, false);
         reply = user_rename(scene->alice, data.object, "other");
         g_assert_cmpstr(reply.error, !=, "");
         assert_says(reply.message, "record");
@@ -136,11 +153,16 @@ static void test_rename_unwritable(Scene *scene, gconstpointer unused) {
         g_assert_cmpuint(allocation_get(scene->alice, data.object, "Mode"), ==, 0600);
 
         /* the name was not lost with that */
-        g_assert_cmpint(rmdir(temporary), ==, 0);
+        set_writable(scene, &data, true);
         reply = user_get(scene->alice, MIB, "name=other");
         reply_assert(user_release(scene->alice, reply.object), "");
         reply_assert(user_rename(scene->alice, data.object, "other"), "");
         reply_assert(user_open(scene->alice, "other", NULL), "");
+
+        reply_assert(user_release(scene->alice, data.object), "");
+        broker_stop(scene->broker);
+        broker_limit_runtime(scene->broker, NULL);
+        broker_start(scene->broker);
 }
 
 static void test_reserve(Scene *scene, gconstpointer unused) {

@@ -29,11 +29,15 @@ static char *path_of(Scene *scene, const char *folder, const Reply *reply) {
         return g_build_filename(scene->broker->runtime, folder, id_of(reply), NULL);
 }
 
-static void write_as_broker(const char *path, const char *text) {
+static void chown_to_broker(const char *path) {
         uid_t uid = world_get_uid("daxbroker");
 
-        g_assert_true(g_file_set_contents(path, text, -1, NULL));
         g_assert_cmpint(chown(path, uid, uid), ==, 0);
+}
+
+static void write_as_broker(const char *path, const char *text) {
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        chown_to_broker(path);
         g_assert_cmpint(chmod(path, 0600), ==, 0);
 }
 
@@ -49,11 +53,13 @@ static void edit_record(Scene *scene, const Reply *reply, const char *new_line) 
         broker_set_record(scene->broker, reply, edited, strlen(edited));
 }
 
-/* What is added is zero. */
+/* What is added is zero, and ends with something. */
 static void resize_record(Scene *scene, const Reply *reply, size_t length) {
         g_autofree char *text = broker_get_record(scene->broker, reply), *resized = g_malloc0(length + 1);
 
         memcpy(resized, text, MIN(length, strlen(text)));
+        if (length > strlen(text))
+                resized[length - 1] = 'x';
         broker_set_record(scene->broker, reply, resized, length);
 }
 
@@ -105,13 +111,12 @@ static void test_record_without_fd(Scene *scene, const void *unused) {
 /* It died between storing the descriptor and writing the record, or between removing both: nobody was ever told. */
 static void test_fd_without_record(Scene *scene, const void *unused) {
         Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
-        g_autofree char *path = path_of(scene, "allocations", &reply);
 
         (void) unused;
         skip_on_files("a file has its record in an attribute of its own");
         skip_on_devices("a device without a record is not touched, as it may be an admin's");
         broker_kill(scene->broker);
-        g_assert_cmpint(g_unlink(path), ==, 0);
+        broker_remove_record(scene->broker, &reply);
         broker_start(scene->broker);
         g_assert_false(scene_is_listed(scene, &reply));
         g_assert_true(wait_until(20, user_peek(scene->alice, reply.slot, 0) == -EFAULT));
@@ -130,7 +135,7 @@ static void test_unreadable_record(Scene *scene, const void *unused) {
                 "alignment=3", "page-size=0", "persistent=maybe", "region=", "complete=no",
                         "daxbroker-record=4",
         };
-        const size_t lengths[] = { 100, 0, provider_is_files() ? 2048 : 1 << 20 };
+        const size_t lengths[] = { 100, 0, 2048 };
 
         (void) unused;
         skip_on_devices("a device without a record is not touched, as it may be an admin's");
@@ -184,6 +189,129 @@ static void test_unreadable_without_fd(Scene *scene, const void *unused) {
                 service_manager_drop_fds(scene->broker->manager, NULL);
                 broker_start(scene->broker);
                 g_assert_false(scene_is_listed(scene, &reply));
+                footprint_assert_back(scene->broker, &scene->before);
+        }
+}
+
+/* A record that does not even say what it is about may be about anything that has none: nobody's memory is taken away for
+ * that, and when an admin has seen to it, or there is nothing left that it could be about, the broker forgets it. */
+static void test_damaged_record(Scene *scene, const void *unused) {
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1), other = user_take(scene->alice, UNIT, NULL, 2);
+        unsigned n = broker_count_slots(scene->broker);
+        size_t mark;
+
+        (void) unused;
+        skip_on_files("a file has its record in an attribute of its own");
+        skip_on_devices("a device without a record is not touched, as it may be an admin's");
+        broker_kill(scene->broker);
+        broker_damage_record(scene->broker, &reply);
+        for (unsigned round = 0; round < 2; round++) {
+                mark = broker_mark_log(scene->broker);
+                broker_start(scene->broker);
+                g_assert_true(broker_wait_log(scene->broker, mark, "does not say what it is about"));
+                scene_assert_state(scene, &reply, "quarantined");
+                scene_assert_state(scene, &other, "live");
+                g_assert_cmpuint(region_get("dram", "Available"), ==, scene->before.available - 2 * provider_taken(UNIT));
+                footprint_assert_sums(scene->root);
+                g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+                g_assert_cmpint(user_is_filled(scene->alice, other.slot, 2), ==, 1);
+                reply_assert(user_open(scene->alice, "scratch", NULL), "NoSuchAllocation");
+                g_assert_cmpuint(broker_count_slots(scene->broker), ==, n);
+                broker_stop(scene->broker);
+        }
+
+        broker_start(scene->broker);
+        user_give_back(scene->root, &reply);
+        g_assert_cmpint(user_peek(scene->alice, reply.slot, 0), ==, -EFAULT);
+        g_assert_cmpuint(broker_count_slots(scene->broker), ==, n);
+        scene_restart(scene);
+        g_assert_cmpuint(broker_count_slots(scene->broker), ==, n - 1);
+        scene_assert_state(scene, &other, "live");
+        user_drop_all(scene->alice);
+        g_assert_true(allocation_wait_gone(scene->root, other.object));
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+/* Of a file of records that is not ours nothing is believed, and nothing is done to it. */
+static void test_foreign_records(Scene *scene, const void *unused) {
+        g_autofree char *path = g_build_filename(scene->broker->runtime, "allocations", NULL), *saved = NULL;
+        Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
+
+        (void) unused;
+        saved = g_strconcat(path, ".saved", NULL);
+        broker_kill(scene->broker);
+        g_assert_cmpint(rename(path, saved), ==, 0);
+        for (unsigned i = 0; i < 4; i++) {
+                size_t mark = broker_mark_log(scene->broker);
+
+                switch (i) {
+                case 0:
+                        g_assert_cmpint(symlink(saved, path), ==, 0);
+                        break;
+                case 1:
+                        g_assert_true(g_file_set_contents(path, "", 0, NULL)); /* root's */
+                        break;
+                case 2:
+                        g_assert_cmpint(link(saved, path), ==, 0);
+                        break;
+                case 3:
+                        g_assert_cmpint(mkfifo(path, 0600), ==, 0);
+                        chown_to_broker(path);
+                        break;
+                }
+                g_assert_cmpint(broker_start_failing(scene->broker), ==, 1);
+                g_assert_cmpuint(broker_count_log(scene->broker, mark, "cannot use the file 'allocations' below /"), ==, 1);
+                g_assert_cmpint(remove(path), ==, 0);
+        }
+
+        g_assert_cmpint(rename(saved, path), ==, 0);
+        broker_start(scene->broker);
+        scene_assert_state(scene, &reply, "live");
+        g_assert_cmpint(user_is_filled(scene->alice, reply.slot, 1), ==, 1);
+        user_give_back(scene->alice, &reply);
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
+/* The last broker was one that had a file for each record; or one that died while it took these over. */
+static void test_earlier_layout(Scene *scene, const void *unused) {
+        g_autofree char *path = g_build_filename(scene->broker->runtime, "allocations", NULL);
+        g_autofree char *old = g_strconcat(path, ".old", NULL), *saved = g_strconcat(path, ".saved", NULL);
+
+        (void) unused;
+        skip_on_media("records of what may last are not in RUNTIME_DIRECTORY");
+        for (unsigned died = 0; died < 2; died++) {
+                Reply replies[] = { user_take(scene->alice, UNIT, "name=scratch", 1),
+                                    user_take(scene->alice, UNIT, NULL, 2), user_take(scene->alice, UNIT, "name=torn", 3) };
+
+                broker_kill(scene->broker);
+                g_assert_cmpint(mkdir(old, 0700), ==, 0);
+                chown_to_broker(old);
+                for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+                        g_autofree char *file = g_build_filename(old, id_of(&replies[i]), NULL);
+                        g_autofree char *text = broker_get_record(scene->broker, &replies[i]);
+
+                        write_as_broker(file, i < 2 || provider_is_device() ? text : "daxbroker-record=3\n");
+                        if (i != 1)
+                                broker_remove_record(scene->broker, &replies[i]);
+                }
+                if (!died) {
+                        g_assert_cmpint(rename(path, saved), ==, 0);
+                        g_assert_cmpint(rename(old, path), ==, 0);
+                        g_assert_cmpint(g_unlink(saved), ==, 0);
+                }
+                broker_start(scene->broker);
+                g_assert_false(g_file_test(old, G_FILE_TEST_EXISTS));
+                for (unsigned round = 0; round < 2; round++) {
+                        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+                                scene_assert_state(scene, &replies[i],
+                                                   i < 2 || provider_is_device() ? "live" : "quarantined");
+                                g_assert_cmpint(user_is_filled(scene->alice, replies[i].slot, (uint8_t) (i + 1)), ==, 1);
+                        }
+                        scene_restart(scene);
+                }
+                for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+                        user_give_back(i < 2 ? scene->alice : scene->root, &replies[i]);
+                user_drop_all(scene->alice);
                 footprint_assert_back(scene->broker, &scene->before);
         }
 }
@@ -342,12 +470,15 @@ static void test_lease_taken(Scene *scene, const void *unused) {
 /* What nobody of us put there. */
 static void test_rubbish(Scene *scene, const void *unused) {
         static const char *const names[] = {
-                "leases/0123456789abcdef", "leases/rubbish", "allocations/0123456789abcdef.tmp",
+                "leases/0123456789abcdef", "leases/rubbish", "allocations.old/0123456789abcdef.tmp",
         };
+        g_autofree char *folder = g_build_filename(scene->broker->runtime, "allocations.old", NULL);
         Reply reply = user_take(scene->alice, UNIT, "name=scratch", 1);
 
         (void) unused;
         broker_kill(scene->broker);
+        g_assert_cmpint(mkdir(folder, 0700), ==, 0);
+        chown_to_broker(folder);
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
                 g_autofree char *path = g_build_filename(scene->broker->runtime, names[i], NULL);
 
@@ -411,6 +542,9 @@ int main(int argc, char **argv) {
                 { "/recovery/fd-without-record", test_fd_without_record },
                 { "/recovery/unreadable-record", test_unreadable_record },
                 { "/recovery/unreadable-without-fd", test_unreadable_without_fd },
+                { "/recovery/damaged-record", test_damaged_record },
+                { "/recovery/foreign-records", test_foreign_records },
+                { "/recovery/earlier-layout", test_earlier_layout },
                 { "/recovery/name-twice", test_name_twice },
                 { "/recovery/revoke-quarantined", test_revoke_quarantined },
                 { "/recovery/unknown-region", test_unknown_region },

@@ -8,9 +8,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -456,49 +454,6 @@ static void test_files(void) {
         directory_done(&directory);
 }
 
-static void ignore(int signal) {
-        (void) signal;
-}
-
-/* The first one of an id, without another file in between. */
-static void test_create(void) {
-        struct rlimit limit, none = { 0 };
-        Directory directory = directory_new();
-        Record record = sample(), again;
-        const char *problem = NULL;
-        struct stat st;
-
-        g_assert_cmpint(record_create(directory.fd, "1", &record), ==, 0);
-        g_assert_cmpint(fstatat(directory.fd, "1", &st, 0), ==, 0);
-        g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
-        g_assert_cmpint(record_read(directory.fd, "1", &again, &problem), ==, 0);
-        assert_same(&record, &again);
-        record_done(&again);
-
-        /* what is there is left alone */
-        record.mode = 0600;
-        g_assert_cmpint(record_create(directory.fd, "1", &record), ==, -EEXIST);
-        g_assert_cmpint(symlinkat("elsewhere", directory.fd, "2"), ==, 0);
-        g_assert_cmpint(record_create(directory.fd, "2", &record), ==, -EEXIST);
-        g_assert_cmpint(unlinkat(directory.fd, "2", 0), ==, 0);
-        g_assert_cmpint(record_read(directory.fd, "1", &again, &problem), ==, 0);
-        g_assert_cmpuint(again.mode, !=, 0600);
-        record_done(&again);
-
-        /* without room for it, nothing is */
-        (void) signal(SIGXFSZ, ignore);
-        g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
-        none.rlim_max = limit.rlim_max;
-        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &none), ==, 0);
-        g_assert_cmpint(record_create(directory.fd, "2", &record), ==, -EFBIG);
-        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
-        g_assert_cmpint(record_read(directory.fd, "2", &again, &problem), ==, -ENOENT);
-
-        g_assert_cmpint(record_remove(directory.fd, "1"), ==, 0);
-        record_done(&record);
-        directory_done(&directory);
-}
-
 static void test_bad_files(void) {
         Directory directory = directory_new();
         g_autofree char *text = sample_text();
@@ -597,7 +552,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/record/versions", test_versions);
         g_test_add_func("/record/values", test_values);
         g_test_add_func("/record/files", test_files);
-        g_test_add_func("/record/create", test_create);
         g_test_add_func("/record/bad-files", test_bad_files);
         g_test_add_func("/record/longest", test_longest);
         g_test_add_func("/record/write-fails", test_write_fails);

@@ -9,16 +9,21 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "size.h"
 
 #define ID "0123456789abcdef"
+#define RECORDS "allocations"
 
 static const Provider provider = { .name = "devdax", .drains = true };
 
 typedef struct Place {
-        char *records, *lasting;
+        char *runtime, *lasting;
+        int runtime_dir;
         Manager manager;
         Region region;
         Allocation *allocation;
@@ -36,6 +41,7 @@ static int make_directory(char **ret_path) {
 
 static void remove_directory(char *path, int fd) {
         (void) unlinkat(fd, ID, 0);
+        (void) unlinkat(fd, RECORDS, 0);
         close(fd);
         g_assert_cmpint(g_rmdir(path), ==, 0);
         g_free(path);
@@ -46,7 +52,8 @@ static void set_up(Place *place, const void *unused) {
         Allocation *allocation;
 
         (void) unused;
-        place->manager.records_dir = make_directory(&place->records);
+        place->runtime_dir = make_directory(&place->runtime);
+        g_assert_cmpint(record_file_new(place->runtime_dir, RECORDS, &place->manager.records), ==, 0);
         place->manager.lasting_dir = make_directory(&place->lasting);
         place->region.name = region_name;
         allocation = place->allocation = allocation_new(&place->manager, ID);
@@ -66,7 +73,8 @@ static void tear_down(Place *place, const void *unused) {
         allocation_unlink(place->allocation);
         place->allocation->reservation.region = NULL;
         allocation_free(place->allocation);
-        remove_directory(place->records, place->manager.records_dir);
+        record_file_free(place->manager.records);
+        remove_directory(place->runtime, place->runtime_dir);
         remove_directory(place->lasting, place->manager.lasting_dir);
 }
 
@@ -74,11 +82,26 @@ static bool is_kept(const Place *place) {
         return faccessat(place->manager.lasting_dir, ID, F_OK, 0) >= 0;
 }
 
-static Record read_record(int dir_fd) {
-        const char *problem = "";
+static Record read_kept(const Place *place) {
+        const char *problem;
         Record record;
 
-        g_assert_cmpint(record_read(dir_fd, ID, &record, &problem), ==, 0);
+        g_assert_cmpint(record_read(place->manager.lasting_dir, ID, &record, &problem), ==, 0);
+        return record;
+}
+
+static int parse_record(const char *id, const char *text, void *userdata) {
+        const char *problem;
+
+        g_assert_cmpstr(id, ==, ID);
+        return record_parse(text, userdata, &problem);
+}
+
+static Record read_record(const Place *place) {
+        Record record = { 0 };
+
+        g_assert_cmpint(record_file_each(place->manager.records, parse_record, &record), ==, 0);
+        g_assert_nonnull(record.region);
         return record;
 }
 
@@ -88,7 +111,7 @@ static void write_record(Place *place, RecordStage stage) {
 
 /* What the next broker makes of the record. */
 static void recover(Place *place) {
-        Record record = read_record(place->manager.records_dir);
+        Record record = read_record(place);
 
         place->allocation->restored = false;
         reserve_recover(place->allocation, &record);
@@ -110,16 +133,23 @@ static void test_life(Place *place, const void *unused) {
         g_assert_false(is_kept(place));
 }
 
+static void ignore(int signal) {
+        (void) signal;
+}
+
 /* That it ends is said even if it cannot be written down, and then no broker and no boot may bring its place back. */
 static void test_end_fails(Place *place, const void *unused) {
-        int dir = place->manager.records_dir;
+        struct rlimit limit, none = { 0 };
 
         (void) unused;
         write_record(place, RECORD_LIVE);
-        place->manager.records_dir = -EBADF;
-        g_assert_cmpint(allocation_write_record(place->allocation, RECORD_ENDING), <, 0);
+        g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+        none.rlim_max = limit.rlim_max;
+        (void) signal(SIGXFSZ, ignore);
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &none), ==, 0);
+        g_assert_cmpint(allocation_write_record(place->allocation, RECORD_ENDING), ==, -EFBIG);
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
         g_assert_false(is_kept(place));
-        place->manager.records_dir = dir;
 }
 
 /* What was refused is not there after a restart. */
@@ -134,7 +164,7 @@ static void test_change_fails(Place *place, const void *unused) {
         place->manager.lasting_dir = -EBADF;
         g_assert_cmpint(allocation_write_record(place->allocation, RECORD_LIVE), <, 0);
         place->manager.lasting_dir = dir;
-        record = read_record(place->manager.records_dir);
+        record = read_record(place);
         g_assert_cmpuint(record.mode, ==, place->allocation->mode);
         record_done(&record);
         *change = (Change) { 0 };
@@ -152,7 +182,7 @@ static void test_died_alive(Place *place, const void *unused) {
 
         /* or as it was before a change */
         place->allocation->mode = 0666;
-        record = read_record(place->manager.lasting_dir);
+        record = read_kept(place);
         record.mode = 0600;
         g_assert_cmpint(record_write(place->manager.lasting_dir, ID, &record), ==, 0);
         record_done(&record);
@@ -160,7 +190,7 @@ static void test_died_alive(Place *place, const void *unused) {
         g_assert_cmpint(reserves_read(&place->manager), ==, 0);
         g_assert_null(place->manager.reserves);
         recover(place);
-        record = read_record(place->manager.lasting_dir);
+        record = read_kept(place);
         g_assert_cmpuint(record.mode, ==, 0666);
         record_done(&record);
 }
@@ -172,12 +202,15 @@ static void test_died_ending(Place *place, const void *unused) {
         (void) unused;
         for (size_t i = 0; i < G_N_ELEMENTS(stages); i++) {
                 Record record;
+                char *text;
 
                 write_record(place, RECORD_LIVE);
-                record = read_record(place->manager.records_dir);
+                record = read_record(place);
                 record.stage = stages[i];
-                g_assert_cmpint(record_write(place->manager.records_dir, ID, &record), ==, 0);
+                g_assert_cmpint(record_format(&record, &text), ==, 0);
+                g_assert_cmpint(record_file_write(place->manager.records, ID, text), ==, 0);
                 record_done(&record);
+                free(text);
                 g_assert_true(is_kept(place));
                 recover(place);
                 g_assert_false(is_kept(place));
