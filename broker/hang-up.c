@@ -23,8 +23,9 @@
 /* As much as anybody leaves who means well. */
 #define LOOK_MAX (16 * 1024)
 
-/* For threads that have nothing to do to end. */
+/* For threads to end: those that may hang, and those that have nothing to do, however busy the machine is. */
 #define GRACE_USEC (100 * UINT64_C(1000))
+#define IDLE_GRACE_USEC (10 * UINT64_C(1000000))
 
 typedef struct HangUp {
         Job job;
@@ -77,7 +78,7 @@ HangUps *hang_ups_free(HangUps *all) {
         if (!all)
                 return NULL;
 
-        if (worker_pool_drain(all->pool, GRACE_USEC)) {
+        if (worker_pool_drain(all->pool, all->n > 0 ? GRACE_USEC : IDLE_GRACE_USEC)) {
                 all->pool = worker_pool_free(all->pool);
                 free(all);
                 return NULL;
