@@ -125,7 +125,6 @@ static void hang_up_done(Job *job, int result) {
 
         (void) result;
         hang_up_forget(hang_up);
-        safe_close(hang_up->fd); /* no thread could be had */
         free(hang_up);
         if (all->n == HANG_UPS_MAX - 1)
                 all->full(false, all->userdata);

@@ -504,7 +504,8 @@ static void hang_up_on(Server *server, int fd, uid_t uid) {
         hang_up_consume_fd(server->peers.hang_ups, fd, &server->manager->users, uid);
 }
 
-static int peer_new_consume_fd(Server *server, int fd, const Credentials *credentials, Peer **ret) {
+/* What the credentials own is taken over, too. */
+static int peer_new_consume_fd(Server *server, int fd, Credentials *credentials, Peer **ret) {
         Peers *peers = &server->peers;
         char name[32];
         Peer *peer;
@@ -512,8 +513,8 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
 
         peer = calloc(1, sizeof(*peer));
         if (!peer) {
-                hang_up_on(server, fd, credentials->uid);
-                return -ENOMEM;
+                r = -ENOMEM;
+                goto fail;
         }
 
         peer->server = server;
@@ -523,11 +524,8 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
         peer->more = true;
         (void) snprintf(name, sizeof(name), "direct-%" PRIu64, ++peers->last_number);
         r = caller_new_direct(server, name, peer, credentials, &peer->caller);
-        if (r < 0) {
-                hang_up_on(server, fd, credentials->uid);
-                free(peer);
-                return r;
-        }
+        if (r < 0)
+                goto fail;
 
         peer->caller->user->n_peers++;
         peers_count(peers, 1);
@@ -544,6 +542,12 @@ static int peer_new_consume_fd(Server *server, int fd, const Credentials *creden
         peer->caller->user->n_handshakes++;
         *ret = peer;
         return 0;
+
+fail:
+        hang_up_on(server, fd, credentials->uid);
+        credentials_clear(credentials);
+        free(peer);
+        return r;
 }
 
 static uint64_t handshakes_max(const Config *config) {
@@ -629,10 +633,9 @@ static void on_connection(int fd, void *userdata) {
         }
 
         r = peer_new_consume_fd(server, fd, &credentials, &peer);
-        if (r < 0) {
-                credentials_clear(&credentials);
+        if (r < 0)
                 log_notice("cannot serve a direct connection: %s", strerror(-r));
-        } else
+        else
                 peer_schedule(peer); /* most have said something already */
 }
 
