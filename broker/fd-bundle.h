@@ -5,8 +5,9 @@
  * So there can be far more of them than names fit into LISTEN_FDNAMES, and storing one more costs it nothing.
  *
  * What lies in a queue cannot be taken out of its middle. A descriptor that was removed stays until its bundle is dropped,
- * which is when half of what is in it has been removed, or all of it: only what needs no closing, since nothing is left in it
- * by then, may be put into one. All functions may be called in any thread; none waits for the service manager. */
+ * which is when half of what is in it has been removed, or all of it: only what needs no closing, since nothing is left in
+ * it by then, may be put into one. All functions may be called in any thread. None waits for an answer; but all except
+ * fd_bundle_try_add() may have to wait until the service manager takes what it is sent. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -18,7 +18,7 @@ struct Lease {
         void (*lapsed)(Lease *lease); /* called in the event loop, once each time the last holder is gone */
 };
 
-/* Makes the FIFO and opens both ends; may block on the file system. The holders' one belongs to the caller. */
+/* Makes the FIFO and opens both ends. The holders' one belongs to the caller. */
 int lease_make(Lease *lease, int dir_fd, const char *id, int *ret_holders);
 
 /* Opens our end of a FIFO that an earlier broker made. Whether somebody holds it; -ENOENT, or -EBADMSG if it is no FIFO. */
