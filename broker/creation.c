@@ -58,13 +58,9 @@ static int create_piece(Allocation *allocation, Failure *failure) {
         return r;
 }
 
-/* Takes the piece and the record of what this user had before. */
+/* Takes the piece of what this user had before. */
 static int reuse_piece(Allocation *allocation, Failure *failure) {
         int r;
-
-        r = allocation_take_record(allocation, allocation->operation.reused);
-        if (r < 0)
-                return failure_set_errno(failure, r, "cannot rename the record");
 
         r = allocation->provider->reuse(&allocation->piece, failure);
         if (r < 0)
@@ -126,6 +122,11 @@ static int create_work(Allocation *allocation, Failure *failure) {
         Operation *operation = &allocation->operation;
         Failure undo;
         int r;
+
+        /* first of all, for what fails after that stays, and needs no second one */
+        r = operation->reuse ? allocation_take_record(allocation, operation->reused) : 0;
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot rename the record");
 
         r = lease_make(&allocation->lease, allocation->manager->leases_dir, allocation->id, &operation->lease);
         if (r < 0)
