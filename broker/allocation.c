@@ -25,6 +25,7 @@
 #include "log.h"
 #include "loss.h"
 #include "manager.h"
+#include "regions.h"
 #include "size.h"
 
 const char *allocation_state_to_string(AllocationState state) {
@@ -338,6 +339,7 @@ static void inspect_done(Allocation *allocation, int r, Failure *failure) {
                 log_warning("allocation %s: %s", allocation->id, failure->text);
         if (r < 0 && failure->refusal == REFUSAL_QuotaExceeded && !allocation->end_cause)
                 allocation->end_cause = "a holder had made more of it";
+        regions_replenish(allocation->manager, allocation->reservation.region); /* what a grant has got back */
         allocation_finish_operation(allocation, r, failure);
 }
 

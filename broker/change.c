@@ -174,22 +174,30 @@ static int write_record(Allocation *allocation, Failure *failure) {
         return r < 0 ? allocation_refuse_record(allocation, r, failure) : 0;
 }
 
-static int grow_work(Allocation *allocation, Failure *failure) {
-        uint64_t length = allocation->operation.change.length;
+static void undo_growth(Allocation *allocation) {
         Piece grown = allocation->piece; /* whose length is the event loop's to change */
         Failure ignored;
         int r;
 
-        r = allocation->provider->resize(&allocation->piece, length, failure);
+        grown.length = allocation->operation.change.length;
+        r = allocation->provider->resize(&grown, allocation->piece.length, &ignored);
+        allocation->piece.counted = grown.counted;
+        if (r >= 0)
+                return;
+        log_warning("allocation %s has grown, which is not on record; the next broker makes it shorter again",
+                    allocation->id);
+        allocation->piece.measured = false;
+}
+
+static int grow_work(Allocation *allocation, Failure *failure) {
+        int r;
+
+        r = allocation->provider->resize(&allocation->piece, allocation->operation.change.length, failure);
         if (r < 0)
                 return r;
         r = write_record(allocation, failure);
-        grown.length = length;
-        if (r < 0 && allocation->provider->resize(&grown, allocation->piece.length, &ignored) < 0) {
-                log_warning("allocation %s has grown, which is not on record; the next broker makes it shorter again",
-                            allocation->id);
-                allocation->piece.measured = false;
-        }
+        if (r < 0)
+                undo_growth(allocation);
         return r;
 }
 

@@ -10,7 +10,9 @@
  * not made up with what another one is about to get back.
  *
  * A member is a file with a record, which takes blocks beside its bytes, on XFS a number of them for the file alone.
- * So there is something to spare for the first ones.
+ * So there is something to spare for the first ones; but more of it is got only when everybody has his own.
+ *
+ * Why a file for each: when others have taken some, its length tells the next broker, too, whose that was.
  *
  * The event loop says how much a grant has; workers count what members' files have, and see to the rest, one at a time.
  * Only they free a Hold, so that theirs is there as long as they have the lock. A member can outlive its hold, and so
@@ -18,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +28,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-#include <utlist.h>
+#include <uthash.h>
 
 #include "cleanup.h"
 #include "file.h"
@@ -36,12 +39,14 @@
 
 #define PREFIX ".hold-"
 #define PREFIX_SIZE (sizeof(PREFIX) - 1)
+#define ID "%016" PRIx64
 #define ID_SIZE 16
 
 /* So many members have something to spare for the blocks that describe them, but together no more than this part. */
 #define SPARE_MEMBERS 64
 #define SPARE_SIZE (64 * KIB)
 #define SPARE_PART 16
+#define SPARE_UNKNOWN UINT64_MAX
 
 struct Hold {
         Fsdax *fsdax;
@@ -55,11 +60,11 @@ struct Hold {
         uint64_t returning;       /* of that: what is about to be free again */
         _Atomic uint64_t length;  /* of the file, as far as we know */
         _Atomic uint64_t missing; /* of what it needs, as others had it when it was tried to get it */
-        uint64_t measured;        /* the length when the room of the file system was measured; guarded by fsdax->mutex */
-        uint64_t spare;           /* of length, beside what can be taken; workers' */
-        bool made;                /* the same: it had all of it once */
-        bool lacked;              /* the same: something was missing when they began to settle */
-        Hold *prev, *next;
+        _Atomic uint64_t spare;   /* of length, beside what can be taken; or SPARE_UNKNOWN */
+        uint64_t measured;        /* length without it when the file system's room was measured; guarded by fsdax->mutex */
+        bool made;                /* workers', as the next one: it had all of it once */
+        bool lacked;              /* something was missing when they began to settle */
+        UT_hash_handle hh;
 };
 
 /* ---- In the event loop ---- */
@@ -68,7 +73,24 @@ static uint64_t subtract(uint64_t a, uint64_t b) {
         return a > b ? a - b : 0;
 }
 
-static int hold_new(Region *region, const char *id, uint64_t length, Hold **ret) {
+/* With the mutex held. */
+static Hold *get_hold(Fsdax *fsdax, uint64_t number) {
+        Hold *hold;
+
+        HASH_FIND(hh, fsdax->holds, &number, sizeof(number), hold);
+        return hold;
+}
+
+static bool hold_exists(Fsdax *fsdax, uint64_t number) {
+        const Hold *hold;
+
+        pthread_mutex_lock(&fsdax->mutex);
+        hold = get_hold(fsdax, number);
+        pthread_mutex_unlock(&fsdax->mutex);
+        return hold;
+}
+
+static int hold_new(Region *region, uint64_t number, uint64_t length, Hold **ret) {
         Fsdax *fsdax = region->state;
         Hold *hold;
 
@@ -77,53 +99,41 @@ static int hold_new(Region *region, const char *id, uint64_t length, Hold **ret)
                 return -ENOMEM;
 
         hold->fsdax = fsdax;
-        hold->number = strtoull(id, NULL, 16);
+        hold->number = number;
         hold->kept = length;
         hold->size = length;
-        hold->spare = UINT64_MAX; /* as it should be */
-        (void) snprintf(hold->name, sizeof(hold->name), PREFIX "%.16s", id);
+        (void) snprintf(hold->name, sizeof(hold->name), PREFIX ID, number);
         pthread_mutex_lock(&fsdax->mutex);
-        DL_APPEND(fsdax->holds, hold);
+        HASH_ADD(hh, fsdax->holds, number, sizeof(hold->number), hold);
         pthread_mutex_unlock(&fsdax->mutex);
         *ret = hold;
         return 0;
 }
 
 int fsdax_hold(Region *region, const Piece *plan, Hold **ret, char **ret_handle, Failure *failure) {
-        char id[ID_SIZE + 1];
         uint64_t number;
         char *handle;
         int r;
 
         if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
                 return failure_set_errno(failure, -EAGAIN, "there is no randomness yet");
-        (void) snprintf(id, sizeof(id), "%016llx", (unsigned long long) number);
-        handle = strdup(id);
-        r = handle ? hold_new(region, id, plan->length, ret) : -ENOMEM;
-        if (r < 0) {
-                free(handle);
-                return failure_set_errno(failure, r, "cannot keep an account of it");
+        r = asprintf(&handle, ID, number) < 0 ? -ENOMEM : 0;
+        if (r >= 0) {
+                r = hold_new(region, number, plan->length, ret);
+                if (r < 0)
+                        free(handle);
         }
+        if (r < 0)
+                return failure_set_errno(failure, r, "cannot keep an account of it");
 
         *ret_handle = handle;
         fsdax_account(region, region->used + plan->length);
         return 0;
 }
 
-static Hold *find_hold(Fsdax *fsdax, const char *name) {
-        Hold *hold;
-
-        pthread_mutex_lock(&fsdax->mutex);
-        DL_FOREACH(fsdax->holds, hold)
-                if (strcmp(hold->name, name) == 0)
-                        break;
-        pthread_mutex_unlock(&fsdax->mutex);
-        return hold;
-}
-
 int fsdax_hold_again(Region *region, const char *handle, uint64_t length, Hold **ret, Failure *failure) {
         Fsdax *fsdax = region->state;
-        char name[PREFIX_SIZE + ID_SIZE + 1];
+        uint64_t number;
         int r;
 
         if (!fsdax)
@@ -131,14 +141,15 @@ int fsdax_hold_again(Region *region, const char *handle, uint64_t length, Hold *
                                    region->reason ? region->reason : "");
         if (!handle || !is_id(handle))
                 return failure_set(failure, REFUSAL_Failed, "its record does not say which file keeps its room");
-        (void) snprintf(name, sizeof(name), PREFIX "%.16s", handle);
-        if (find_hold(fsdax, name))
+        number = strtoull(handle, NULL, 16);
+        if (hold_exists(fsdax, number))
                 return failure_set(failure, REFUSAL_Failed, "its record names a file that keeps room for another one");
 
-        r = hold_new(region, handle, length, ret);
+        r = hold_new(region, number, length, ret);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot keep an account of it");
         (*ret)->made = true;
+        (*ret)->spare = SPARE_UNKNOWN;
         fsdax->holds_changed = true;
         fsdax_account(region, region->used + length);
         return 0;
@@ -154,9 +165,25 @@ static uint64_t hold_spare(const Hold *hold, uint64_t bytes) {
         return spare - spare % FSDAX_PAGE;
 }
 
-/* What its file should have. */
+/* What of that it has; more than it should have goes. */
+static uint64_t hold_kept_spare(const Hold *hold, uint64_t bytes) {
+        uint64_t spare = hold_spare(hold, bytes);
+
+        return spare < hold->spare ? spare : hold->spare;
+}
+
+/* What its file has of what can be taken. */
+static uint64_t hold_own(const Hold *hold) {
+        return subtract(hold->length, hold->spare == SPARE_UNKNOWN ? 0 : hold_kept_spare(hold, hold->length));
+}
+
+/* What its file should have; and what it has of that when others have the rest. */
 static uint64_t hold_needs(const Hold *hold) {
         return subtract(hold->size, hold->taken);
+}
+
+static uint64_t hold_has(const Hold *hold) {
+        return subtract(hold_needs(hold), hold->missing);
 }
 
 void fsdax_hold_resize(Hold *hold, uint64_t length, uint64_t size, unsigned n_taken) {
@@ -202,7 +229,7 @@ uint64_t fsdax_holds_owed(Fsdax *fsdax) {
         Hold *hold;
 
         pthread_mutex_lock(&fsdax->mutex);
-        DL_FOREACH(fsdax->holds, hold)
+        for (hold = fsdax->holds; hold; hold = hold->hh.next)
                 if (!hold->ended)
                         owed += subtract(hold->kept, hold->measured);
         pthread_mutex_unlock(&fsdax->mutex);
@@ -213,7 +240,7 @@ bool fsdax_holds_lack(Fsdax *fsdax) {
         Hold *hold;
 
         pthread_mutex_lock(&fsdax->mutex);
-        DL_FOREACH(fsdax->holds, hold)
+        for (hold = fsdax->holds; hold; hold = hold->hh.next)
                 if (hold->ended || hold->missing > 0)
                         break;
         pthread_mutex_unlock(&fsdax->mutex);
@@ -223,22 +250,19 @@ bool fsdax_holds_lack(Fsdax *fsdax) {
 void fsdax_holds_forget(Fsdax *fsdax) {
         Hold *hold, *next;
 
-        DL_FOREACH_SAFE(fsdax->holds, hold, next)
+        HASH_ITER(hh, fsdax->holds, hold, next) {
+                HASH_DEL(fsdax->holds, hold);
                 free(hold);
-        fsdax->holds = NULL;
+        }
 }
 
 /* ---- What members' files have ---- */
 
 /* With the mutex held. Its grant can have ended since. */
 static Hold *hold_of(const Piece *piece) {
-        Fsdax *fsdax = piece->state;
-        Hold *hold;
+        Hold *hold = get_hold(piece->state, piece->hold_number);
 
-        DL_FOREACH(fsdax->holds, hold)
-                if (hold->number == piece->hold_number && !hold->ended)
-                        break;
-        return hold;
+        return hold && !hold->ended ? hold : NULL;
 }
 
 /* By so much; or by less, which wraps as it should. */
@@ -251,6 +275,8 @@ static void hold_change(const Piece *piece, uint64_t taken, uint64_t returning) 
         if (hold) {
                 hold->taken += taken;
                 hold->returning += returning;
+                if (hold->length < hold_needs(hold))
+                        fsdax->holds_changed = true;
         }
         pthread_mutex_unlock(&fsdax->mutex);
 }
@@ -259,17 +285,22 @@ void fsdax_hold_count(Piece *piece, uint64_t bytes) {
         if (piece->hold_number == 0)
                 return;
         hold_change(piece, bytes, 0);
-        piece->counted = true;
+        piece->counted += bytes;
 }
 
-void fsdax_hold_expect(const Piece *piece, uint64_t bytes) {
-        if (piece->counted)
-                hold_change(piece, 0, bytes);
+void fsdax_hold_expect(const Piece *piece, uint64_t length) {
+        if (piece->counted > length)
+                hold_change(piece, 0, piece->counted - length);
 }
 
-void fsdax_hold_return(const Piece *piece, uint64_t bytes, bool done) {
-        if (piece->counted)
-                hold_change(piece, done ? -bytes : 0, -bytes);
+void fsdax_hold_return(Piece *piece, uint64_t length, bool done) {
+        uint64_t bytes = subtract(piece->counted, length);
+
+        if (bytes == 0)
+                return;
+        hold_change(piece, done ? -bytes : 0, -bytes);
+        if (done)
+                piece->counted = length;
 }
 
 /* ---- In workers ---- */
@@ -277,8 +308,8 @@ void fsdax_hold_return(const Piece *piece, uint64_t bytes, bool done) {
 void fsdax_holds_measured(Fsdax *fsdax) {
         Hold *hold;
 
-        DL_FOREACH(fsdax->holds, hold)
-                hold->measured = hold->length;
+        for (hold = fsdax->holds; hold; hold = hold->hh.next)
+                hold->measured = hold_own(hold);
 }
 
 /* The next one, NULL after the last. The event loop adds some meanwhile. */
@@ -286,7 +317,7 @@ static Hold *next_hold(Fsdax *fsdax, const Hold *hold) {
         Hold *next;
 
         pthread_mutex_lock(&fsdax->mutex);
-        next = hold ? hold->next : fsdax->holds;
+        next = hold ? hold->hh.next : fsdax->holds;
         pthread_mutex_unlock(&fsdax->mutex);
         return next;
 }
@@ -316,16 +347,18 @@ static void hold_look(Hold *hold, int dir_fd) {
                 hold->length = fsdax_file_may_be_ours(&st) ? (uint64_t) st.st_size : 0;
 }
 
+/* Of one that an earlier broker has made its file tells, when its members are known. */
+static void hold_see_spare(Hold *hold) {
+        if (hold->spare == SPARE_UNKNOWN)
+                hold->spare = subtract(hold->length, hold_needs(hold));
+}
+
 /* What cannot be cut keeps room from members, who are refused then; so it is said. */
 static void hold_shrink(Hold *hold, int dir_fd) {
-        uint64_t has = subtract(hold_needs(hold), hold->missing), spare = hold_spare(hold, has), length;
+        uint64_t has = hold_has(hold), spare = hold_kept_spare(hold, has), length = has + spare;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        hold_look(hold, dir_fd);
-
-        spare = spare < hold->spare ? spare : hold->spare;
-        length = has + spare;
         if (hold->length <= length)
                 return;
 
@@ -355,23 +388,26 @@ static int hold_allocate(Hold *hold, int fd, uint64_t length) {
         return r;
 }
 
-/* What is free, but for what others have had and are to have again. */
-static uint64_t hold_room(const Hold *hold, int dir_fd) {
+/* What others have had and are to have again. */
+static uint64_t others_due(const Hold *hold) {
         Fsdax *fsdax = hold->fsdax;
-        struct statvfs vfs;
-        uint64_t room;
+        uint64_t due = 0;
         Hold *other;
 
-        room = fstatvfs(dir_fd, &vfs) < 0 ? 0 : (uint64_t) vfs.f_frsize * vfs.f_bavail;
         pthread_mutex_lock(&fsdax->mutex);
-        DL_FOREACH(fsdax->holds, other) {
-                uint64_t spare = hold_spare(other, other->length), own;
-
-                own = subtract(other->length, spare < other->spare ? spare : other->spare);
+        for (other = fsdax->holds; other; other = other->hh.next)
                 if (other != hold && !other->ended)
-                        room = subtract(room, subtract(hold_needs(other) + other->returning, other->missing + own));
-        }
+                        due += subtract(hold_needs(other) + other->returning, other->missing + hold_own(other));
         pthread_mutex_unlock(&fsdax->mutex);
+        return due;
+}
+
+/* What is free but for that. */
+static uint64_t hold_room(const Hold *hold, int dir_fd) {
+        struct statvfs vfs;
+        uint64_t room;
+
+        room = fstatvfs(dir_fd, &vfs) < 0 ? 0 : subtract((uint64_t) vfs.f_frsize * vfs.f_bavail, others_due(hold));
         return room - room % FSDAX_PAGE;
 }
 
@@ -383,15 +419,17 @@ static void hold_set_missing(Hold *hold, uint64_t missing, int r) {
         hold->missing = missing;
 }
 
-/* With spare, to what it should have beside, too. */
+/* With spare, with as much of that as it had: what a member has given back is enough for both. */
 static int hold_grow(Hold *hold, int dir_fd, bool spare) {
-        uint64_t needs = hold_needs(hold), wanted = needs + (spare ? hold_spare(hold, needs) : 0), most = UINT64_MAX;
+        uint64_t needs = hold_needs(hold), wanted = needs + (spare ? hold_kept_spare(hold, needs) : 0), most = UINT64_MAX;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        hold_look(hold, dir_fd);
-        if (hold->length >= wanted && hold->missing == 0)
+        if (hold->length >= wanted && hold->missing == 0) {
+                if (hold->spare > hold->length - needs) /* what was given back is free, and anybody's */
+                        hold->spare = hold->length - needs;
                 return 0;
+        }
         r = hold_open(hold, dir_fd, &fd);
         if (r < 0) {
                 hold_set_missing(hold, subtract(needs, hold->length), r);
@@ -415,6 +453,23 @@ static int hold_grow(Hold *hold, int dir_fd, bool spare) {
         return hold->missing > 0 ? r : 0;
 }
 
+/* What it should have to spare, of what is left when everybody has got his own. */
+static void hold_grow_spare(Hold *hold, int dir_fd) {
+        uint64_t needs = hold_needs(hold), wanted = needs + hold_spare(hold, needs), most;
+        _cleanup_close_ int fd = -EBADF;
+
+        if (hold->length >= wanted || hold->missing > 0 || hold_open(hold, dir_fd, &fd) < 0 || hold->length < needs)
+                return;
+
+        /* XFS does not count at once what was just freed; but it gets that if it is asked for */
+        if (others_due(hold) == 0)
+                (void) hold_allocate(hold, fd, wanted);
+        most = hold->length + hold_room(hold, dir_fd);
+        if (hold->length < wanted && hold->length < most)
+                (void) hold_allocate(hold, fd, wanted < most ? wanted : most);
+        hold->spare = subtract(hold->length, needs);
+}
+
 /* Whether there is nothing left of it. */
 static bool hold_remove(Hold *hold, int dir_fd) {
         Fsdax *fsdax = hold->fsdax;
@@ -423,7 +478,7 @@ static bool hold_remove(Hold *hold, int dir_fd) {
                 return false;
 
         pthread_mutex_lock(&fsdax->mutex);
-        DL_DELETE(fsdax->holds, hold);
+        HASH_DEL(fsdax->holds, hold);
         pthread_mutex_unlock(&fsdax->mutex);
         free(hold);
         return true;
@@ -434,27 +489,35 @@ static void holds_cut(Fsdax *fsdax, int dir_fd) {
 
         for (hold = next_hold(fsdax, NULL); hold; hold = next) {
                 next = next_hold(fsdax, hold);
-                if (!hold->ended)
+                if (!hold->ended) {
+                        hold_see_spare(hold);
                         hold_shrink(hold, dir_fd);
-                else if (!hold_remove(hold, dir_fd))
+                } else if (!hold_remove(hold, dir_fd))
                         log_debug("%s/%s cannot be removed now", fsdax->path, hold->name);
         }
 }
 
+static void holds_grow(Fsdax *fsdax, int dir_fd, bool lacked, bool spare) {
+        Hold *hold;
+
+        for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold))
+                if (!hold->ended && hold->lacked == lacked)
+                        (void) hold_grow(hold, dir_fd, spare);
+}
+
 /* What they have too much goes before others get what they lack. What was just given back to one that has lacked nothing
- * is its own, and nothing for those from which others had taken some. */
+ * is its own, and nothing for those from which others had taken some; only what is left then is more to spare. */
 static void holds_settle(Fsdax *fsdax, int dir_fd, bool spare) {
         Hold *hold;
 
         holds_cut(fsdax, dir_fd);
-        for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold)) {
-                hold->lacked = hold->missing > 0;
-                if (!hold->ended && !hold->lacked)
-                        (void) hold_grow(hold, dir_fd, spare);
-        }
         for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold))
-                if (!hold->ended && hold->lacked)
-                        (void) hold_grow(hold, dir_fd, spare);
+                hold->lacked = hold->missing > 0;
+        holds_grow(fsdax, dir_fd, false, spare);
+        holds_grow(fsdax, dir_fd, true, spare);
+        for (hold = next_hold(fsdax, NULL); spare && hold; hold = next_hold(fsdax, hold))
+                if (!hold->ended)
+                        hold_grow_spare(hold, dir_fd);
 }
 
 void fsdax_holds_cut(Fsdax *fsdax, int dir_fd) {
@@ -463,10 +526,33 @@ void fsdax_holds_cut(Fsdax *fsdax, int dir_fd) {
         pthread_mutex_unlock(&fsdax->holding);
 }
 
+static void holds_look(Fsdax *fsdax, int dir_fd) {
+        Hold *hold;
+
+        for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold))
+                hold_look(hold, dir_fd);
+}
+
 void fsdax_holds_settle(Fsdax *fsdax, int dir_fd) {
         pthread_mutex_lock(&fsdax->holding);
+        holds_look(fsdax, dir_fd);
         holds_settle(fsdax, dir_fd, true);
         pthread_mutex_unlock(&fsdax->holding);
+}
+
+/* Counts what a member is about to have, and cuts the file by that. It has its part of what there is to spare, too, even if
+ * that is less than there should be: on a full file system there is nothing else for the blocks that describe it. */
+static void hold_give(Hold *hold, int dir_fd, Piece *piece, uint64_t bytes) {
+        uint64_t share;
+
+        hold_see_spare(hold);
+        share = hold_spare(hold, hold_has(hold));
+        fsdax_hold_count(piece, bytes);
+        share = subtract(share, hold_spare(hold, hold_has(hold)));
+        if (share == 0 && hold->n_taken <= SPARE_MEMBERS)
+                share = SPARE_SIZE;
+        hold->spare = subtract(hold->spare, share);
+        hold_shrink(hold, dir_fd);
 }
 
 bool fsdax_holds_lock(Piece *piece, int dir_fd, uint64_t bytes) {
@@ -480,14 +566,13 @@ bool fsdax_holds_lock(Piece *piece, int dir_fd, uint64_t bytes) {
         pthread_mutex_lock(&fsdax->mutex);
         hold = hold_of(piece);
         pthread_mutex_unlock(&fsdax->mutex);
-        if (!hold)
+        if (!hold) {
                 holds_settle(fsdax, dir_fd, false);
-        if (piece->hold_number == 0)
                 return true;
+        }
 
-        fsdax_hold_count(piece, bytes);
-        if (hold)
-                hold_shrink(hold, dir_fd);
+        hold_look(hold, dir_fd);
+        hold_give(hold, dir_fd, piece, bytes);
         return true;
 }
 
@@ -506,8 +591,9 @@ int fsdax_hold_make(Hold *hold, Failure *failure) {
                 return r;
 
         pthread_mutex_lock(&fsdax->holding);
-        holds_settle(fsdax, dir_fd, true);
-        r = hold_grow(hold, dir_fd, true); /* which it has, unless something is in the way */
+        holds_settle(fsdax, dir_fd, false);
+        r = hold_grow(hold, dir_fd, false);
+        hold_grow_spare(hold, dir_fd);
         hold->made = r >= 0;
         pthread_mutex_unlock(&fsdax->holding);
         fsdax_measure(fsdax, dir_fd);
@@ -520,29 +606,33 @@ int fsdax_hold_make(Hold *hold, Failure *failure) {
 /* ---- What the directory holds ---- */
 
 void fsdax_holds_look(Fsdax *fsdax, int dir_fd) {
-        Hold *hold;
-
         pthread_mutex_lock(&fsdax->holding);
-        for (hold = next_hold(fsdax, NULL); hold; hold = next_hold(fsdax, hold)) {
-                hold_look(hold, dir_fd);
+        holds_look(fsdax, dir_fd);
+        if (next_hold(fsdax, NULL))
                 fsdax->holds_changed = true;
-        }
         pthread_mutex_unlock(&fsdax->holding);
 }
 
-static bool is_called_hold(const char *name) {
-        return strncmp(name, PREFIX, PREFIX_SIZE) == 0 && is_id(name + PREFIX_SIZE);
+static bool is_called_hold(const char *name, uint64_t *ret_number) {
+        if (strncmp(name, PREFIX, PREFIX_SIZE) != 0 || !is_id(name + PREFIX_SIZE))
+                return false;
+        *ret_number = strtoull(name + PREFIX_SIZE, NULL, 16);
+        return true;
 }
 
 int fsdax_hold_file_open(int dir_fd, const char *name, int *ret_fd) {
-        return is_called_hold(name) ? fsdax_file_open_own(dir_fd, name, true, ret_fd) : -EINVAL;
+        uint64_t number;
+
+        return is_called_hold(name, &number) ? fsdax_file_open_own(dir_fd, name, true, ret_fd) : -EINVAL;
 }
 
 bool fsdax_hold_is(Fsdax *fsdax, const char *name) {
-        if (!is_called_hold(name))
+        uint64_t number;
+
+        if (!is_called_hold(name, &number))
                 return false;
 
-        if (!find_hold(fsdax, name))
+        if (!hold_exists(fsdax, number))
                 fsdax->holds_stray = true;
         return true;
 }
@@ -557,8 +647,9 @@ void fsdax_holds_remove_strays(Fsdax *fsdax, int dir_fd) {
 
         while ((entry = readdir(dir))) {
                 const char *name = entry->d_name;
+                uint64_t number;
 
-                if (!is_called_hold(name) || find_hold(fsdax, name) ||
+                if (!is_called_hold(name, &number) || hold_exists(fsdax, number) ||
                     fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !fsdax_file_may_be_ours(&st))
                         continue;
                 if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)

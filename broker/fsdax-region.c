@@ -88,13 +88,14 @@ static int fsdax_make(Region *region, const char *path) {
  * for others. */
 void fsdax_account(Region *region, uint64_t used) {
         FsdaxFacts facts = fsdax_facts(region->state);
-        uint64_t owed = fsdax_holds_owed(region->state), accounted;
+        uint64_t owed = fsdax_holds_owed(region->state), accounted, foreign;
 
         if (!facts.known ||
             __builtin_add_overflow(used, facts.available > owed ? facts.available - owed : 0, &accounted))
                 return;
-        region->foreign = region->size > accounted ? region->size - accounted : 0;
-        region->changed = true;
+        foreign = region->size > accounted ? region->size - accounted : 0;
+        region->changed = region->changed || foreign != region->foreign;
+        region->foreign = foreign;
 }
 
 static int probe_path(Region *region, const RegionConfig *config, Failure *failure) {
@@ -269,9 +270,8 @@ void fsdax_release(Piece *piece) {
         /* as long as it was an allocation, nobody has looked at it */
         if (piece->handle)
                 fsdax_leftover_released(fsdax, piece->handle);
-        fsdax_hold_expect(piece, piece->length);
-        fsdax_hold_return(piece, piece->length, true);
-        piece->counted = false;
+        fsdax_hold_expect(piece, 0);
+        fsdax_hold_return(piece, 0, true);
         fsdax_account(fsdax->region, used > piece->length ? used - piece->length : 0);
         piece->state = NULL;
 }

@@ -62,7 +62,7 @@ typedef struct Fsdax {
         pthread_mutex_t mutex;
         FsdaxFacts facts;     /* guarded by it */
         FsdaxLeftover *leftovers; /* the same */
-        Hold *holds;          /* the same: utlist, what is kept for grants */
+        Hold *holds;          /* the same: uthash, what is kept for grants; oldest first */
         pthread_mutex_t holding; /* of workers, before the other: who changes what the holds have */
         atomic_bool holds_changed; /* they are to be settled */
         atomic_bool holds_stray;   /* there seem to be files that are none of theirs */
@@ -112,9 +112,10 @@ void fsdax_holds_unlock(Fsdax *fsdax, bool locked);
 uint64_t fsdax_hold_number(const Hold *hold);
 /* The file of a member has so many bytes, or as many more. */
 void fsdax_hold_count(Piece *piece, uint64_t bytes);
-/* It is about to give back some, which nobody else's hold gets; and it has, or could not. */
-void fsdax_hold_expect(const Piece *piece, uint64_t bytes);
-void fsdax_hold_return(const Piece *piece, uint64_t bytes, bool done);
+/* It is about to be cut to this length, and what it has more is nobody else's hold's; and it was, or could not be, or has its
+ * room by now. What of that it still has is counted until it is cut. */
+void fsdax_hold_expect(const Piece *piece, uint64_t length);
+void fsdax_hold_return(Piece *piece, uint64_t length, bool done);
 
 /* What they lacked when the room was last measured, and will get. */
 uint64_t fsdax_holds_owed(Fsdax *fsdax);

@@ -187,10 +187,9 @@ static int make_file(Piece *piece, int dir_fd, int *fd, Failure *failure) {
 
 /* What its file has goes when that is closed, and a hold has it again. */
 static void drop_file(Piece *piece, int *fd) {
-        fsdax_hold_expect(piece, piece->length);
+        fsdax_hold_expect(piece, 0);
         *fd = safe_close(*fd);
-        fsdax_hold_return(piece, piece->length, true);
-        piece->counted = false;
+        fsdax_hold_return(piece, 0, true);
 }
 
 static int carve_file(Piece *piece, int dir_fd, int *fd, Failure *failure) {
@@ -272,6 +271,24 @@ static bool too_long(const Piece *piece, int fd, uint64_t size) {
         return size > piece->length || fsdax_extents_beyond(fd, piece->length) > 0;
 }
 
+/* Takes what is beyond this length from whoever has it. Of a member a hold has that again then; but what a holder has cut
+ * himself, within what the file has to have, is to be there again. */
+static int cut(Piece *piece, int fd, uint64_t length, uint64_t size, uint64_t patience) {
+        int r;
+
+        fsdax_hold_expect(piece, length);
+        r = fsdax_file_truncate(fd, size, patience);
+        fsdax_hold_return(piece, length, r >= 0);
+        return r;
+}
+
+/* It was seen to have no more than it has to have. What we had made more of it, and could not cut then, is gone, too. */
+static void set_measured(Piece *piece) {
+        fsdax_hold_expect(piece, piece->length);
+        fsdax_hold_return(piece, piece->length, true);
+        piece->measured = true;
+}
+
 /* Takes back what a holder has made more of it. */
 static int cut_back(Piece *piece, int fd, uint64_t *ret_size, Failure *failure) {
         struct stat st;
@@ -287,7 +304,7 @@ static int cut_back(Piece *piece, int fd, uint64_t *ret_size, Failure *failure) 
                             SIZE_TEXT(piece->length));
                 /* to be made as long as it was would not take what is beyond the end of a shorter one */
                 size = size < piece->length ? size : piece->length;
-                r = fsdax_file_truncate(fd, size, FSDAX_PATIENCE_USEC);
+                r = cut(piece, fd, piece->length, size, FSDAX_PATIENCE_USEC);
                 if (r < 0)
                         return refuse_errno(piece, r, "cannot cut its file back", failure);
         }
@@ -304,7 +321,7 @@ static int settle_length(Piece *piece, int fd, Failure *failure) {
         r = cut_back(piece, fd, &size, failure);
         if (r < 0)
                 return r;
-        piece->measured = true;
+        set_measured(piece);
         if (size == piece->length)
                 return 0;
 
@@ -367,7 +384,7 @@ static int fsdax_inspect(Piece *piece, Failure *failure) {
                         return r;
         }
 
-        piece->measured = true;
+        set_measured(piece);
         return see_page_size(piece, file.fd);
 }
 
@@ -395,31 +412,12 @@ static int fsdax_open(Piece *piece, bool read_only, int *ret_fd, Failure *failur
         return 0;
 }
 
-/* Takes so many bytes from it, which a hold has again then. */
-static int cut(const Piece *piece, int fd, uint64_t length, uint64_t bytes, uint64_t patience) {
-        int r;
-
-        fsdax_hold_expect(piece, bytes);
-        r = fsdax_file_truncate(fd, length, patience);
-        fsdax_hold_return(piece, bytes, r >= 0);
-        return r;
-}
-
-/* Takes all that there is of it from whoever has it; its room is free then. */
-static int empty(Piece *piece, int fd) {
-        int r;
-
-        r = cut(piece, fd, 0, piece->length, 0);
-        piece->counted = piece->counted && r < 0;
-        return r;
-}
-
 static int fsdax_revoke(Piece *piece, Failure *failure) {
         _cleanup_own_file_ OwnFile file = OWN_FILE_NONE;
         int r;
 
         if (piece->fd >= 0) {
-                r = empty(piece, piece->fd);
+                r = cut(piece, piece->fd, 0, 0, 0);
                 if (r < 0)
                         return failure_set_errno(failure, r, "cannot truncate its file");
                 piece->fd = safe_close(piece->fd);
@@ -439,7 +437,7 @@ static int fsdax_revoke(Piece *piece, Failure *failure) {
                 return r;
 
         file.sealed = false;
-        r = empty(piece, file.fd);
+        r = cut(piece, file.fd, 0, 0, 0);
         if (r < 0)
                 return failure_set_errno(failure, r, "cannot truncate its file");
         r = fsdax_leftover_drop(piece->state, file.dir_fd, piece->handle, &file.fd);
@@ -467,20 +465,20 @@ static int grow(Piece *piece, int fd, uint64_t length) {
 
         /* Nothing is cut out of what has holders, so it lies as the file system likes. */
         r = fsdax_extents_allocate(fd, piece->length, length, false, facts.skew);
-        fsdax_hold_return(piece, length - piece->length, false);
+        fsdax_hold_return(piece, piece->length, false);
         if (r >= 0 && fsdax->sync == SYNC_DAX)
                 r = fsdax_file_zero(fd, piece->length, length, fsdax->throttle, NULL, &fsdax->stopping);
         if (r >= 0 && fsync(fd) < 0)
                 r = -errno;
-        if (r < 0 && cut(piece, fd, piece->length, length - piece->length, FSDAX_PATIENCE_USEC) < 0)
+        if (r < 0 && cut(piece, fd, piece->length, piece->length, FSDAX_PATIENCE_USEC) < 0)
                 piece->measured = false;
         return r;
 }
 
-static int shrink(const Piece *piece, int fd, uint64_t length) {
+static int shrink(Piece *piece, int fd, uint64_t length) {
         int r;
 
-        r = cut(piece, fd, length, piece->length - length, FSDAX_PATIENCE_USEC);
+        r = cut(piece, fd, length, length, FSDAX_PATIENCE_USEC);
         return r >= 0 && fsync(fd) < 0 ? -errno : r;
 }
 
@@ -498,7 +496,7 @@ static int fsdax_resize(Piece *piece, uint64_t length, Failure *failure) {
         if (length > piece->length) {
                 bool locked = fsdax_holds_lock(piece, file.dir_fd, length - piece->length);
 
-                fsdax_hold_expect(piece, length - piece->length);
+                fsdax_hold_expect(piece, piece->length);
                 fsdax_holds_unlock(piece->state, locked);
         }
         r = length > piece->length ? grow(piece, file.fd, length) : shrink(piece, file.fd, length);

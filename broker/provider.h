@@ -39,7 +39,7 @@ typedef struct Piece {
         bool insists;             /* page_size, or a failure: others may give back pages, and then it is asked for again */
         bool clean;               /* known to hold nothing but zeros */
         uint64_t hold_number;     /* of the hold that there is room for it in, even when that is gone; or 0 */
-        bool counted;             /* what its file has of that was told the hold */
+        uint64_t counted;         /* what that hold counts its file as having */
         bool ahead;               /* made ahead of requests: nobody has it, and its place counts as free */
         Range *ranges;            /* of the region, as offsets in it; where the provider places pieces itself; else NULL */
         unsigned n_ranges;

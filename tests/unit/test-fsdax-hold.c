@@ -3,6 +3,7 @@
 /* Room of a file system that is kept for grants: files that are as long as what is not taken, and the account of that. */
 
 #include "fsdax-directory.h"
+#include "fsdax-faults.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,65 +11,10 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "size.h"
-
-/* So many calls of fallocate() from now on find the file system full, and so do all that are for more than this. */
-static unsigned n_full;
-static off_t limit = INT64_MAX;
-static unsigned n_calls; /* of it, so far */
-/* What is free, as fstatvfs() says, if that is not what is; and less with each call. */
-static uint64_t available = UINT64_MAX;
-/* What another worker does just before the next call. */
-static void (*meanwhile)(void);
-
-int __real_fallocate64(int fd, int mode, off_t offset, off_t length);
-int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length);
-
-int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length) {
-        void (*other)(void) = meanwhile;
-
-        n_calls++;
-        meanwhile = NULL;
-        if (other)
-                other();
-        if (n_full == 0 && offset + length <= limit) {
-                if (available < UINT64_MAX)
-                        available -= MIN(available, (uint64_t) length);
-                return __real_fallocate64(fd, mode, offset, length);
-        }
-        if (n_full > 0)
-                n_full--;
-        errno = ENOSPC;
-        return -1;
-}
-
-int __real_fstatvfs64(int fd, struct statvfs *vfs);
-int __wrap_fstatvfs64(int fd, struct statvfs *vfs);
-
-int __wrap_fstatvfs64(int fd, struct statvfs *vfs) {
-        int r = __real_fstatvfs64(fd, vfs);
-
-        if (available < UINT64_MAX)
-                vfs->f_bavail = available / vfs->f_frsize;
-        return r;
-}
-
-/* So many new files have no room. */
-static unsigned n_none;
-
-int __real_fsdax_file_make(int dir_fd, int *ret_fd);
-int __wrap_fsdax_file_make(int dir_fd, int *ret_fd);
-
-int __wrap_fsdax_file_make(int dir_fd, int *ret_fd) {
-        if (n_none == 0)
-                return __real_fsdax_file_make(dir_fd, ret_fd);
-        n_none--;
-        return -ENOSPC;
-}
 
 typedef struct Kept {
         Hold *hold;
@@ -214,6 +160,50 @@ static void test_no_spare(Directory *directory) {
         end(directory, &kept);
 }
 
+/* Where there is less of it, the first member has its part of that, too. */
+static void test_little_spare(Directory *directory) {
+        Piece piece;
+        Kept kept;
+
+        keep(directory, 16 * MIB, &kept);
+        available = (uint64_t) (limit = 16 * MIB + 512 * KIB);
+        make(&kept);
+        g_assert_cmpuint(room(&kept), ==, 16 * MIB + 512 * KIB);
+        limit = INT64_MAX;
+        available = UINT64_MAX;
+        take(directory, &kept, 2 * MIB, &piece);
+        provider_fsdax.hold_resize(kept.hold, 14 * MIB, 16 * MIB, 1);
+        carve(&piece, ID);
+        g_assert_cmpuint(room(&kept), ==, 14 * MIB + 384 * KIB);
+        piece_revoke(&piece);
+        end(directory, &kept);
+}
+
+/* What there is to spare can stand for what a member has given back; then it is nothing to spare any more. */
+static void test_spare_used(Directory *directory) {
+        Piece one, stranger;
+        uint64_t before;
+        Kept kept;
+
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        take(directory, &kept, 512 * KIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB - 512 * KIB, 16 * MIB, 1);
+        carve(&one, ID);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 16 * MIB, 0);
+        directory_carve(directory, OTHER, 512 * KIB, &stranger);
+
+        before = room(&kept);
+        take(directory, &kept, 8 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 8 * MIB, 16 * MIB, 1);
+        carve(&one, ID);
+        g_assert_cmpuint(before - room(&kept), >=, 8 * MIB);
+        piece_revoke(&one);
+        piece_revoke(&stranger);
+        end(directory, &kept);
+}
+
 static void test_refused(Directory *directory) {
         Failure failure = { 0 };
         Kept kept;
@@ -302,7 +292,8 @@ static void settle(Directory *directory) {
 
 /* Others have taken some of what is kept for one; it does not get it from another one. */
 static void test_sound(Directory *directory) {
-        Kept robbed, sound;
+        Kept robbed, sound, late;
+        Failure failure = { 0 };
         Piece one;
 
         keep(directory, 16 * MIB, &robbed);
@@ -327,11 +318,15 @@ static void test_sound(Directory *directory) {
 
         /* nor of what is given back, from before the file system says that it is free */
         available = 8 * MIB;
-        fsdax_hold_expect(&one, 8 * MIB);
+        fsdax_hold_expect(&one, 0);
         settle(directory);
         g_assert_cmpuint(available, ==, 8 * MIB);
         g_assert_cmpuint(room(&robbed), ==, 10 * MIB);
-        fsdax_hold_return(&one, 8 * MIB, false);
+        keep(directory, 4 * MIB, &late);
+        g_assert_cmpint(provider_fsdax.hold_make(late.hold, &failure), ==, -ENOSPC);
+        end(directory, &late);
+        g_assert_cmpuint(available, ==, 8 * MIB);
+        fsdax_hold_return(&one, 0, false);
         piece_revoke(&one);
         settle(directory);
         provider_fsdax.hold_resize(sound.hold, 16 * MIB, 16 * MIB, 0);
@@ -395,6 +390,10 @@ static void test_growing(Directory *directory) {
         end(directory, &sound);
 }
 
+static void get_stuck(void) {
+        n_stuck = 1;
+}
+
 /* What cannot be made has its room back. */
 static void test_failed(Directory *directory) {
         Failure failure = { 0 };
@@ -426,6 +425,66 @@ static void test_failed(Directory *directory) {
         replenish(directory);
         assert_room(&kept, 16 * MIB);
         end(directory, &kept);
+}
+
+static void assert_inspected(Directory *directory, const Kept *kept, Piece *piece, void (*other)(void)) {
+        Failure failure = { 0 };
+
+        replenish(directory);
+        g_assert_false(provider_fsdax.is_low(directory->region));
+        g_assert_cmpuint(room(kept), <, 12 * MIB);
+        after_cut = other;
+        g_assert_cmpint(provider_fsdax.inspect(piece, &failure), ==, 0);
+        g_assert_null(after_cut);
+        g_assert_true(provider_fsdax.is_low(directory->region));
+        replenish(directory);
+        assert_room(kept, 12 * MIB);
+}
+
+/* What a member had got more, and could not be cut, is its grant's again when it is. */
+static void test_stuck(Directory *directory) {
+        Failure failure = { 0 };
+        Kept kept, robbed;
+        Piece one, grown;
+
+        keep(directory, MIB, &robbed);
+        make(&robbed);
+        keep(directory, 16 * MIB, &kept);
+        make(&kept);
+        take(directory, &kept, 4 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 12 * MIB, 16 * MIB, 1);
+        carve(&one, ID);
+
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
+        n_full = 1;
+        meanwhile = get_stuck;
+        g_assert_cmpint(provider_fsdax.resize(&one, 12 * MIB, &failure), ==, -ENOSPC);
+        g_assert_cmpuint(n_stuck, ==, 0);
+        provider_fsdax.hold_resize(kept.hold, 12 * MIB, 16 * MIB, 1);
+        assert_inspected(directory, &kept, &one, NULL);
+
+        /* it is longer, and has to be shorter again, as that cannot be put on record */
+        provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
+        g_assert_cmpint(provider_fsdax.resize(&one, 12 * MIB, &failure), ==, 0);
+        grown = one;
+        grown.length = 12 * MIB;
+        n_stuck = 1;
+        g_assert_cmpint(provider_fsdax.resize(&grown, 4 * MIB, &failure), ==, -EBUSY);
+        one.counted = grown.counted;
+        one.measured = false;
+        provider_fsdax.hold_resize(kept.hold, 12 * MIB, 16 * MIB, 1);
+        g_assert_cmpint(truncate(robbed.path, 0), ==, 0);
+        available = 0;
+        n_full = 1;
+        settled = directory;
+        assert_inspected(directory, &kept, &one, settle_cut_room);
+        assert_room(&robbed, MIB);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 16 * MIB, 0);
+        replenish(directory);
+        assert_room(&kept, 16 * MIB);
+        end(directory, &kept);
+        end(directory, &robbed);
 }
 
 /* Something is where its file should be: then it has nothing, and that is tried again. */
@@ -474,6 +533,33 @@ static void test_calls(Directory *directory) {
         replenish(directory);
         piece_revoke(&stranger);
         end(directory, &kept);
+}
+
+/* Nor does he look at all that is kept; only what was given back is to be seen to first. */
+static void test_many(Directory *directory) {
+        Piece one, stranger;
+        unsigned before;
+        Kept kept[100];
+
+        for (size_t i = 0; i < G_N_ELEMENTS(kept); i++) {
+                keep(directory, 64 * KIB, &kept[i]);
+                before = n_looks;
+                make(&kept[i]);
+                g_assert_cmpuint(n_looks - before, <=, 1);
+        }
+        take(directory, &kept[50], 64 * KIB, &one);
+        provider_fsdax.hold_resize(kept[50].hold, 0, 64 * KIB, 1);
+        before = n_looks;
+        carve(&one, ID);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept[50].hold, 64 * KIB, 64 * KIB, 0);
+        g_assert_cmpuint(room(&kept[50]), ==, 0);
+        directory_carve(directory, OTHER, MIB, &stranger);
+        g_assert_cmpuint(n_looks - before, <, 10);
+        assert_room(&kept[50], 64 * KIB);
+        piece_revoke(&stranger);
+        for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
+                end(directory, &kept[i]);
 }
 
 /* Ended while a worker is looking at them. */
@@ -538,6 +624,7 @@ static void test_account(Directory *directory) {
         Region *region = directory->region;
         char size[] = "64M";
         Fsdax *fsdax;
+        Piece one;
         Kept kept;
 
         directory->config.size = size;
@@ -552,12 +639,30 @@ static void test_account(Directory *directory) {
         g_assert_cmpuint(fsdax_holds_owed(fsdax), ==, 16 * MIB);
         g_assert_cmpuint(region_available(region), ==, 24 * MIB);
 
+        /* others learn of what has changed, and not of what has not */
+        region->changed = false;
+        fsdax_account(region, region->used);
+        g_assert_false(region->changed);
+        fsdax->facts.available = 39 * MIB;
+        fsdax_account(region, region->used);
+        g_assert_true(region->changed);
+        g_assert_cmpuint(region_available(region), ==, 23 * MIB);
+
         /* it has */
         make(&kept);
         fsdax->facts.available = 24 * MIB;
         fsdax_account(region, region->used);
         g_assert_cmpuint(fsdax_holds_owed(fsdax), ==, 0);
         g_assert_cmpuint(region_available(region), ==, 24 * MIB);
+
+        /* what it has to spare is not for what a member gives back */
+        take(directory, &kept, 8 * MIB, &one);
+        provider_fsdax.hold_resize(kept.hold, 8 * MIB, 16 * MIB, 1);
+        carve(&one, ID);
+        g_assert_cmpuint(fsdax_holds_owed(fsdax), ==, 0);
+        piece_revoke(&one);
+        provider_fsdax.hold_resize(kept.hold, 16 * MIB, 16 * MIB, 0);
+        g_assert_cmpuint(fsdax_holds_owed(fsdax), ==, 8 * MIB);
 
         reservation_release(&reservation);
         end(directory, &kept);
@@ -671,14 +776,18 @@ int main(int argc, char **argv) {
         directory_add_test("/fsdax-hold/members", test_members);
         directory_add_test("/fsdax-hold/spare", test_spare);
         directory_add_test("/fsdax-hold/no-spare", test_no_spare);
+        directory_add_test("/fsdax-hold/little-spare", test_little_spare);
+        directory_add_test("/fsdax-hold/spare-used", test_spare_used);
         directory_add_test("/fsdax-hold/refused", test_refused);
         directory_add_test("/fsdax-hold/lack", test_lack);
         directory_add_test("/fsdax-hold/order", test_order);
         directory_add_test("/fsdax-hold/sound", test_sound);
         directory_add_test("/fsdax-hold/growing", test_growing);
         directory_add_test("/fsdax-hold/failed", test_failed);
+        directory_add_test("/fsdax-hold/stuck", test_stuck);
         directory_add_test("/fsdax-hold/in-the-way", test_in_the_way);
         directory_add_test("/fsdax-hold/calls", test_calls);
+        directory_add_test("/fsdax-hold/many", test_many);
         directory_add_test("/fsdax-hold/ends", test_ends);
         directory_add_test("/fsdax-hold/twin", test_twin);
         directory_add_test("/fsdax-hold/account", test_account);
