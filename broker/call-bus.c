@@ -38,8 +38,9 @@ Call *call_from_waiter(Waiter *waiter) {
         return (Call *) (void *) ((char *) waiter - offsetof(Call, waiter));
 }
 
+/* With him a thousand others of his may have been woken, to find that there still is nothing for them. */
 static void on_wake(Waiter *waiter) {
-        call_again(call_from_waiter(waiter));
+        (void) call_yield(call_from_waiter(waiter));
 }
 
 static int call_new(Server *server, sd_bus_message *message, Call **ret) {
@@ -117,11 +118,11 @@ int call_wait(Call *call, Waiter **list, Failure *failure) {
 }
 
 int call_yield(Call *call) {
-        Server *server = call->server;
+        User *user = call->caller->user;
 
         waiter_remove(&call->waiter);
-        waiter_add(&server->yielding, &call->waiter);
-        (void) sd_event_source_set_enabled(server->turn, SD_EVENT_ONESHOT);
+        waiter_add(&user->waiting_for_turn, &call->waiter);
+        server_give_turn(call->server, user);
         return CALL_WAITS;
 }
 

@@ -59,10 +59,6 @@
 /* Messages, of all connections, between two looks at what else there is to do. */
 #define STEPS 16
 
-static void peers_set_running(Peers *peers) {
-        (void) sd_event_source_set_enabled(peers->run, peers->scheduled ? SD_EVENT_ON : SD_EVENT_OFF);
-}
-
 static void peer_schedule(Peer *peer) {
         Peers *peers = &peer->server->peers;
 
@@ -70,7 +66,7 @@ static void peer_schedule(Peer *peer) {
                 return;
         peer->scheduled = true;
         DL_APPEND2(peers->scheduled, peer, run_prev, run_next);
-        peers_set_running(peers);
+        turn_set(&peers->run, true);
 }
 
 /* It may be in use just now. */
@@ -432,10 +428,9 @@ static void peer_run(Peer *peer) {
                 peer_schedule(peer);
 }
 
-static int on_run(sd_event_source *source, void *userdata) {
+static void on_run(void *userdata) {
         Peers *peers = userdata;
 
-        (void) source;
         for (unsigned i = 0; i < STEPS && peers->scheduled; i++) {
                 Peer *peer = peers->scheduled;
 
@@ -444,8 +439,7 @@ static int on_run(sd_event_source *source, void *userdata) {
                 peer_run(peer);
         }
 
-        peers_set_running(peers);
-        return 0;
+        turn_set(&peers->run, peers->scheduled);
 }
 
 static int on_event(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -659,10 +653,8 @@ void peers_listen_consume_fd(Server *server, int fd) {
         r = sd_id128_randomize(&id);
         if (r >= 0) {
                 (void) sd_id128_to_string(id, peers->id);
-                r = sd_event_add_defer(event, &peers->run, on_run, peers);
+                r = turn_begin(&peers->run, event, on_run, peers);
         }
-        if (r >= 0)
-                r = sd_event_source_set_enabled(peers->run, SD_EVENT_OFF);
         if (r >= 0)
                 r = sd_event_add_time_relative(event, &peers->trim, CLOCK_MONOTONIC, 0, 0, on_trim, peers);
         if (r >= 0)
@@ -684,6 +676,6 @@ void peers_free(Server *server) {
         while (peers->all)
                 peer_free(peers->all);
         peers->hang_ups = hang_ups_free(peers->hang_ups);
-        peers->run = sd_event_source_disable_unref(peers->run);
+        turn_end(&peers->run);
         peers->trim = sd_event_source_disable_unref(peers->trim);
 }

@@ -12,6 +12,7 @@
 #include "handshake.h"
 #include "hang-up.h"
 #include "listener.h"
+#include "turn.h"
 
 typedef struct Peer {
         Server *server;
@@ -43,7 +44,8 @@ typedef struct Peer {
 typedef struct Peers {
         Listener *listener;
         HangUps *hang_ups;
-        sd_event_source *run, *trim;
+        Turn run;
+        sd_event_source *trim;
         char id[SD_ID128_STRING_MAX]; /* that of the "bus" */
         uint64_t last_number;
         unsigned n, peak; /* the most since the heap was trimmed */

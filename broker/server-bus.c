@@ -98,22 +98,54 @@ void server_doubt(Server *server) {
         (void) sd_event_source_set_enabled(server->doubt, SD_EVENT_ONESHOT);
 }
 
-/* One of those that have yielded goes on. Enabled anew each time, this comes behind what else is to be done by now. */
-static int on_turn(sd_event_source *source, void *userdata) {
+void server_give_turn(Server *server, User *user) {
+        if (!user->has_turn) {
+                user_ref(user);
+                user->has_turn = true;
+                DL_APPEND2(server->turns, user, turn_prev, turn_next);
+        }
+        turn_set(&server->turn, true);
+}
+
+static void server_end_turn(Server *server, User *user) {
+        DL_DELETE2(server->turns, user, turn_prev, turn_next);
+        user->has_turn = false;
+        user_unref(user);
+}
+
+/* sd-bus reads nothing from the bus as long as something is to be run again; so that is done, and then there is a new one. */
+static void server_read_one(Server *server) {
+        uint64_t n = 0;
+
+        (void) sd_bus_get_n_queued_read(server->bus, &n);
+        for (; n > 0; n--)
+                (void) sd_bus_process(server->bus, NULL);
+        (void) sd_bus_process(server->bus, NULL);
+}
+
+/* One call of one user goes on. */
+static void on_turn(void *userdata) {
         Server *server = userdata;
         Waiter *waiter;
+        User *user;
 
-        /* sd-bus reads nothing from the bus while it has something that is to be run again, so it does that now */
-        if (server->yielding)
-                (void) sd_bus_process(server->bus, NULL);
-        waiter = server->yielding;
+        if (server->turns)
+                server_read_one(server);
+        user = server->turns;
+        if (!user)
+                return;
+
+        waiter = user->waiting_for_turn; /* none if he has gone meanwhile */
         if (waiter) {
                 waiter_remove(waiter);
-                waiter->wake(waiter);
+                call_again(call_from_waiter(waiter));
         }
-        if (server->yielding)
-                (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-        return 0;
+        user_ref(user);
+        server_end_turn(server, user);
+        if (user->waiting_for_turn)
+                server_give_turn(server, user);
+        user_unref(user);
+        turn_set(&server->turn, server->turns);
 }
 
 /* ---- The name ---- */
@@ -198,7 +230,7 @@ int server_new(Manager *manager, Server **ret) {
         r = sd_event_add_time_relative(manager->event, &server->doubt, CLOCK_MONOTONIC, DOUBT_USEC, 0, on_doubt, server);
         if (r < 0)
                 goto fail;
-        r = sd_event_add_defer(manager->event, &server->turn, on_turn, server);
+        r = turn_begin(&server->turn, manager->event, on_turn, server);
         if (r >= 0)
                 r = news_begin(server);
         if (r < 0)
@@ -238,10 +270,12 @@ Server *server_free(Server *server) {
                 (void) sd_bus_release_name_async(server->bus, NULL, DAXBROKER_BUS_NAME, NULL, NULL);
         callers_free(server);
         peers_free(server);
+        while (server->turns)
+                server_end_turn(server, server->turns);
         authority_done(&server->authority);
         names_free(server->viewed_names);
         sd_event_source_disable_unref(server->doubt);
-        sd_event_source_disable_unref(server->turn);
+        turn_end(&server->turn);
         sd_bus_slot_unref(server->reassurance);
         /* to flush to a bus that does not listen would take for ever */
         if (server_is_heard(server))

@@ -34,9 +34,9 @@ struct Server {
         sd_bus_slot *reassurance;
         RefusalCount refusals[REFUSAL_COUNTS];
 
-        /* Calls that go on when others have had a turn. */
-        Waiter *yielding;
-        sd_event_source *turn;
+        /* Users with calls that can go on; each is in there once, and referenced. */
+        User *turns;
+        Turn turn;
 
         /* What the sender of the message that is just being processed may see of allocations, or of grants. */
         sd_bus_message *viewed; /* that message; not a reference, only ever compared */
@@ -55,6 +55,9 @@ int server_add_manager(Server *server, sd_bus *bus);
 int server_add_regions(Server *server, sd_bus *bus);
 int server_add_allocations(Server *server, sd_bus *bus);
 int server_add_grants(Server *server, sd_bus *bus);
+
+/* To be called when a call of this user can go on: they do so one by one, and users take turns, also with what is new. */
+void server_give_turn(Server *server, User *user);
 
 /* To be called when descriptors were sent: makes sure, a little later, that the bus still takes what we say. */
 void server_doubt(Server *server);

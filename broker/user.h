@@ -3,6 +3,7 @@
 
 /* What each uid holds and has waiting, and what it may. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <uthash.h>
@@ -27,6 +28,9 @@ struct User {
         uint64_t wanted_bytes, wanted_count; /* what these are about */
         void *lister;             /* the call that a list is being put together for, see list-bus.c */
         Waiter *waiting_to_list;
+        Waiter *waiting_for_turn; /* his calls that can go on, see server-bus.c */
+        bool has_turn;            /* is among those whose calls can */
+        User *turn_prev, *turn_next;
         Identity identity;     /* who has the uid */
         UT_hash_handle hh;
 };

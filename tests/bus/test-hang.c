@@ -425,6 +425,52 @@ static void test_rest(Scene *scene, const void *unused) {
         g_assert_true(wait_until(20, stat(path, &st) < 0 && errno == ENOENT));
 }
 
+/* As many as dbus-daemon lets a connection have. */
+#define CROWD 120
+
+/* Requests that wait for what is ending, of a user who can have no more. */
+static int64_t do_crowd(UserCall *call) {
+        (void) call;
+        for (unsigned i = 0; i < CROWD; i++) {
+                sd_bus_message *message;
+
+                g_assert_cmpint(sd_bus_message_new_method_call(user_bus(), &message, DAXBROKER_BUS_NAME, DAXBROKER_ROOT_PATH,
+                                                               DAXBROKER_MANAGER_INTERFACE, "Allocate"), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(message, "tta{sv}", (uint64_t) MIB, UINT64_C(1), 0), >=, 0);
+                g_assert_cmpint(sd_bus_call_async(user_bus(), NULL, message, NULL, NULL, 0), >=, 0);
+                sd_bus_message_unref(message);
+        }
+        return sd_bus_flush(user_bus());
+}
+
+/* Whenever something comes back they look whether it is for them, and others do not wait for all of them to do so. */
+static void test_crowd(Scene *scene, const void *unused) {
+        User *guest = user_new("root"), *crowds[12];
+        Reply reply = take(guest, MIB, NULL, 1);
+
+        (void) unused;
+        if (!can_hang(guest, reply.slot)) {
+                free_now(scene->root, &reply);
+                user_free(guest);
+                return;
+        }
+        user_begin_release(scene->root, reply.object);
+        for (size_t i = 0; i < G_N_ELEMENTS(crowds); i++) {
+                crowds[i] = user_new("root");
+                g_assert_cmpint(user_call(crowds[i], do_crowd, NULL, 0, NULL, 0), >=, 0);
+        }
+        (void) user_check(crowds[0], MIB, 1, NULL); /* polkit has answered all of them before it answers this */
+        assert_others_go_on(scene->alice);
+        for (size_t i = 0; i < G_N_ELEMENTS(crowds); i++) {
+                user_kill(crowds[i]);
+                user_free(crowds[i]);
+        }
+        user_kill(guest);
+        user_free(guest);
+        reply_assert(user_end_reply(scene->root), "");
+        footprint_assert_back(scene->broker, &scene->before);
+}
+
 static void set_up(Scene *scene, const void *configuration) {
         scene_set_up(scene, configuration);
         scene_set_rules(scene, POLKIT_EVERYBODY_ALLOCATES);
@@ -435,6 +481,8 @@ int main(int argc, char **argv) {
         g_test_add("/hang/one", Scene, CONFIGURATION, set_up, test_one, scene_tear_down);
         g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
         g_test_add("/hang/lease", Scene, CONFIGURATION, set_up, test_lease, scene_tear_down);
+        g_test_add("/hang/crowd", Scene, "[Broker]\nRevokeTimeoutSec=60\nMaxPendingPerUser=4096\n[Quota user:root]\nMaxAllocations=1\n"
+                   "[Region dram]\nSize=256M\n", set_up, test_crowd, scene_tear_down);
         g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
         files_add("/hang/directory", CONFIGURATION, test_directory);
         files_add("/hang/rest", CONFIGURATION "[Quota user:alice]\nMaxAllocations=1\n", test_rest);
