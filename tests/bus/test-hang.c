@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -117,6 +118,14 @@ static int64_t do_hang_lease(UserCall *call) {
         return hang_begin(call, hang_lease, false);
 }
 
+/* The kernel asks for the page with the file locked. */
+static int64_t do_await_hang(UserCall *call) {
+        struct pollfd asked = { .fd = hangs[n_hangs - 1].uffd, .events = POLLIN };
+
+        (void) call;
+        return poll(&asked, 1, 60000);
+}
+
 /* Those that wait for each other get the lock in whichever order. */
 static int64_t do_let_one_go(UserCall *call) {
         const Hang *self = &hangs[n_let_go++];
@@ -148,7 +157,7 @@ static bool can_hang(User *user, int slot) {
                 g_test_skip("there is no userfaultfd(2) here");
                 return false;
         }
-        g_usleep(50000);
+        g_assert_cmpint(user_call(user, do_await_hang, NULL, 0, NULL, 0), ==, 1);
         return true;
 }
 
@@ -481,7 +490,8 @@ int main(int argc, char **argv) {
         g_test_add("/hang/one", Scene, CONFIGURATION, set_up, test_one, scene_tear_down);
         g_test_add("/hang/many", Scene, CONFIGURATION, set_up, test_many, scene_tear_down);
         g_test_add("/hang/lease", Scene, CONFIGURATION, set_up, test_lease, scene_tear_down);
-        g_test_add("/hang/crowd", Scene, "[Broker]\nRevokeTimeoutSec=60\nMaxPendingPerUser=4096\n[Quota user:root]\nMaxAllocations=1\n"
+        g_test_add("/hang/crowd", Scene,
+                   "[Broker]\nRevokeTimeoutSec=60\nMaxPendingPerUser=4096\n[Quota user:root]\nMaxAllocations=1\n"
                    "[Region dram]\nSize=256M\n", set_up, test_crowd, scene_tear_down);
         g_test_add("/hang/stop", Scene, CONFIGURATION, set_up, test_stop, scene_tear_down);
         files_add("/hang/directory", CONFIGURATION, test_directory);
