@@ -9,8 +9,8 @@
  * it is not listened to until it has read that. Signals come without having been asked for, so who lets too many pile up
  * loses the connection. Descriptors count by themselves, because the kernel counts all that are on their way as ours.
  *
- * Clients that have something to say take turns, one message each. The socket is watched edge-triggered: with one that
- * is not listened to just now there is nothing to be done in the event loop. */
+ * Users who have something to say take turns, one message each, and so do the connections of each of them. The socket is
+ * watched edge-triggered: with one that is not listened to just now there is nothing to be done in the event loop. */
 
 #include "peer-bus.h"
 
@@ -56,17 +56,33 @@
 #define TRIM_PEERS_MIN 64
 #define TRIM_USEC (1 * UINT64_C(1000000))
 
-/* Messages, of all connections, between two looks at what else there is to do. */
+/* Messages, of all connections, between two looks at what else there is to do; fewer if they take that long. */
 #define STEPS 16
+#define STEPS_USEC UINT64_C(1000)
 
 static void peer_schedule(Peer *peer) {
         Peers *peers = &peer->server->peers;
 
+        User *user = peer->caller->user;
+
         if (peer->scheduled)
                 return;
+        if (!user->scheduled)
+                DL_APPEND2(peers->scheduled, user, run_prev, run_next);
         peer->scheduled = true;
-        DL_APPEND2(peers->scheduled, peer, run_prev, run_next);
+        DL_APPEND2(user->scheduled, peer, run_prev, run_next);
         turn_set(&peers->run, true);
+}
+
+static void peer_unschedule(Peer *peer) {
+        Peers *peers = &peer->server->peers;
+        User *user = peer->caller->user;
+
+        peer->scheduled = false;
+        DL_DELETE2(user->scheduled, peer, run_prev, run_next);
+        DL_DELETE2(peers->scheduled, user, run_prev, run_next);
+        if (user->scheduled)
+                DL_APPEND2(peers->scheduled, user, run_prev, run_next);
 }
 
 /* It may be in use just now. */
@@ -123,7 +139,7 @@ static Peer *peer_free(Peer *peer) {
         Peers *peers = &server->peers;
 
         if (peer->scheduled)
-                DL_DELETE2(peers->scheduled, peer, run_prev, run_next);
+                peer_unschedule(peer);
         while (peer->n_matches > 0)
                 peer_remove_match(peer);
         DL_DELETE(peers->all, peer);
@@ -429,14 +445,16 @@ static void peer_run(Peer *peer) {
 }
 
 static void on_run(void *userdata) {
+        uint64_t end = now_usec() + STEPS_USEC;
         Peers *peers = userdata;
 
         for (unsigned i = 0; i < STEPS && peers->scheduled; i++) {
-                Peer *peer = peers->scheduled;
+                Peer *peer = peers->scheduled->scheduled;
 
-                DL_DELETE2(peers->scheduled, peer, run_prev, run_next);
-                peer->scheduled = false;
+                peer_unschedule(peer);
                 peer_run(peer);
+                if (now_usec() >= end)
+                        break;
         }
 
         turn_set(&peers->run, peers->scheduled);

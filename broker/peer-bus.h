@@ -49,7 +49,8 @@ typedef struct Peers {
         char id[SD_ID128_STRING_MAX]; /* that of the "bus" */
         uint64_t last_number;
         unsigned n, peak; /* the most since the heap was trimmed */
-        Peer *all, *by_bus, *scheduled, *listening;
+        Peer *all, *by_bus, *listening;
+        User *scheduled; /* who have something to do */
 } Peers;
 
 /* Begins to accept connections; fd as for listener_new_consume_fd(). Whatever fails is logged: there is the bus, too. */

@@ -31,6 +31,8 @@ struct User {
         Waiter *waiting_for_turn; /* his calls that can go on, see server-bus.c */
         bool has_turn;            /* is among those whose calls can */
         User *turn_prev, *turn_next;
+        struct Peer *scheduled;   /* his direct connections with something to do, see peer-bus.c */
+        User *run_prev, *run_next; /* among those who have such */
         Identity identity;     /* who has the uid */
         UT_hash_handle hh;
 };
