@@ -40,6 +40,11 @@ static void make(Kept *kept) {
                 g_error("cannot keep room: %s", failure.text);
 }
 
+static void keep_made(Directory *directory, uint64_t size, Kept *ret) {
+        keep(directory, size, ret);
+        make(ret);
+}
+
 static void replenish(Directory *directory) {
         Failure failure = { 0 };
 
@@ -93,8 +98,7 @@ static void test_members(Directory *directory) {
         Piece one, two;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         assert_room(&kept, 16 * MIB);
         g_assert_cmpuint(room(&kept), >, 16 * MIB);
         g_assert_cmpuint(provider_fsdax.hold_largest(kept.hold), ==, 16 * MIB);
@@ -128,8 +132,7 @@ static void test_spare(Directory *directory) {
         Kept kept;
 
         dir_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        keep(directory, size, &kept);
-        make(&kept);
+        keep_made(directory, size, &kept);
         for (unsigned i = 1; i <= 65; i++) {
                 before = room(&kept);
                 size -= 4 * KIB;
@@ -185,8 +188,7 @@ static void test_spare_used(Directory *directory) {
         uint64_t before;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         take(directory, &kept, 512 * KIB, &one);
         provider_fsdax.hold_resize(kept.hold, 16 * MIB - 512 * KIB, 16 * MIB, 1);
         carve(&one, ID);
@@ -232,8 +234,7 @@ static void test_lack(Directory *directory) {
         Piece one, two;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         take(directory, &kept, 12 * MIB, &one);
         provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
         carve(&one, ID);
@@ -270,8 +271,7 @@ static void test_order(Directory *directory) {
         Piece one, stranger;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         take(directory, &kept, 12 * MIB, &one);
         provider_fsdax.hold_resize(kept.hold, 4 * MIB, 16 * MIB, 1);
         carve(&one, ID);
@@ -296,10 +296,8 @@ static void test_sound(Directory *directory) {
         Failure failure = { 0 };
         Piece one;
 
-        keep(directory, 16 * MIB, &robbed);
-        make(&robbed);
-        keep(directory, 16 * MIB, &sound);
-        make(&sound);
+        keep_made(directory, 16 * MIB, &robbed);
+        keep_made(directory, 16 * MIB, &sound);
         g_assert_cmpint(truncate(robbed.path, 10 * MIB), ==, 0);
         n_full = 1;
         settle(directory);
@@ -364,10 +362,8 @@ static void test_growing(Directory *directory) {
         Failure failure = { 0 };
         Piece one;
 
-        keep(directory, 16 * MIB, &robbed);
-        make(&robbed);
-        keep(directory, 16 * MIB, &sound);
-        make(&sound);
+        keep_made(directory, 16 * MIB, &robbed);
+        keep_made(directory, 16 * MIB, &sound);
         take(directory, &sound, 4 * MIB, &one);
         provider_fsdax.hold_resize(sound.hold, 12 * MIB, 16 * MIB, 1);
         carve(&one, ID);
@@ -400,8 +396,7 @@ static void test_failed(Directory *directory) {
         Piece one;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         take(directory, &kept, 8 * MIB, &one);
         provider_fsdax.hold_resize(kept.hold, 8 * MIB, 16 * MIB, 1);
         n_full = 1;
@@ -447,10 +442,8 @@ static void test_stuck(Directory *directory) {
         Kept kept, robbed;
         Piece one, grown;
 
-        keep(directory, MIB, &robbed);
-        make(&robbed);
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, MIB, &robbed);
+        keep_made(directory, 16 * MIB, &kept);
         take(directory, &kept, 4 * MIB, &one);
         provider_fsdax.hold_resize(kept.hold, 12 * MIB, 16 * MIB, 1);
         carve(&one, ID);
@@ -491,8 +484,7 @@ static void test_stuck(Directory *directory) {
 static void test_in_the_way(Directory *directory) {
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         g_assert_cmpint(unlink(kept.path), ==, 0);
         g_assert_cmpint(mkdir(kept.path, 0700), ==, 0);
         settle(directory);
@@ -598,8 +590,7 @@ static void test_twin(Directory *directory) {
         Region *twin;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         config = directory->config;
         config.name = name;
         config.path = path;
@@ -684,8 +675,7 @@ static void test_again(Directory *directory) {
         Hold *hold;
         Kept kept;
 
-        keep(directory, 16 * MIB, &kept);
-        make(&kept);
+        keep_made(directory, 16 * MIB, &kept);
         g_assert_cmpint(stat(kept.path, &before), ==, 0);
         restart(directory);
         g_assert_cmpint(provider_fsdax.hold_again(directory->region, NULL, MIB, &hold, &failure), <, 0);
