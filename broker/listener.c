@@ -28,7 +28,7 @@
 struct Listener {
         int fd;
         sd_event_source *source, *pause;
-        bool closed; /* for now */
+        bool closed; /* those who connect wait in the kernel */
         ListenerHandler handler;
         void *userdata;
 };

@@ -62,7 +62,6 @@
 
 static void peer_schedule(Peer *peer) {
         Peers *peers = &peer->server->peers;
-
         User *user = peer->caller->user;
 
         if (peer->scheduled)
